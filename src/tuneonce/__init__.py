@@ -1,0 +1,13 @@
+"""Tune Triton kernels once: never again at a restart, never twice in a fleet.
+
+``tuneonce.install()`` switches it on in a program; ``tuneonce run -- command`` and ``TUNEONCE=1``
+do so from outside. Importing this package imports neither torch nor Triton and touches no device,
+directory, network or environment variable.
+"""
+
+from __future__ import annotations
+
+from ._version import __version__
+from .activation import install, is_installed, uninstall
+
+__all__ = ["__version__", "install", "is_installed", "uninstall"]

@@ -1,0 +1,222 @@
+"""Switches tuneonce on and off in this process.
+
+Nothing is imported until it is needed: `install` reads the settings; if Triton's autotuner is
+loaded it is hooked at once, otherwise a finder on ``sys.meta_path`` waits for it. A program that
+never imports Triton pays for neither the hook nor its imports.
+
+Ways in: ``tuneonce.install()``; ``TUNEONCE=1`` through the ``.pth`` file of an ordinary
+installation; ``tuneonce run -- ...``, which sets it and also puts `bootstrap_dir` on ``PYTHONPATH``
+for installations whose ``.pth`` files Python does not read (``pip install --target``); vLLM's
+plugin entry point.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+_AUTOTUNER = "triton.runtime.autotuner"
+
+logger = logging.getLogger("tuneonce")
+
+_lock = threading.RLock()
+_installed: _Installation | None = None
+
+
+class _Installation:
+    """What `install` changed, so that `uninstall` can put it back."""
+
+    def __init__(self, settings: Any) -> None:
+        self.settings = settings
+        self.finder: _Finder | None = None
+        self.hook: Any = None
+        self.events: Any = None
+        self.environment: dict[str, str | None] = {}
+
+    def export(self, name: str, value: str) -> None:
+        """Set a variable that children inherit, unless it is set."""
+        if name not in os.environ:
+            self.environment[name] = os.environ.get(name)
+            os.environ[name] = value
+
+    def restore_environment(self) -> None:
+        for name, value in self.environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def install() -> bool:
+    """Switch tuneonce on in this process; idempotent.
+
+    Works before and after Triton is imported and kernels are decorated. Returns whether tuneonce is
+    on: ``TUNEONCE=0`` and ``TRITON_CACHE_AUTOTUNING=0`` keep it off, and so does a setting that
+    cannot be read, with a warning.
+    """
+    global _installed
+    from . import settings as settings_module
+    from .errors import SettingsError
+
+    with _lock:
+        if _installed is not None:
+            return True
+        try:
+            mode = settings_module.read_mode(os.environ)
+            if mode is settings_module.Mode.OFF:
+                return False
+            started_with = settings_module.environment_at_start()
+            settings = settings_module.read(os.environ, started_with=started_with)
+        except SettingsError as error:
+            logger.warning("tuneonce stays off: %s", error)
+            return False
+        installation = _Installation(settings)
+        if mode is settings_module.Mode.ON:
+            # The stock cache serves children and whatever we cannot see; the store is resolved once.
+            installation.export("TRITON_CACHE_AUTOTUNING", "1")
+            installation.export("TUNEONCE_STORE", settings.store)
+        _installed = installation
+        module = sys.modules.get(_AUTOTUNER)
+        if module is not None and _is_complete(module):
+            _hook(module, installation)
+        else:
+            installation.finder = _Finder(installation)
+            sys.meta_path.insert(0, installation.finder)
+        return True
+
+
+def uninstall() -> None:
+    """Switch tuneonce off again and restore what was there before `install`."""
+    global _installed
+    with _lock:
+        installation, _installed = _installed, None
+        if installation is None:
+            return
+        if installation.finder in sys.meta_path:
+            sys.meta_path.remove(installation.finder)
+        if installation.hook is not None:
+            installation.hook.uninstall()
+        if installation.events is not None:
+            installation.events.close()
+        installation.restore_environment()
+
+
+def is_installed() -> bool:
+    """Whether `install` has switched tuneonce on in this process."""
+    return _installed is not None
+
+
+def bootstrap_dir() -> Path:
+    """A directory that activates tuneonce when it is first on ``PYTHONPATH`` and TUNEONCE is set."""
+    return Path(__file__).parent / "_bootstrap"
+
+
+def child_environment(environ: dict[str, str], *, mode: str = "1") -> dict[str, str]:
+    """A copy of `environ` under which a Python child starts with tuneonce in `mode`.
+
+    The child's Python must be able to import tuneonce: nothing of this environment is put in front
+    of its packages.
+    """
+    inherited = [p for p in environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    bootstrap = str(bootstrap_dir())
+    paths = [bootstrap, *[p for p in inherited if p != bootstrap]]
+    return {**environ, "TUNEONCE": mode, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _is_complete(module: Any) -> bool:
+    """Whether a module has finished importing."""
+    spec = getattr(module, "__spec__", None)
+    return hasattr(module, "Autotuner") and not getattr(spec, "_initializing", False)
+
+
+def _hook(module: Any, installation: _Installation) -> None:
+    """Build the parts and put the hook in place. Raises nothing unless errors are to be raised."""
+    try:
+        _build(module, installation)
+    except Exception as error:
+        if installation.settings.raise_errors:
+            raise
+        logger.warning("tuneonce stays off, Triton is stock: %r", error)
+
+
+def _build(module: Any, installation: _Installation) -> None:
+    from .events import EventLog
+    from .settings import Mode
+
+    settings = installation.settings
+    installation.events = EventLog(
+        settings.events, mode=settings.mode.value, store=_without_password(settings.store)
+    )
+    if settings.mode is Mode.OBSERVE:
+        from .triton.observe import Observer
+
+        installation.hook = Observer(module, installation.events)
+    else:
+        from .resolver import Resolver
+        from .store import open_store
+        from .triton.hook import Hook
+        from .triton.persist import Persistence
+
+        resolver = Resolver(open_store(settings.store), installation.events)
+        persistence = Persistence(resolver, installation.events, settings.raise_errors)
+        installation.hook = Hook(module, persistence)
+    installation.hook.install()
+
+
+def _without_password(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    account, at, place = rest.rpartition("@")
+    return f"{scheme}{separator}{place}" if separator and at else url
+
+
+class _Finder:
+    """Waits for Triton's autotuner module and hooks it once it has been executed."""
+
+    def __init__(self, installation: _Installation) -> None:
+        self._installation = installation
+        self._busy = threading.local()
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Find the module with the other finders and wrap its loader."""
+        if name != _AUTOTUNER or getattr(self._busy, "now", False):
+            return None
+        self._busy.now = True
+        try:
+            from importlib.util import find_spec
+
+            spec = find_spec(name)
+        finally:
+            self._busy.now = False
+        if spec is None or spec.loader is None:
+            return None
+        spec.loader = _Loader(spec.loader, self, self._installation)  # type: ignore[assignment]
+        return spec
+
+
+class _Loader:
+    """Delegates to the real loader, then hooks the module."""
+
+    def __init__(self, loader: Any, finder: _Finder, installation: _Installation) -> None:
+        self._loader = loader
+        self._finder = finder
+        self._installation = installation
+
+    def create_module(self, spec: ModuleSpec) -> Any:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: Any) -> None:
+        module.__spec__.loader = self._loader
+        module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        if self._finder in sys.meta_path:
+            sys.meta_path.remove(self._finder)
+        if _installed is self._installation:
+            _hook(module, self._installation)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)

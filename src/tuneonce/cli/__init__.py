@@ -1,0 +1,66 @@
+"""The command line: each command is one module that parses, calls and renders.
+
+A command's module is imported when its command is asked for; ``--help`` and ``--version`` import
+none of what the commands work with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from .._version import __version__
+from ..errors import TuneonceError, UsageError
+
+# In the order of `tuneonce --help`.
+COMMANDS = {
+    "run": "run a command with tuneonce switched on",
+    "demo": "what a restart costs, before and after, on a small server; or just the server",
+    "bench": "benchmarks for any OpenAI-compatible server: load alone, or over restarts",
+    "ls": "what is in the store",
+    "show": "every measurement behind a kernel's verdicts",
+    "why": "why a kernel was tuned again: the nearest record and what differs",
+    "stats": "what the last processes found, tuned and saved",
+    "verify": "read every record and report those that are not whole",
+    "rm": "remove a kernel's records",
+    "env": "what is on, which store, which Triton",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns its exit code: 2 for wrong input, 1 for a failure."""
+    arguments = sys.argv[1:] if argv is None else argv
+    parser = _parser(arguments)
+    args = parser.parse_args(arguments)
+    if not hasattr(args, "run"):
+        parser.print_help()
+        return 2
+    try:
+        code: int = args.run(args)
+    except UsageError as error:
+        print(f"tuneonce: {error}", file=sys.stderr)
+        return 2
+    except TuneonceError as error:
+        print(f"tuneonce: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 141
+    return code
+
+
+def _parser(arguments: list[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tuneonce", description="Tune Triton kernels once.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"tuneonce {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    asked = next((word for word in arguments if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        if name == asked:
+            importlib.import_module(f".{name}", __package__).add_parser(commands)
+        else:
+            commands.add_parser(name, help=summary)
+    return parser

@@ -1,0 +1,44 @@
+"""``tuneonce run -- command``: the command, with tuneonce switched on in it and its children."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+
+from ..errors import UsageError
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this command to the command line."""
+    parser = commands.add_parser(
+        "run",
+        help="run a command with tuneonce switched on",
+        description="Runs COMMAND with TUNEONCE=1. TUNEONCE=0 or TRITON_CACHE_AUTOTUNING=0 in the "
+        "environment keeps it off.",
+    )
+    parser.add_argument("--store", help="where results are kept: a directory or URL")
+    parser.add_argument("--observe", action="store_true", help="count only, change nothing")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replace this process by the command."""
+    from ..activation import child_environment
+    from ..settings import Mode, read_mode, store_location
+    from ..store import open_store
+
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if not command:
+        raise UsageError("run: no command; write: tuneonce run -- python server.py")
+    program = shutil.which(command[0])
+    if program is None:
+        raise UsageError(f"run: {command[0]} is not a program that can be found")
+    environment = dict(os.environ)
+    if args.store:
+        environment["TUNEONCE_STORE"] = store_location({**environment, "TUNEONCE_STORE": args.store})
+        open_store(environment["TUNEONCE_STORE"])  # a wrong address is told now, not in a server
+    if read_mode(environment) is not Mode.OFF:
+        environment = child_environment(environment, mode="observe" if args.observe else "1")
+    os.execve(program, command, environment)

@@ -1,0 +1,155 @@
+"""Keys: a list of named parts that can be printed, hashed and compared part by part.
+
+An address in the store is made from three groups of parts. The directory names are for people, the
+digests behind ``~`` and the last part are what counts::
+
+    v1/<kernel name>~<digest of the kernel parts>/<world name>~<digest of the world parts>/<digest>/
+        c03.<digest of the candidate list>.verdict.json
+        c03.<digest of one candidate>.measured.json
+
+``c03`` is the work class. What is *not* in a key: the module's name and path (a file that moves is
+the same kernel), line numbers, comments above the kernel, the order of keyword arguments, host
+names, directories, the order of candidates.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from .codec import Encoded, canonical, digest, render
+
+Parts = tuple[tuple[str, str], ...]
+
+FORMAT = "v1"
+UNKNOWN_CLASS = "cxx"
+
+
+@dataclass(frozen=True)
+class KernelId:
+    """A kernel: its qualified name, and its source as named parts (`tuneonce.triton.source`).
+
+    `module` is for display: the same code in another module is the same kernel.
+    """
+
+    name: str
+    module: str
+    source: Parts
+
+    @cached_property
+    def parts(self) -> Parts:
+        return (("kernel.name", self.name), *((f"kernel.{n}", t) for n, t in self.source))
+
+    @cached_property
+    def directory(self) -> str:
+        return f"{readable(self.name)}~{digest([list(p) for p in self.parts], length=12)}"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One live configuration: its named values, encoded. `digest` identifies it in records."""
+
+    config: tuple[tuple[str, Encoded], ...]
+
+    @cached_property
+    def digest(self) -> str:
+        return digest([[name, value] for name, value in self.config], length=16)
+
+    @cached_property
+    def text(self) -> str:
+        return describe_config(self.config)
+
+
+def describe_config(config: Iterable[tuple[str, Encoded]]) -> str:
+    """``BLOCK=64 num_warps=4 num_stages=3``: values that Triton defaults to None are left out."""
+    return " ".join(f"{name}={render(value)}" for name, value in config if value != ["none"])
+
+
+def list_digest(candidates: Iterable[str]) -> str:
+    """Identifies a list of candidates by its members, whatever their order."""
+    return digest(sorted(candidates), length=12)
+
+
+@dataclass(frozen=True)
+class Key:
+    """Kernel + tuning key + world: everything a verdict holds for, but the work class."""
+
+    kernel: KernelId
+    tuning: tuple[tuple[str, Encoded], ...]
+    world: Parts
+    world_name: str
+
+    @cached_property
+    def parts(self) -> Parts:
+        """All parts in a fixed order; equal keys have equal parts."""
+        tuning = tuple((f"key.{name}", canonical(value)) for name, value in self.tuning)
+        world = tuple((f"world.{name}", text) for name, text in self.world)
+        return (*self.kernel.parts, *tuning, *world)
+
+    @cached_property
+    def digest(self) -> str:
+        return parts_digest(self.parts)
+
+    @cached_property
+    def directory(self) -> str:
+        world = f"{readable(self.world_name)}~{digest([list(p) for p in self.world], length=12)}"
+        return f"{FORMAT}/{self.kernel.directory}/{world}/{self.digest}"
+
+    def verdict_name(self, work_class: str, candidates: Iterable[str]) -> str:
+        return f"{self.directory}/{work_class}.{list_digest(candidates)}.verdict.json"
+
+    def measurement_name(self, work_class: str, candidate: str) -> str:
+        return f"{self.directory}/{work_class}.{candidate}.measured.json"
+
+
+def parts_digest(parts: Iterable[tuple[str, str]]) -> str:
+    """The last directory of an address, from the parts that a record carries."""
+    return digest([list(part) for part in parts], length=24)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One named part that differs: `ours` was asked for, `theirs` is in the record."""
+
+    part: str
+    ours: str | None
+    theirs: str | None
+
+
+def compare(ours: Iterable[tuple[str, str]], theirs: Iterable[tuple[str, str]]) -> list[Difference]:
+    """The parts that differ, in the order of `ours`, then those that only `theirs` has."""
+    left, right = dict(ours), dict(theirs)
+    names = [*left, *(name for name in right if name not in left)]
+    return [
+        Difference(name, left.get(name), right.get(name))
+        for name in names
+        if left.get(name) != right.get(name)
+    ]
+
+
+def work_class(programs: int | None) -> str:
+    """The power-of-four bucket of a launch's number of programs: ``c00`` is 1 to 3, ``c01`` 4 to 15.
+
+    None (the grid could not be evaluated) and launches of nothing are ``cxx``.
+    """
+    if programs is None or programs < 1:
+        return UNKNOWN_CLASS
+    return f"c{(programs.bit_length() - 1) // 2:02d}"
+
+
+def class_distance(one: str, other: str) -> float:
+    """How far two work classes are apart; an unknown one is farther than any known one."""
+    if one == other:
+        return 0
+    if UNKNOWN_CLASS in (one, other):
+        return math.inf
+    return abs(int(one[1:]) - int(other[1:]))
+
+
+# 60 keeps every part of an address far below the 255 bytes that file systems allow.
+def readable(text: str, *, limit: int = 60) -> str:
+    """`text` as a path part; not unique, the digest beside it is."""
+    return (re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "x")[:limit]

@@ -1,0 +1,130 @@
+"""The records that a store holds, and their bytes.
+
+A record is two lines of JSON. The first says what follows and proves that it is whole, the second
+is the body, checked against the schema of its kind while it is read::
+
+    {"schema":"tuneonce.verdict/1","sha256":"<of the second line, newline included>"}
+    {"key":[["kernel.name","chunk_fwd_kernel_h"],...],"winner":"9f0c...","measurements":[...]}
+
+Kinds: `Measurement`, one candidate's times, written the moment it was measured, and `Verdict`, the
+winner of a list of candidates together with all the measurements behind it. Once a verdict is
+published the loose measurements of its candidates are redundant and are removed.
+
+`unpack` raises `BadRecord` with a reason from a small fixed set, which statistics count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+MEASUREMENT = "tuneonce.measurement/1"
+VERDICT = "tuneonce.verdict/1"
+
+BadReason = Literal["truncated", "checksum", "schema", "version", "misplaced"]
+
+
+class BadRecord(Exception):
+    """A record's bytes are not what they should be. `reason` is one of `BadReason`."""
+
+    def __init__(self, reason: BadReason, detail: str) -> None:
+        self.reason: BadReason = reason
+        super().__init__(f"{reason}: {detail}")
+
+
+class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """One candidate's times in one world, at one work class.
+
+    `times` is what the benchmark returned: for Triton's own ``do_bench`` the median, the 20th and
+    the 80th percentile in milliseconds. `shape` restores its Python type. A candidate that could
+    not run has no times and says why in `failed`.
+    """
+
+    candidate: str
+    config: list[tuple[str, list[Any]]]
+    times: tuple[float, ...]
+    shape: Literal["list", "tuple", "scalar"]
+    failed: str | None
+    method: str
+    work_class: str
+    measured_at: float
+    seconds: float
+    compile_s: float
+
+    def as_timing(self) -> Any:
+        """What Triton would have held in ``configs_timings`` for this candidate."""
+        if self.failed is not None:
+            return [math.inf, math.inf, math.inf]
+        if self.shape == "scalar":
+            return self.times[0]
+        return self.times if self.shape == "tuple" else list(self.times)
+
+
+Origin = Literal["measured", "assembled", "stock-cache"]
+
+
+class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """The winner for one key at one work class, over one list of candidates.
+
+    `origin`: ``measured`` by a tuning run, ``assembled`` from measurements that were all there, or
+    taken over from Triton's own ``*.autotune.json`` (``stock-cache``). `tune_s` is the time the
+    tuning took when it was really done, in seconds: what every later hit saves.
+    """
+
+    key: list[tuple[str, str]]
+    about: dict[str, str]
+    work_class: str
+    programs: int | None
+    candidates: list[str]
+    winner: str
+    measurements: list[Measurement]
+    origin: Origin
+    tune_s: float
+    compile_s: float
+    published_at: float
+    tuneonce: str
+
+
+R = TypeVar("R", Measurement, Verdict)
+_SCHEMAS: dict[type, str] = {Measurement: MEASUREMENT, Verdict: VERDICT}
+
+
+def pack(record: Measurement | Verdict) -> bytes:
+    """The bytes of a record. Raises ValueError for a time that JSON cannot hold."""
+    if isinstance(record, Measurement):
+        _require_finite(record)
+    else:
+        for measurement in record.measurements:
+            _require_finite(measurement)
+    body = msgspec.json.encode(record) + b"\n"
+    header = {"schema": _SCHEMAS[type(record)], "sha256": hashlib.sha256(body).hexdigest()}
+    return json.dumps(header, separators=(",", ":")).encode("ascii") + b"\n" + body
+
+
+def _require_finite(measurement: Measurement) -> None:
+    if not all(math.isfinite(t) for t in measurement.times):
+        raise ValueError(f"a measurement holds a time that is not finite: {measurement.times}")
+
+
+def unpack(data: bytes, kind: type[R]) -> R:
+    """The record in `data`. Raises `BadRecord`."""
+    head, newline, body = data.partition(b"\n")
+    if not newline or not body.endswith(b"\n"):
+        raise BadRecord("truncated", f"{len(data)} bytes")
+    try:
+        header = json.loads(head)
+        schema, checksum = header["schema"], header["sha256"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadRecord("schema", "the first line is not a record header") from error
+    if schema != _SCHEMAS[kind]:
+        raise BadRecord("version", f"schema {schema!r} where {_SCHEMAS[kind]!r} is expected")
+    if checksum != hashlib.sha256(body).hexdigest():
+        raise BadRecord("checksum", "the body does not match its checksum")
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
+        raise BadRecord("schema", str(error)) from error

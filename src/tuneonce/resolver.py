@@ -1,0 +1,346 @@
+"""Decides what is known about a key, and keeps what is learned.
+
+One key directory holds verdicts (immutable, one per work class and list of candidates) and loose
+measurements (written as a tuning goes on, removed once a verdict contains them). `resolve` reads
+them in this order and stops at the first answer:
+
+1. the verdict for exactly this work class and list: one read;
+2. measurements of every candidate at this work class, from older verdicts or an interrupted
+   tuning: the winner is computed and published, nothing is measured;
+3. a verdict of another work class whose winner is a live candidate: used, and counted as
+   provisional;
+4. nothing: the caller measures what is missing, and what was measured before it was killed, or
+   with a shorter list, is not measured again.
+
+Nothing here raises because a store or a record is bad: a store that fails is reported once and the
+process goes on without it; a record that cannot be read is set aside, counted and treated as
+absent. A stored winner is only ever the digest of a candidate, looked up in the live list.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ._version import __version__
+from .errors import RecordUnreadable, StoreError
+from .events import EventLog
+from .key import Candidate, Key, class_distance, describe_config, list_digest, parts_digest
+from .records import BadRecord, Measurement, Origin, R, Verdict, pack, unpack
+from .store.base import Store
+
+logger = logging.getLogger("tuneonce")
+
+# A candidate that failed to compile or to fit is not tried again for a week: long enough to spare
+# every restart, short enough that a passing cause (memory taken by a neighbour) heals by itself.
+FAILURE_HOLDS_S = 7 * 24 * 3600.0
+
+
+class Outcome(enum.Enum):
+    """What a resolution found."""
+
+    HIT = "hit"
+    """A winner measured at this work class."""
+    PROVISIONAL = "provisional"
+    """A winner measured at another work class, or taken over from Triton's own cache."""
+    PARTIAL = "partial"
+    """Some candidates are measured, the others must be."""
+    MISS = "miss"
+    """Nothing is known."""
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """`winner` is a candidate's digest; `known` are the usable measurements by digest."""
+
+    outcome: Outcome
+    winner: str | None = None
+    known: dict[str, Measurement] = field(default_factory=dict)
+    reason: str | None = None
+    saved_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Question:
+    """One key at one work class, with the live candidates in their order."""
+
+    key: Key
+    work_class: str
+    programs: int | None
+    candidates: Sequence[Candidate]
+    about: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def digests(self) -> list[str]:
+        return [candidate.digest for candidate in self.candidates]
+
+    @property
+    def label(self) -> str:
+        """The kernel as events name it."""
+        return f"{self.key.kernel.module}:{self.key.kernel.name}"
+
+
+class Resolver:
+    """Answers questions from a store and writes answers to it. Thread-safe: it keeps no state."""
+
+    def __init__(
+        self, store: Store, events: EventLog, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._events = events
+        self._clock = clock
+        self._warned: set[str] = set()
+
+    # -- questions ---------------------------------------------------------------------------
+
+    def report(self, question: Question, resolution: Resolution) -> None:
+        """Tell the events what became of a key."""
+        miss = resolution.outcome in (Outcome.MISS, Outcome.PARTIAL)
+        # Only a miss has to explain itself; `tuneonce why` compares these parts.
+        explanation = {
+            "parts": question.key.parts,
+            "candidates": {c.digest: c.text for c in question.candidates},
+        }
+        self._events.emit(
+            "resolve",
+            kernel=question.label,
+            key=question.key.digest,
+            work_class=question.work_class,
+            outcome=resolution.outcome.value,
+            reason=resolution.reason,
+            saved_s=round(resolution.saved_s, 6),
+            **(explanation if miss else {}),
+        )
+
+    def resolve(self, question: Question) -> Resolution:
+        """What is known about a key."""
+        name = question.key.verdict_name(question.work_class, question.digests)
+        verdict = self._read(name, Verdict)
+        if verdict is not None and verdict.winner in question.digests:
+            known = self._usable(question, verdict.measurements)
+            return Resolution(Outcome.HIT, verdict.winner, known, saved_s=verdict.tune_s)
+        return self._from_neighbours(question)
+
+    def _from_neighbours(self, question: Question) -> Resolution:
+        """Rules 2 to 4: one listing of the key's directory, then its records."""
+        verdicts: list[Verdict] = []
+        loose: list[Measurement] = []
+        for name in self._list(question.key.directory + "/"):
+            if name.endswith(".verdict.json"):
+                if (verdict := self._read(name, Verdict)) is not None:
+                    verdicts.append(verdict)
+            elif name.endswith(".measured.json"):
+                if (measurement := self._read(name, Measurement)) is not None:
+                    loose.append(measurement)
+        behind = [m for verdict in verdicts for m in verdict.measurements]
+        known = self._usable(question, [*behind, *loose])
+        missing = [digest for digest in question.digests if digest not in known]
+        if not missing and (winner := choose(question.digests, known)) is not None:
+            saved = sum(known[digest].seconds for digest in set(question.digests))
+            self.publish(question, known, winner, origin="assembled", tune_s=saved)
+            return Resolution(Outcome.HIT, winner, known, reason="assembled", saved_s=saved)
+        near = _nearest(question, verdicts)
+        if near is not None:
+            reason = "stock_cache" if near.origin == "stock-cache" else "work_class"
+            theirs = _by_candidate(question, near.measurements)
+            return Resolution(Outcome.PROVISIONAL, near.winner, theirs, reason, near.tune_s)
+        if known and missing:
+            return Resolution(Outcome.PARTIAL, None, known, reason="candidates_missing")
+        return Resolution(Outcome.MISS, None, known, reason="all_failed" if known else "unknown")
+
+    def _usable(
+        self, question: Question, measurements: Iterable[Measurement]
+    ) -> dict[str, Measurement]:
+        """By candidate, those of this list and work class; a failure only while it holds."""
+        oldest_failure = self._clock() - FAILURE_HOLDS_S
+        fitting = (
+            m
+            for m in measurements
+            if m.work_class == question.work_class
+            and (m.failed is None or m.measured_at >= oldest_failure)
+        )
+        return _by_candidate(question, fitting)
+
+    # -- answers -----------------------------------------------------------------------------
+
+    def record(self, question: Question, measurement: Measurement) -> None:
+        """Keep one measurement at once, so that a kill after it does not lose it."""
+        name = question.key.measurement_name(question.work_class, measurement.candidate)
+        # Surviving a power cut is the verdict's business; a page in memory survives SIGKILL.
+        self._put(name, measurement, durable=False)
+
+    def publish(
+        self,
+        question: Question,
+        known: dict[str, Measurement],
+        winner: str,
+        *,
+        origin: Origin,
+        tune_s: float,
+    ) -> str:
+        """Publish the winner unless another process was first; returns the winner to use."""
+        # A verdict taken over from Triton says nothing about the size it was measured at.
+        work_class = question.work_class if origin != "stock-cache" else "cxx"
+        verdict = Verdict(
+            key=list(question.key.parts),
+            about={"kernel.module": question.key.kernel.module, **question.about},
+            work_class=work_class,
+            programs=question.programs,
+            candidates=question.digests,
+            winner=winner,
+            measurements=list(known.values()),
+            origin=origin,
+            tune_s=tune_s,
+            compile_s=sum(m.compile_s for m in known.values()),
+            published_at=self._clock(),
+            tuneonce=__version__,
+        )
+        name = question.key.verdict_name(work_class, question.digests)
+        adopted = winner
+        stored = self._put(name, verdict, only_if_absent=True)
+        if stored is False:
+            first = self._read(name, Verdict)
+            if first is not None and first.winner in question.digests:
+                adopted = first.winner
+        if stored is not None:
+            self._remove_loose(question, known)
+        return adopted
+
+    def _remove_loose(self, question: Question, known: Iterable[str]) -> None:
+        for candidate in known:
+            name = question.key.measurement_name(question.work_class, candidate)
+            try:
+                data = self._store.get(name)
+                if data is not None:
+                    self._store.delete_if(name, data)
+            except (RecordUnreadable, StoreError):
+                return
+
+    # -- the border to the store -------------------------------------------------------------
+
+    def _read(self, name: str, kind: type[R]) -> R | None:
+        data: bytes | None = None
+        try:
+            data = self._store.get(name)
+            if data is None:
+                return None
+            record = unpack(data, kind)
+            if isinstance(record, Verdict):
+                _check_place(name, record)
+            return record
+        except RecordUnreadable as error:
+            self._set_aside(name, error.reason.value, None)
+        except BadRecord as error:
+            self._set_aside(name, error.reason, data)
+        except StoreError as error:
+            self._store_failed(error)
+        return None
+
+    def _list(self, prefix: str) -> list[str]:
+        try:
+            return list(self._store.list(prefix))
+        except StoreError as error:
+            self._store_failed(error)
+            return []
+
+    def _put(
+        self,
+        name: str,
+        record: Measurement | Verdict,
+        *,
+        only_if_absent: bool = False,
+        durable: bool = True,
+    ) -> bool | None:
+        """True: stored. False: another was there first. None: it could not be stored."""
+        try:
+            data = pack(record)
+        except ValueError:
+            self._problem("not_finite", name)
+            return None
+        try:
+            if only_if_absent:
+                return self._store.put_if_absent(name, data, durable=durable)
+            self._store.put(name, data, durable=durable)
+            return True
+        except StoreError as error:
+            self._store_failed(error)
+            return None
+
+    def _set_aside(self, name: str, reason: str, seen: bytes | None) -> None:
+        # Whoever moves the record counts it, so that it is counted once in a fleet.
+        try:
+            moved = self._store.set_aside(name, seen=seen)
+        except StoreError as error:
+            if name not in self._warned:
+                self._warned.add(name)
+                self._problem("record_unreadable", f"{name}: {reason} (left in place: {error})")
+            return
+        if moved:
+            self._problem("record_unreadable", f"{name}: {reason}")
+            logger.warning("set aside an unreadable record (%s): %s", reason, name)
+
+    def _store_failed(self, error: StoreError) -> None:
+        kind = type(error).__name__
+        if kind not in self._warned:
+            self._warned.add(kind)
+            self._problem("store_failed", f"{kind}: {error}")
+            logger.warning("%s; going on without it, results live in this process only", error)
+
+    def _problem(self, what: str, detail: str) -> None:
+        self._events.emit("problem", what=what, detail=detail)
+
+
+def choose(order: Sequence[str], known: dict[str, Measurement]) -> str | None:
+    """Triton's rule: the first candidate, in the list's order, with the least times.
+
+    None if no candidate could run. `order` may name only measured candidates.
+    """
+    runnable = [digest for digest in order if known[digest].failed is None]
+    return min(runnable, key=lambda digest: known[digest].times) if runnable else None
+
+
+def _by_candidate(
+    question: Question, measurements: Iterable[Measurement]
+) -> dict[str, Measurement]:
+    """The newest measurement of each live candidate."""
+    live = set(question.digests)
+    found: dict[str, Measurement] = {}
+    for measurement in sorted(measurements, key=lambda m: m.measured_at):
+        if measurement.candidate in live:
+            found[measurement.candidate] = measurement
+    return found
+
+
+def _nearest(question: Question, verdicts: Iterable[Verdict]) -> Verdict | None:
+    """The verdict whose work class is nearest, of those whose winner is a live candidate.
+
+    At equal distance the larger work class: a winner for much work loses little on less, a winner
+    for little work may lose much on more. Then the newest.
+    """
+    usable = [v for v in verdicts if v.winner in question.digests]
+    exact = list_digest(question.digests)
+    return min(
+        usable,
+        key=lambda v: (
+            class_distance(v.work_class, question.work_class),
+            v.work_class < question.work_class,
+            list_digest(v.candidates) != exact,
+            -v.published_at,
+        ),
+        default=None,
+    )
+
+
+def _check_place(name: str, verdict: Verdict) -> None:
+    """A record that was copied to another key's directory must not answer for that key."""
+    directory = name.rsplit("/", 2)[-2]
+    if parts_digest(verdict.key) != directory:
+        raise BadRecord("misplaced", f"its key belongs to {parts_digest(verdict.key)}")
+
+
+def describe_measurement(measurement: Measurement) -> str:
+    """The candidate of a measurement as people write it."""
+    return describe_config(measurement.config)

@@ -1,0 +1,133 @@
+"""What the environment says: read once, when tuneonce is switched on, and never again.
+
+==========================  =====================================================================
+``TUNEONCE``                ``1`` on, ``0`` off, ``observe``: count what stock Triton does and
+                            change nothing
+``TRITON_CACHE_AUTOTUNING`` Triton's own switch; ``0`` turns tuneonce off too
+``TUNEONCE_STORE``          where results are kept: a directory or a URL
+``TUNEONCE_EVENTS``         directory for the events files; default ``events/`` in the store's
+                            directory, ``0`` writes none
+``TUNEONCE_RAISE``          ``1``: an internal error is raised instead of logged (our test suite)
+==========================  =====================================================================
+
+The default store is ``tuneonce/`` under the ``TRITON_CACHE_DIR`` that the process was *started*
+with, because people mount that directory; else ``tuneonce/`` in the user's cache directory.
+TorchInductor and vLLM may rewrite ``TRITON_CACHE_DIR`` in a running process: that does not move us.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import SettingsError
+
+
+class Mode(enum.Enum):
+    """What tuneonce does in this process."""
+
+    OFF = "off"
+    """Nothing: Triton is exactly stock."""
+    OBSERVE = "observe"
+    """Counts tunes and compiles, changes nothing."""
+    ON = "on"
+    """Results are kept and used."""
+
+
+_FALSE = frozenset({"0", "false", "no", "off", "n"})
+_TRUE = frozenset({"1", "true", "yes", "on", "y"})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one process. `store` is a directory or URL, absolute."""
+
+    mode: Mode
+    store: str
+    events: Path | None
+    raise_errors: bool
+
+
+def read_mode(environ: Mapping[str, str], *, default: Mode = Mode.ON) -> Mode:
+    """The mode that `environ` asks for. Raises `SettingsError` for a word it does not know.
+
+    `default` is what an unset ``TUNEONCE`` means: on, for whoever called ``install()``.
+    """
+    word = environ.get("TUNEONCE", "").strip().lower()
+    if word in _FALSE:
+        return Mode.OFF
+    if word == "observe":
+        return Mode.OBSERVE
+    if word and word not in _TRUE:
+        raise SettingsError(f"TUNEONCE={word!r} is not known: use 1, 0 or observe")
+    if _is_false(environ.get("TRITON_CACHE_AUTOTUNING")):
+        return Mode.OFF
+    return Mode.ON if word else default
+
+
+def _is_false(word: str | None) -> bool:
+    return word is not None and word.strip().lower() in _FALSE
+
+
+def read(environ: Mapping[str, str], *, started_with: Mapping[str, str] | None = None) -> Settings:
+    """All settings. `started_with` is the environment of the process's start, where known."""
+    store = store_location(environ, started_with=started_with)
+    return Settings(
+        mode=read_mode(environ),
+        store=store,
+        events=_events_directory(environ, store),
+        raise_errors=environ.get("TUNEONCE_RAISE", "").strip().lower() in _TRUE,
+    )
+
+
+def store_location(
+    environ: Mapping[str, str], *, started_with: Mapping[str, str] | None = None
+) -> str:
+    """Where results are kept; see the module for the order of choices."""
+    explicit = environ.get("TUNEONCE_STORE", "").strip()
+    if explicit:
+        return explicit if _is_url(explicit) else str(Path(explicit).expanduser().absolute())
+    triton = (environ if started_with is None else started_with).get("TRITON_CACHE_DIR", "").strip()
+    if triton:
+        return str(Path(triton).expanduser().absolute() / "tuneonce")
+    return str(user_cache_directory(environ) / "tuneonce")
+
+
+def user_cache_directory(environ: Mapping[str, str]) -> Path:
+    """``$XDG_CACHE_HOME``, else ``~/.cache``, else a path that cannot be written, never an error."""
+    configured = environ.get("XDG_CACHE_HOME", "").strip()
+    if configured and Path(configured).is_absolute():
+        return Path(configured)
+    return Path(environ.get("HOME") or "/").absolute() / ".cache"
+
+
+def _events_directory(environ: Mapping[str, str], store: str) -> Path | None:
+    word = environ.get("TUNEONCE_EVENTS", "").strip()
+    if word:
+        return None if word == "0" else Path(word).expanduser().absolute()
+    if store.startswith("file://"):
+        return Path(store.removeprefix("file://").partition("?")[0]) / "events"
+    if _is_url(store):
+        return user_cache_directory(environ) / "tuneonce" / "events"
+    return Path(store) / "events"
+
+
+def _is_url(text: str) -> bool:
+    head, colon, _ = text.partition(":")
+    return bool(colon) and head.replace("+", "").isalnum() and len(head) > 1
+
+
+def environment_at_start() -> Mapping[str, str] | None:
+    """The environment this process was started with, or None where the system does not tell.
+
+    Linux keeps it; whatever the program changed since then is not in it.
+    """
+    try:
+        raw = Path("/proc/self/environ").read_bytes()
+    except OSError:
+        return None
+    pairs = (item.partition(b"=") for item in raw.split(b"\0") if b"=" in item)
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}

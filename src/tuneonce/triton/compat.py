@@ -1,0 +1,86 @@
+"""What differs between Triton versions, found by looking rather than by version numbers."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+AUTOTUNER_MODULE = "triton.runtime.autotuner"
+
+# The methods and attributes that the hook calls or replaces, with the parameters it relies on.
+_SEAMS = {
+    "run": ("self", "args", "kwargs"),
+    "_bench": ("self", "args", "config", "meta"),
+    "prune_configs": ("self", "kwargs"),
+    "check_disk_cache": ("self", "tuning_key", "configs", "bench_fn"),
+}
+
+
+@dataclass(frozen=True)
+class Seams:
+    """What was found in the Triton at hand.
+
+    `missing` names what is not as expected: the hook then leaves Triton alone. `foreign` names who
+    has replaced ``Autotuner.run`` before us, if anybody has.
+    """
+
+    version: str
+    missing: tuple[str, ...]
+    foreign: str | None
+    skips_single_candidate: bool
+
+    @property
+    def usable(self) -> bool:
+        return not self.missing and self.foreign is None
+
+
+def find(module: ModuleType) -> Seams:
+    """Look at Triton's autotuner module; changes nothing."""
+    cls = module.Autotuner
+    run = inspect.unwrap(cls.run) if hasattr(cls, "run") else None
+    owner = getattr(run, "__module__", "?")
+    foreign = None if owner == AUTOTUNER_MODULE else f"{owner}.{getattr(run, '__qualname__', '?')}"
+    return Seams(
+        version=str(getattr(sys.modules.get("triton"), "__version__", "unknown")),
+        missing=tuple(name for name, wanted in _SEAMS.items() if not _fits(cls, name, wanted)),
+        foreign=foreign,
+        skips_single_candidate=_skips_single(run),
+    )
+
+
+def _fits(cls: type, name: str, wanted: tuple[str, ...]) -> bool:
+    method = getattr(cls, name, None)
+    if method is None:
+        return False
+    if name == "run":  # may be foreign, which is reported as such
+        return True
+    return tuple(inspect.signature(method).parameters)[: len(wanted)] == wanted
+
+
+def _skips_single(run: Any) -> bool:
+    """Newer versions do not benchmark when pruning leaves one candidate."""
+    try:
+        return "len(pruned_configs) == 1" in inspect.getsource(run)
+    except (OSError, TypeError):
+        return False
+
+
+def autotune_listener() -> Any:
+    """Triton's autotune listener, where the version has one and somebody set it."""
+    knobs = sys.modules.get("triton.knobs")
+    return getattr(getattr(knobs, "autotuning", None), "listener", None)
+
+
+def prints() -> bool:
+    """Whether ``TRITON_PRINT_AUTOTUNING`` is on; read at each tuning, as stock Triton does."""
+    knobs: Any = sys.modules.get("triton.knobs")
+    return bool(knobs.autotuning.print)
+
+
+def interpreting() -> bool:
+    """Whether kernels run in Triton's interpreter."""
+    knobs: Any = sys.modules.get("triton.knobs")
+    return bool(knobs.runtime.interpret)

@@ -1,0 +1,95 @@
+"""From Triton's objects to ours: candidates, tuning keys, the size of a launch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..codec import Encoded, Unencodable, encode
+from ..key import Candidate
+from .source import opaque, shape_of
+
+# In the order of triton.Config; `pre_hook` is not here because it is code, see `candidates`.
+_CONFIG_FIELDS = ("num_warps", "num_ctas", "num_stages", "maxnreg", "ir_override")
+
+
+def candidates(configs: Sequence[Any]) -> list[Candidate]:
+    """The live configurations as candidates. Raises `Unencodable`.
+
+    A ``pre_hook`` counts by its qualified name. Configurations that agree in all of this are told
+    apart by their position among themselves.
+    """
+    found: list[Candidate] = []
+    times: dict[str, int] = {}
+    for config in configs:
+        parts: list[tuple[str, Encoded]] = [
+            (name, encode(value, opaque=opaque)) for name, value in sorted(config.kwargs.items())
+        ]
+        parts += [(name, encode(getattr(config, name, None))) for name in _CONFIG_FIELDS]
+        hook = getattr(config, "pre_hook", None)
+        if hook is not None:
+            parts.append(("pre_hook", ["str", getattr(hook, "__qualname__", type(hook).__name__)]))
+        candidate = Candidate(tuple(parts))
+        repeat = times.get(candidate.digest, 0)
+        times[candidate.digest] = repeat + 1
+        if repeat:
+            candidate = Candidate((*parts, ("repeat", ["int", str(repeat)])))
+        found.append(candidate)
+    return found
+
+
+def tuning_key(
+    arg_names: Sequence[str], keys: Iterable[str], arguments: Mapping[str, Any]
+) -> tuple[tuple[str, Encoded], ...]:
+    """The values Triton tunes by, in parameter order. Raises `Unencodable`.
+
+    `arguments` are those of the call by name. As in Triton: the values of the ``key=`` arguments
+    that are there, and the dtype of everything that has one.
+    """
+    wanted = set(keys)
+    parts: list[tuple[str, Encoded]] = []
+    for name in arg_names:
+        if name not in arguments:
+            continue
+        value = arguments[name]
+        if name in wanted:
+            if shape_of(value):  # a tensor as a key is compared by identity: no other process has it
+                raise Unencodable(value)
+            parts.append((name, encode(value, opaque=opaque)))
+        if hasattr(value, "dtype"):
+            parts.append((f"{name}.dtype", ["str", str(value.dtype)]))
+    return tuple(parts)
+
+
+def programs(autotuner: Any, nargs: Mapping[str, Any], kwargs: Mapping[str, Any]) -> int | None:
+    """The number of programs of this launch with the kernel's first candidate; None if unknown.
+
+    The grid is evaluated as Triton would: over the call's arguments, the parameters' defaults, the
+    candidate's values and what ``@heuristics`` below the autotuner computes. Raises nothing.
+    """
+    grid = kwargs.get("grid")
+    try:
+        if callable(grid):
+            meta = {**nargs, **kwargs, **autotuner.configs[0].all_kwargs()}
+            grid = grid(_complete(autotuner.fn, meta))
+        sizes = tuple(grid) if isinstance(grid, (tuple, list)) else (grid,)
+        return math.prod(int(size) for size in sizes)
+    except Exception:
+        return None
+
+
+def _complete(fn: Any, meta: dict[str, Any]) -> dict[str, Any]:
+    signature = None
+    while fn is not None:
+        values = getattr(fn, "values", None)
+        if isinstance(values, dict):
+            for name, heuristic in values.items():
+                meta[name] = heuristic(meta)
+        signature = getattr(fn, "signature", signature)
+        fn = getattr(fn, "fn", None)
+    if signature is not None:
+        for parameter in signature.parameters.values():
+            if parameter.default is not parameter.empty:
+                meta.setdefault(parameter.name, parameter.default)
+    return meta

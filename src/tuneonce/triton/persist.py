@@ -1,0 +1,216 @@
+"""Between one autotuner's miss and the resolver: asks, records and publishes, and never raises.
+
+An error of ours costs the benefit, not the launch: the kernel is then tuned as stock Triton would,
+and the statistics say why. With ``TUNEONCE_RAISE=1`` the error is raised instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..codec import Unencodable
+from ..events import EventLog
+from ..key import Key, KernelId
+from ..key import work_class as class_of
+from ..records import Measurement
+from ..resolver import Outcome, Question, Resolution, Resolver
+from . import convert, probe
+from .source import NoIdentity, innermost, kernel_id
+from .tuner import as_measurement
+
+logger = logging.getLogger("tuneonce")
+
+
+@dataclass(frozen=True)
+class Persistence:
+    """What the hook needs of one process: the resolver, the events, whether errors are raised."""
+
+    resolver: Resolver
+    events: EventLog
+    raise_errors: bool = False
+
+    @contextlib.contextmanager
+    def guarded(self, what: str) -> Iterator[None]:
+        """Swallow and count an internal error, unless errors are to be raised."""
+        try:
+            yield
+        except Exception as error:
+            if self.raise_errors:
+                raise
+            self.events.emit("problem", what=f"internal_{what}", detail=repr(error))
+            logger.warning("internal error in %s, going on as stock Triton: %r", what, error)
+
+    def ask(self, autotuner: Any, nargs: Mapping[str, Any], kwargs: Mapping[str, Any],
+            pruned: Sequence[Any], identity: KernelId | NoIdentity) -> Asked | None:
+        """Resolve one key. None: it cannot be persisted, which is counted with its reason."""
+        asked: Asked | None = None
+        reason, label = "internal_error", type(autotuner).__name__
+        with self.guarded("resolve"):
+            try:
+                if isinstance(identity, NoIdentity):
+                    raise identity
+                label = f"{identity.module}:{identity.name}"
+                question = _question(autotuner, nargs, kwargs, pruned, identity)
+                resolution = self.resolver.resolve(question)
+                asked = Asked(self, question, resolution, pruned, autotuner)
+            except NoIdentity as error:
+                reason = error.reason
+            except Unencodable as error:
+                reason = f"not_encodable:{error.type_name}"
+        if asked is None:
+            self.events.emit(
+                "resolve", kernel=label, outcome="not_persisted", reason=reason, saved_s=0.0
+            )
+        return asked
+
+
+def identify(autotuner: Any) -> KernelId | NoIdentity:
+    """The kernel of an autotuner, or why it has no identity."""
+    try:
+        return kernel_id(autotuner.fn)
+    except NoIdentity as error:
+        return error
+    except Exception as error:  # a kernel whose globals or source do strange things when looked at
+        return NoIdentity("identity_failed", repr(error))
+
+
+def _question(
+    autotuner: Any,
+    nargs: Mapping[str, Any],
+    kwargs: Mapping[str, Any],
+    pruned: Sequence[Any],
+    identity: KernelId,
+) -> Question:
+    arguments = {k: v for k, v in {**nargs, **kwargs}.items() if k in autotuner.arg_names}
+    tuning = convert.tuning_key(autotuner.arg_names, autotuner.keys, arguments)
+    interpreted = type(innermost(autotuner.fn)).__name__ == "InterpretedFunction"
+    world = probe.current_world(interpreted=interpreted)
+    programs = convert.programs(autotuner, nargs, kwargs)
+    return Question(
+        key=Key(identity, tuning, world.parts, world.name),
+        work_class=class_of(programs),
+        programs=programs,
+        candidates=convert.candidates(pruned),
+        about=world.about,
+    )
+
+
+class Asked:
+    """One resolved key: what is known, and where to put what is learned."""
+
+    def __init__(
+        self,
+        persistence: Persistence,
+        question: Question,
+        resolution: Resolution,
+        pruned: Sequence[Any],
+        autotuner: Any,
+    ) -> None:
+        self._persistence = persistence
+        self._question = question
+        self._digests = question.digests
+        self._pruned = pruned
+        self._method = _method(autotuner)
+        self._known = dict(resolution.known)
+        self.resolution = resolution
+
+    @property
+    def label(self) -> str:
+        return self._question.label
+
+    def report(self) -> None:
+        """Tell the events how this key was resolved."""
+        with self._persistence.guarded("report"):
+            self._persistence.resolver.report(self._question, self.resolution)
+
+    @property
+    def winner(self) -> Any | None:
+        """The live candidate to run without measuring; None on a miss."""
+        digest = self.resolution.winner
+        return None if digest is None else self._live(digest)
+
+    @property
+    def known(self) -> dict[int, Measurement]:
+        """The usable measurements by position in the live list."""
+        return {i: self._known[d] for i, d in enumerate(self._digests) if d in self._known}
+
+    def timings(self) -> dict[Any, Any]:
+        """``configs_timings`` from what is known, in the live list's order."""
+        return {self._pruned[i]: m.as_timing() for i, m in self.known.items()}
+
+    def measured(self, position: int, result: Any, seconds: float, compile_s: float) -> None:
+        """Keep one result of a benchmark."""
+        with self._persistence.guarded("record"):
+            candidate = self._question.candidates[position]
+            measurement = as_measurement(
+                result,
+                candidate=candidate.digest,
+                config=candidate.config,
+                method=self._method,
+                work_class=self._question.work_class,
+                seconds=seconds,
+                compile_s=compile_s,
+            )
+            if measurement is None:
+                return
+            self._known[candidate.digest] = measurement
+            self._persistence.resolver.record(self._question, measurement)
+
+    def publish(self, winner: Any, *, tune_s: float) -> Any:
+        """Publish a measured winner; returns the live candidate that all processes use."""
+        position = next(i for i, config in enumerate(self._pruned) if config is winner)
+        digest = self._digests[position]
+        measurement = self._known.get(digest)
+        if measurement is None or measurement.failed is not None:
+            return winner  # nothing ran, or the benchmark's results are not times
+        with self._persistence.guarded("publish"):
+            adopted = self._persistence.resolver.publish(
+                self._question, self._known, digest, origin="measured", tune_s=tune_s
+            )
+            return self._live(adopted)
+        return winner
+
+    def take_over(self, timings: Mapping[Any, Any]) -> Any | None:
+        """Adopt results that stock Triton kept on disk, as a provisional verdict.
+
+        `timings` are those of Triton's file; members that are not live are passed over.
+        """
+        with self._persistence.guarded("take_over"):
+            for position, config in enumerate(self._pruned):
+                if config in timings:
+                    candidate = self._question.candidates[position]
+                    measurement = as_measurement(
+                        timings[config],
+                        candidate=candidate.digest,
+                        config=candidate.config,
+                        method="triton-autotune-json",
+                        work_class="cxx",
+                        seconds=0.0,
+                        compile_s=0.0,
+                    )
+                    if measurement is not None:
+                        self._known[candidate.digest] = measurement
+            runnable = {d: m for d, m in self._known.items() if m.failed is None}
+            if not runnable:
+                return None
+            best = min((d for d in self._digests if d in runnable), key=lambda d: runnable[d].times)
+            adopted = self._persistence.resolver.publish(
+                self._question, self._known, best, origin="stock-cache", tune_s=0.0
+            )
+            self.resolution = Resolution(
+                Outcome.PROVISIONAL, adopted, dict(self._known), reason="stock_cache"
+            )
+            return self._live(adopted)
+        return None
+
+    def _live(self, digest: str) -> Any:
+        return self._pruned[self._digests.index(digest)]
+
+
+def _method(autotuner: Any) -> str:
+    own = autotuner.__dict__.get("_do_bench")
+    return "do_bench" if own is None else "kernel's own do_bench"
