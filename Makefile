@@ -1,0 +1,75 @@
+# Development targets. Each one sets up what it needs; a new machine needs git, make, gcc and
+# Python 3.10 or later.
+#
+#   TRITON=3.6.0        Triton of the environment .venv
+#   TORCH=system        use the torch and triton that the machine's Python has (a GPU machine)
+#   PYTHON=python3.12   the interpreter environments are made with
+#   TESTS='tests/unit'  what the test targets run, and PYTEST_ARGS='-x -k store' how
+#   ARGS='--json out'   passed on to the demo and to the benchmarks
+
+PYTHON ?= python3
+TORCH ?= 2.13.0
+TRITON ?= 3.9.0
+OLDEST := 3.4
+TESTS ?=
+PYTEST_ARGS ?=
+ARGS ?=
+
+# What the tools see must be the environment alone, and nothing starts with us switched on.
+unexport PYTHONPATH PYTHONHOME TUNEONCE
+
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test test-oldest matrix lint format types check clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+# An environment is finished when its stamp exists; the stamp names what is in it.
+# $(1) the folder, $(2) the version of Triton
+define environment
+$(1)/.done-$(2)-$(TORCH): pyproject.toml src/tuneonce.pth scripts/setup_env.sh
+	@PYTHON='$(PYTHON)' scripts/setup_env.sh '$(1)' '$(2)' '$(TORCH)' '$$@'
+endef
+$(eval $(call environment,.venv,$(TRITON)))
+$(eval $(call environment,.venv-3.4,3.4.0))
+$(eval $(call environment,.venv-3.6,3.6.0))
+
+READY := .venv/.done-$(TRITON)-$(TORCH)
+READY_3.4 := .venv-3.4/.done-3.4.0-$(TORCH)
+READY_3.6 := .venv-3.6/.done-3.6.0-$(TORCH)
+
+setup: $(READY) ## the development environment, in .venv
+
+demo: $(READY) ## what a restart costs, with stock Triton and with tuneonce
+	.venv/bin/tuneonce demo $(ARGS)
+
+test: $(READY) ## the whole suite on the newest Triton
+	.venv/bin/python -m pytest $(PYTEST_ARGS) $(TESTS)
+
+test-oldest: $(READY_$(OLDEST)) ## the whole suite on the oldest Triton
+	.venv-$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS) $(TESTS)
+
+matrix: $(READY) $(READY_3.6) $(READY_3.4) ## the whole suite on Triton 3.4, 3.6 and the newest
+	.venv-3.4/bin/python -m pytest $(PYTEST_ARGS) $(TESTS)
+	.venv-3.6/bin/python -m pytest $(PYTEST_ARGS) $(TESTS)
+	.venv/bin/python -m pytest $(PYTEST_ARGS) $(TESTS)
+
+lint: $(READY) ## ruff, its rules and its format
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+format: $(READY) ## let ruff repair what it can
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+types: $(READY) ## mypy
+	.venv/bin/mypy
+
+check: lint types test ## what must pass before a change lands; .ci/run adds the oldest Triton
+
+bench-%: $(READY) ## one script of benchmarks/: make bench-import_time
+	.venv/bin/python benchmarks/$*.py $(ARGS)
+
+clean: ## remove environments and everything that was built
+	rm -rf .venv .venv-3.4 .venv-3.6 build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
