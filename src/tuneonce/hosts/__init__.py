@@ -1,0 +1,1 @@
+"""Servers that tuneonce is loaded into."""
