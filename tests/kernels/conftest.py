@@ -1,0 +1,37 @@
+"""Real kernels, compiled by the real compiler, on a GPU that is simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import Children
+from tuneonce.testing import SimulatedGPU
+
+
+@pytest.fixture(autouse=True)
+def _quiet_triton(_isolated_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Triton 3.9 warns once unless this is set to what it does anyhow; others do not know it.
+    monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")
+
+
+@pytest.fixture
+def gpu() -> Iterator[SimulatedGPU]:
+    """One simulated H200 with seed 0, installed."""
+    pytest.importorskip("triton")
+    with SimulatedGPU() as simulated:
+        yield simulated
+
+
+@pytest.fixture
+def children(tmp_path: Path) -> Children:
+    """New processes that share one home, Triton cache and store, all empty."""
+    return Children(tmp_path / "home")
+
+
+@pytest.fixture
+def children_at(tmp_path: Path) -> Callable[[str], Children]:
+    """The same with a home of a given name, for tests of several machines."""
+    return lambda name: Children(tmp_path / name)

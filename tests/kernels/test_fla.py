@@ -1,0 +1,67 @@
+"""Unmodified kernels of fla-core (flash-linear-attention), cold and then warm.
+
+The Gated DeltaNet operator of Qwen3-Next, six autotuned kernels: one dense call and one packed
+call, in two processes that share a store. The workload counts what Triton does by itself, without
+us, so it cannot be deceived by our own events.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import ROOT, Children
+from tuneonce import stats
+
+WORKLOAD = ROOT / "benchmarks/fla_workload.py"
+KERNELS = {
+    "chunk_fwd_kernel_o",
+    "chunk_gated_delta_rule_fwd_kernel_h_blockdim64",
+    "chunk_gated_delta_rule_fwd_kkt_solve_kernel",
+    "chunk_local_cumsum_scalar_kernel",
+    "l2norm_fwd_kernel",
+    "recompute_w_u_fwd_kernel",
+}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(importlib.util.find_spec("fla") is None, reason="fla-core is not installed"),
+]
+
+
+def test_the_second_process_tunes_and_compiles_nothing(children: Children, tmp_path: Path) -> None:
+    documents = []
+    totals = []
+    for start in ("cold", "warm"):
+        # Seeds differ: a second tuning would find other winners, so equal winners were kept.
+        documents.append(
+            children.run(
+                WORKLOAD,
+                *("--simulated", "--small", "--again", "1"),
+                *("--seed", str(len(documents))),
+                timeout=600,
+                TUNEONCE="1",
+                TUNEONCE_EVENTS=str(tmp_path / start),
+            )
+        )
+        totals.append(stats.summarise(tmp_path / start))
+    cold, warm = documents
+
+    assert set(cold["winners"]) == KERNELS
+    assert cold["totals"]["candidates"] > 50
+    assert cold["totals"]["compiles"] >= cold["totals"]["candidates"]
+    assert totals[0].tunes == cold["totals"]["tuned_keys"]
+    assert totals[0].candidates_measured == cold["totals"]["candidates"]
+
+    assert warm["totals"]["tuned_keys"] == 0
+    assert warm["totals"]["candidates"] == 0
+    assert warm["totals"]["compiles"] == 0
+    assert warm["totals"]["disk_loads"] > 0
+    assert warm["winners"] == cold["winners"]
+    assert (totals[1].tunes, totals[1].candidates_measured, totals[1].compiles) == (0, 0, 0)
+    assert totals[1].hits + totals[1].provisional == cold["totals"]["tuned_keys"]
+    assert totals[1].misses == 0
+    assert totals[1].problems == {}
