@@ -1,0 +1,200 @@
+"""The options that the benchmark commands share, and the types of their values."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..bench.result import Load
+
+ARM_NAMES = ("stock", "stock-cache", "tuneonce")
+
+
+class Subparsers(Protocol):
+    """What ``argparse.ArgumentParser.add_subparsers`` returns, which has no public name."""
+
+    def add_parser(self, name: str, **kwargs: Any) -> argparse.ArgumentParser: ...
+
+
+def add_load_arguments(
+    parser: argparse.ArgumentParser,
+    *,
+    input_len: int | None,
+    output_len: int | None,
+    num_prompts: int | None,
+    max_concurrency: int | None,
+) -> None:
+    """Add the options of a load, named as vLLM names them. A default of None is chosen later."""
+    group = parser.add_argument_group("load")
+
+    def count(option: str, default: int | None, text: str) -> None:
+        shown = text if default is None else f"{text} (default: {default})"
+        group.add_argument(option, type=positive, default=default, metavar="N", help=shown)
+
+    count("--num-prompts", num_prompts, "requests to send")
+    count("--input-len", input_len, "random tokens in a prompt")
+    count("--output-len", output_len, "tokens to generate")
+    count("--max-concurrency", max_concurrency, "requests at a time")
+    group.add_argument(
+        "--ignore-eos", action="store_true", help="do not stop before --output-len tokens"
+    )
+    group.add_argument(
+        "--temperature", type=not_negative, default=0.0, metavar="T", help="default: 0, greedy"
+    )
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of the random prompts")
+    group.add_argument(
+        "--prompt-format",
+        choices=("tokens", "text"),
+        default="tokens",
+        help="prompts as token ids, or as random letters for servers that take only text",
+    )
+    group.add_argument(
+        "--token-range",
+        type=token_range,
+        default=(32, 126),
+        metavar="LOW:HIGH",
+        help="token ids to draw from (default: 32:126)",
+    )
+    group.add_argument("--model", help="default: the first that the server lists")
+    group.add_argument(
+        "--endpoint", default="/v1/completions", metavar="PATH", help="default: /v1/completions"
+    )
+    group.add_argument(
+        "--request-timeout",
+        type=above_zero,
+        default=3600.0,
+        metavar="S",
+        help="seconds after which a request has failed (default: 3600)",
+    )
+
+
+def add_restart_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a restart benchmark, whatever the server."""
+    parser.add_argument(
+        "--arms",
+        type=arms,
+        help=f"what to compare, of {','.join(ARM_NAMES)} (default: all that make sense here)",
+    )
+    parser.add_argument(
+        "--repeats", type=positive, default=1, metavar="N", help="of everything (default: 1)"
+    )
+    parser.add_argument(
+        "--runs",
+        type=positive,
+        default=2,
+        metavar="N",
+        help="starts per arm and repeat, the first of them cold (default: 2)",
+    )
+    parser.add_argument(
+        "--port", type=port, default=0, metavar="N", help="of the server (default: a free one)"
+    )
+    parser.add_argument(
+        "--startup-timeout",
+        type=above_zero,
+        default=1800.0,
+        metavar="S",
+        help="seconds in which the server must become healthy (default: 1800)",
+    )
+    parser.add_argument(
+        "--stop-timeout",
+        type=above_zero,
+        default=60.0,
+        metavar="S",
+        help="seconds in which it must end before it is killed (default: 60)",
+    )
+    parser.add_argument(
+        "--work-dir",
+        type=Path,
+        metavar="DIR",
+        help="for caches and logs; logs stay there (default: a temporary directory)",
+    )
+    parser.add_argument("--keep", action="store_true", help="keep caches and logs at the end")
+    add_json_argument(parser)
+
+
+def add_json_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json OUT``."""
+    parser.add_argument(
+        "--json",
+        metavar="OUT",
+        help="write the result to this file, before any table is drawn; - is standard output",
+    )
+
+
+def load_from(args: argparse.Namespace) -> Load:
+    """Return the load that the options describe."""
+    from ..bench.result import Load
+
+    low, high = args.token_range
+    if not args.endpoint.startswith("/"):
+        raise UsageError(f"--endpoint {args.endpoint} must start with /")
+    return Load(
+        input_len=args.input_len,
+        output_len=args.output_len,
+        num_prompts=args.num_prompts,
+        max_concurrency=args.max_concurrency,
+        ignore_eos=args.ignore_eos,
+        temperature=args.temperature,
+        seed=args.seed,
+        prompt_format=args.prompt_format,
+        token_low=low,
+        token_high=high,
+        model=args.model,
+        endpoint=args.endpoint,
+        request_timeout_s=args.request_timeout,
+    )
+
+
+def positive(text: str) -> int:
+    """A whole number above zero."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def not_negative(text: str) -> float:
+    """A finite number of at least zero."""
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise ValueError
+    return number
+
+
+def above_zero(text: str) -> float:
+    """A finite number above zero."""
+    number = not_negative(text)
+    if number == 0:
+        raise ValueError
+    return number
+
+
+def port(text: str) -> int:
+    """A TCP port; 0 leaves the choice to us."""
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise ValueError
+    return number
+
+
+def token_range(text: str) -> tuple[int, int]:
+    """``LOW:HIGH``, both included."""
+    low, _, high = text.partition(":")
+    if not 0 <= int(low) <= int(high):
+        raise ValueError
+    return int(low), int(high)
+
+
+def arms(text: str) -> tuple[str, ...]:
+    """Names of arms separated by commas, each at most once."""
+    names = tuple(text.split(","))
+    unknown = [name for name in names if name not in ARM_NAMES]
+    if unknown or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: choose from {', '.join(ARM_NAMES)}, each once, separated by commas"
+        )
+    return names

@@ -1,0 +1,98 @@
+"""``tuneonce demo``: the restart benchmark on a small server of our own; ``demo serve``: only that.
+
+Without a GPU the server's kernels run under Triton's interpreter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from . import demo_serve
+from ._bench_options import (
+    Subparsers,
+    add_load_arguments,
+    add_restart_arguments,
+    load_from,
+)
+from .bench import carry_out, choose_arms, place_port
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_HOST = "127.0.0.1"
+_NEEDS = ("aiohttp", "numpy", "starlette", "uvicorn", "torch", "triton")
+# Two to three minutes for all runs together on two cores, most of it tuning.
+_CPU_LOAD = {"num_prompts": 8, "input_len": 64, "output_len": 4, "max_concurrency": 2}
+# Long prompts and short answers, as in the benchmark that vLLM's own table was made with.
+_GPU_LOAD = {"num_prompts": 64, "input_len": 8000, "output_len": 4, "max_concurrency": 8}
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add ``demo`` and ``demo serve``."""
+    demo = subparsers.add_parser(
+        "demo",
+        help="see what a restart costs with and without tuneonce",
+        description="Start a small completion server twice in every arm and compare, "
+        "on the GPU if torch can use one, else under Triton's interpreter.",
+    )
+    demo.add_argument(
+        "--device",
+        choices=("auto", "cpu", "gpu"),
+        default="auto",
+        help="where the server runs (default: auto)",
+    )
+    add_restart_arguments(demo)
+    add_load_arguments(
+        demo, input_len=None, output_len=None, num_prompts=None, max_concurrency=None
+    )
+    demo.set_defaults(run=run_demo_command)
+    commands = demo.add_subparsers(dest="demo_command", metavar="COMMAND", required=False)
+    serve = commands.add_parser("serve", help="run the demo's server alone")
+    demo_serve.add_arguments(serve)
+    serve.set_defaults(run=demo_serve.run)
+
+
+def run_demo_command(args: argparse.Namespace) -> int:
+    """``tuneonce demo``."""
+    from ..bench.machine import torch_has_gpu
+    from ..bench.restart import Plan
+
+    missing = [name for name in _NEEDS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"the demo needs {', '.join(missing)}: pip install 'tuneonce[demo]' torch triton"
+        )
+    device = args.device
+    if device == "auto":
+        device = "gpu" if torch_has_gpu() else "cpu"
+    for option, value in (_GPU_LOAD if device == "gpu" else _CPU_LOAD).items():
+        if getattr(args, option) is None:
+            setattr(args, option, value)
+    # In the environment, not only in the server: what the arms mean depends on it.
+    settings: Mapping[str, str] = {} if device == "gpu" else {"TRITON_INTERPRET": "1"}
+    chosen, notes = choose_arms(args.arms, interpreted=device == "cpu")
+    command, port = place_port(
+        [sys.executable, "-m", "tuneonce.demo", "--preset", device, "--port", "{port}"],
+        host=_HOST,
+        port=args.port,
+    )
+    plan = Plan(
+        arms=chosen,
+        repeats=args.repeats,
+        runs=args.runs,
+        command=command,
+        host=_HOST,
+        port=port,
+        load=load_from(args),
+        startup_timeout_s=args.startup_timeout,
+        stop_timeout_s=args.stop_timeout,
+        work_dir=args.work_dir,
+        keep=args.keep,
+        notes=notes,
+        settings=settings,
+    )
+    return carry_out(plan, out=args.json)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tuneonce.bench import procfs
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+
+
+def test_a_process_and_its_zombie() -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
+        process = procfs.read(child.pid)
+        assert process is not None
+        assert (process.pid, process.parent) == (child.pid, os.getpid())
+        assert procfs.alive(process)
+        assert not procfs.alive(process._replace(started=process.started + 1))
+        child.kill()
+        # Ended and not reaped: there is an entry, but nobody lives.
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert procfs.read(child.pid) is None
+    assert procfs.read(child.pid) is None
+
+
+def test_names_with_blanks_and_parentheses() -> None:
+    code = "import sys; open('/proc/self/comm', 'w').write('a) S (b'); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        process = procfs.read(child.pid)
+        assert process is not None
+        assert process.parent == os.getpid()
+        child.kill()
+
+
+def test_members_are_known_by_session_mark_and_parent() -> None:
+    def start(**env: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["cat"], stdin=subprocess.PIPE, env={**os.environ, **env}, start_new_session=True
+        )
+
+    with start() as leader, start(MARK="1") as marked, start(MARK="11") as other:
+        found = {process.pid for process in procfs.members(leader=leader.pid, mark="MARK=1")}
+        assert found == {leader.pid, marked.pid}
+        for child in (leader, marked, other):
+            child.kill()
