@@ -1,0 +1,213 @@
+"""What a process started in this environment would do: settings, versions, Triton's seams.
+
+Nothing here imports Triton or torch; the seams are looked at in a child process.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import site
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from .._version import __version__
+from ..activation import bootstrap_dir
+from ..errors import SettingsError
+from ..settings import Mode, read, read_mode, store_location
+from ..store import open_store
+
+# Distributions under which the module `triton` is installed.
+_TRITONS = ("triton", "pytorch-triton", "pytorch-triton-rocm", "pytorch-triton-xpu", "triton-rocm")
+
+# Importing Triton takes a second or two; on a slow network file system, many more. Arbitrary.
+PROBE_LIMIT_S = 60.0
+
+_PROBE = """
+import importlib, json, sys
+module = importlib.import_module("triton.runtime.autotuner")
+sys.path.append(sys.argv[1])
+from tuneonce.triton import compat
+seams = compat.find(module)
+found = {name: getattr(seams, name) for name in ("version", "missing", "foreign", "usable")}
+print(json.dumps(found))
+"""
+
+
+class StorePlace(msgspec.Struct, frozen=True):
+    """`why` names what decided; for an address that is wrong, `error` is all there is."""
+
+    url: str
+    why: str
+    location: str = ""
+    kind: str = ""
+    writable: bool = False
+    note: str = ""
+    error: str | None = None
+
+
+class Seams(msgspec.Struct, frozen=True):
+    """What was found in the Triton at hand; `state` is ``found``, ``failed``, ``no triton`` or
+    ``not looked``. `missing` is not as expected, `foreign` has replaced ``Autotuner.run``."""
+
+    state: str
+    version: str | None = None
+    usable: bool = False
+    missing: list[str] = []
+    foreign: str | None = None
+    error: str | None = None
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """`mode` is that of a Python process started here, `startup` the file that switches it on."""
+
+    schema: str
+    tuneonce: str
+    python: str
+    executable: str
+    mode: str
+    why: str
+    startup: str | None
+    store: StorePlace
+    events: str | None
+    raise_errors: bool
+    versions: dict[str, str | None]
+    seams: Seams
+
+
+def describe_environment(
+    environ: Mapping[str, str], *, store: str | None, probe: bool
+) -> Environment:
+    """Everything that `tuneonce env` tells. `store` is the one of the command line."""
+    chosen = {} if store is None else {"TUNEONCE_STORE": store}
+    everything = {**environ, **chosen}
+    mode, why = explain_mode(environ)
+    return Environment(
+        schema="tuneonce.env/1",
+        tuneonce=__version__,
+        python=platform.python_version(),
+        executable=sys.executable,
+        mode=mode,
+        why=why,
+        startup=startup_file(environ),
+        store=_store(everything, explicit=store is not None),
+        events=_events(everything),
+        raise_errors=read({"TUNEONCE_RAISE": environ.get("TUNEONCE_RAISE", "")}).raise_errors,
+        versions={
+            "triton": triton_version(),
+            **{name: distribution_version(name) for name in ("torch", "vllm")},
+        },
+        seams=probe_seams(environ) if probe else Seams("not looked"),
+    )
+
+
+def explain_mode(environ: Mapping[str, str]) -> tuple[str, str]:
+    """The mode of a process started in `environ`, and the variable that decides it."""
+    word = environ.get("TUNEONCE", "").strip()
+    try:
+        mode = read_mode(environ, default=Mode.OFF)
+        installed = read_mode(environ)
+    except SettingsError as error:
+        return Mode.OFF.value, str(error)
+    others = {n: text for n, text in environ.items() if n != "TRITON_CACHE_AUTOTUNING"}
+    if installed is Mode.OFF and read_mode(others) is not Mode.OFF:
+        return mode.value, f"TRITON_CACHE_AUTOTUNING={environ['TRITON_CACHE_AUTOTUNING']}"
+    if word:
+        return mode.value, f"TUNEONCE={word}"
+    return mode.value, (
+        "TUNEONCE is not set: on under `tuneonce run`, after tuneonce.install() and in vLLM"
+    )
+
+
+def _store(environ: Mapping[str, str], *, explicit: bool) -> StorePlace:
+    why = next(
+        (name for name in ("TUNEONCE_STORE", "TRITON_CACHE_DIR") if environ.get(name, "").strip()),
+        "XDG_CACHE_HOME" if environ.get("XDG_CACHE_HOME", "").strip() else "the user's cache",
+    )
+    try:
+        with open_store(store_location(environ)) as store:
+            info = store.describe()
+    except SettingsError as error:
+        return StorePlace("", "--store" if explicit else why, error=str(error))
+    return StorePlace(
+        url=info.url,
+        why="--store" if explicit else why,
+        location=info.location,
+        kind=info.kind,
+        writable=info.writable,
+        note=info.note,
+    )
+
+
+def _events(environ: Mapping[str, str]) -> str | None:
+    """The directory, None for no events, or what is wrong with the setting."""
+    try:
+        found = read({name: text for name, text in environ.items() if name != "TUNEONCE"}).events
+    except SettingsError as error:
+        return str(error)
+    return None if found is None else str(found)
+
+
+def startup_file(environ: Mapping[str, str]) -> str | None:
+    """What switches us on when this interpreter starts: the ``.pth`` file of an installation, or
+    what `tuneonce run` put on ``PYTHONPATH``. None if it reads neither."""
+    if sys.flags.no_site:
+        return None
+    if str(bootstrap_dir()) in environ.get("PYTHONPATH", "").split(os.pathsep):
+        return str(bootstrap_dir() / "sitecustomize.py")
+    directories = site.getsitepackages()
+    if site.ENABLE_USER_SITE:
+        directories.append(site.getusersitepackages())
+    found = (Path(directory) / "tuneonce.pth" for directory in directories)
+    return next((str(path) for path in found if path.is_file()), None)
+
+
+def triton_version() -> str | None:
+    """Triton's version by its metadata."""
+    versions = (distribution_version(name) for name in _TRITONS)
+    return next((version for version in versions if version is not None), None)
+
+
+def distribution_version(name: str) -> str | None:
+    """The version of an installed package by its metadata; None if it is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def probe_seams(environ: Mapping[str, str], *, limit_s: float = PROBE_LIMIT_S) -> Seams:
+    """Import Triton in a child process, with us switched off, and look at its seams."""
+    if importlib.util.find_spec("triton") is None:
+        return Seams("no triton")
+    ours = str(Path(__file__).parents[2])
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _PROBE, ours],
+            env={**environ, "TUNEONCE": "0"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=limit_s,
+        )
+    except subprocess.TimeoutExpired:
+        return Seams("failed", error=f"importing Triton took longer than {limit_s:g} s")
+    except OSError as error:
+        return Seams("failed", error=f"{sys.executable} does not start: {error.strerror}")
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        return Seams("failed", error=lines[-1] if lines else f"exit code {done.returncode}")
+    try:
+        # Whatever is imported may print; the last line is ours.
+        answer = json.loads(done.stdout.splitlines()[-1])
+        return msgspec.convert({"state": "found", **answer}, Seams)
+    except (ValueError, IndexError, TypeError, msgspec.ValidationError) as error:
+        return Seams("failed", error=f"no answer from the child process: {error}")

@@ -1,0 +1,109 @@
+"""Printing: one JSON document, or tables for people that fit 80 columns and pipes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+class _Problem(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+
+
+def print_json(document: object) -> None:
+    """Print a struct as JSON, ASCII so that every terminal and pipe can take it."""
+    import msgspec
+
+    print(json.dumps(msgspec.to_builtins(document), indent=2))
+
+
+def console() -> Console:
+    """Where tables go: plain text when piped, nothing interpreted in what is printed."""
+    from rich.console import Console
+
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
+    if encoding != "utf8" and hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a bar or a dash must not be a traceback
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def table(*, show_header: bool = True) -> Table:
+    """A table without lines, indented under a heading."""
+    from rich.table import Table
+
+    return Table(
+        box=None, padding=(0, 2, 0, 0), show_header=show_header, header_style="dim", pad_edge=False
+    )
+
+
+def plain(text: object) -> str:
+    """`text` without anything that would steer a terminal: records may come from anybody."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text)
+    )
+
+
+def print_problems(console: Console, problems: Iterable[_Problem]) -> None:
+    """A line for each record that cannot be used."""
+    found = list(problems)
+    for problem in found:
+        why = plain(problem.reason) + (f" ({plain(problem.detail)})" if problem.detail else "")
+        console.print(f"problem: {plain(problem.name)}: {why}", style="red", soft_wrap=True)
+    if found:
+        console.print("`tuneonce verify --set-aside` moves such records away.")
+
+
+def age(then: float, *, now: float | None = None) -> str:
+    """``5 s``, ``3 min``, ``2 h``, ``9 d``; ``now`` for a time that has not come yet."""
+    seconds = (time.time() if now is None else now) - then
+    for unit, size in (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return "now"
+
+
+def ago(then: float) -> str:
+    """``3 min ago``, ``just now``."""
+    passed = age(then)
+    return "just now" if passed == "now" else f"{passed} ago"
+
+
+def clock(then: float) -> str:
+    """Month, day and time of day, local."""
+    try:
+        return time.strftime("%m-%d %H:%M", time.localtime(then))
+    except (OverflowError, ValueError, OSError):
+        return "?"
+
+
+def seconds(value: float) -> str:
+    """``0.25``, ``7.9``, ``123``: seconds or milliseconds with the digits that matter."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
+
+
+def count(number: int, noun: str, *, plural: str = "s") -> str:
+    """``1 record``, ``2 records``."""
+    return f"{number} {noun}{'' if number == 1 else plural}"
+
+
+def command_text(argv: list[str]) -> str:
+    """A command as one line, its program without its directory."""
+    if not argv:
+        return "?"
+    return plain(" ".join([argv[0].rpartition("/")[2] or argv[0], *argv[1:]]))

@@ -1,0 +1,86 @@
+"""``tuneonce env``: what is on and why, which store, which Triton and which of its seams."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ._common import add_json_option, add_store_option
+
+if TYPE_CHECKING:
+    from ._environment import Environment, Seams, StorePlace
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this command to the command line."""
+    parser = commands.add_parser(
+        "env",
+        help="what is on, which store, which Triton",
+        description="Tells what a Python process started in this environment would do. Triton is "
+        "imported in a child process only.",
+    )
+    parser.add_argument("--no-probe", action="store_true", help="do not import Triton at all")
+    add_store_option(parser)
+    add_json_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Describe the environment."""
+    import os
+
+    from ._environment import describe_environment
+    from ._render import print_json
+
+    found = describe_environment(os.environ, store=args.store, probe=not args.no_probe)
+    if args.json:
+        print_json(found)
+    else:
+        _draw(found)
+    return 0
+
+
+def _draw(found: Environment) -> None:
+    from ._render import console, plain, table
+
+    out = console()
+    grid = table(show_header=False)
+    grid.add_column(no_wrap=True, style="bold")
+    grid.add_column(overflow="fold")
+    versions = [f"{name} {version or 'not installed'}" for name, version in found.versions.items()]
+    rows = [
+        ("tuneonce", f"{found.tuneonce}, Python {found.python} ({found.executable})"),
+        ("mode", f"{found.mode} ({found.why})"),
+        ("startup file", found.startup or "not installed: TUNEONCE=1 alone does nothing here"),
+        ("store", _store_text(found.store)),
+        ("events", found.events or "none are written (TUNEONCE_EVENTS=0)"),
+        ("errors", "raised (TUNEONCE_RAISE)" if found.raise_errors else "logged, never raised"),
+        ("versions", ", ".join(versions)),
+        ("seams", _seams_text(found.seams)),
+    ]
+    for name, text in rows:
+        grid.add_row(name, plain(text))
+    out.print(grid)
+
+
+def _store_text(store: StorePlace) -> str:
+    if store.error is not None:
+        return f"{store.error} (from {store.why})"
+    note = f"; {store.note}" if store.note else ""
+    writable = "writable" if store.writable else "not writable"
+    return f"{store.url} (from {store.why}): {store.kind}, {writable}{note}"
+
+
+def _seams_text(seams: Seams) -> str:
+    if seams.state == "not looked":
+        return "not looked at (--no-probe)"
+    if seams.state == "no triton":
+        return "Triton is not installed"
+    if seams.state == "failed":
+        return f"could not be looked at: {seams.error}"
+    if seams.usable:
+        return f"all found in Triton {seams.version}"
+    wrong = [f"no usable {', '.join(seams.missing)}"] if seams.missing else []
+    if seams.foreign:
+        wrong.append(f"Autotuner.run is {seams.foreign}")
+    return f"Triton {seams.version} is left alone: {'; '.join(wrong)}"

@@ -1,0 +1,120 @@
+"""``tuneonce ls``: what is in the store, by kernel, world and tuning key."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ._common import (
+    add_json_option,
+    add_store_option,
+    events_directory,
+    open_store_of,
+    unknown_kernel,
+)
+
+if TYPE_CHECKING:
+    from ..inventory import Entry, Listing
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this command to the command line."""
+    parser = commands.add_parser(
+        "ls",
+        help="what is in the store",
+        description="Lists kernels, the worlds they were tuned in, their tuning keys and winners. "
+        "The gain is the time of the kernel's first candidate over that of the winner.",
+    )
+    parser.add_argument(
+        "pattern",
+        nargs="?",
+        metavar="PATTERN",
+        help="a kernel's name, module:name, or a glob on either",
+    )
+    add_store_option(parser)
+    add_json_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """List the store."""
+    from ..folders import kernel_names
+    from ..history import KnownKeys
+    from ..inventory import listing
+    from ._render import print_json
+
+    with open_store_of(args) as store:
+        found = listing(store, pattern=args.pattern, known=KnownKeys(events_directory(args)))
+        nothing = not found.entries and not found.problems
+        if nothing and args.pattern is not None and (names := kernel_names(store)):
+            raise unknown_kernel(args.pattern, where=found.location, known=names)
+    if args.json:
+        print_json(found)
+    else:
+        _draw(found)
+    return 0
+
+
+def _draw(found: Listing) -> None:
+    from itertools import groupby
+
+    from ..wording import programs_text
+    from ._render import age, console, count, plain, print_problems, table
+
+    out = console()
+    if not found.entries and not found.problems:
+        out.print(f"The store is empty: {plain(found.location)}", soft_wrap=True)
+    several = _several(found.entries, lambda e: e.kernel, lambda e: e.kernel_id)
+    for (label, kernel_id), of_kernel in groupby(
+        found.entries, key=lambda e: (e.kernel, e.kernel_id)
+    ):
+        version = f"  ~{kernel_id.rpartition('~')[2]}" if label in several else ""
+        out.print(f"{plain(label)}{version}", style="bold")
+        entries = list(of_kernel)
+        worlds = _several(entries, lambda e: e.world, lambda e: e.world_id)
+        for (world, world_id), rows in groupby(entries, key=lambda e: (e.world, e.world_id)):
+            build = f"  ~{world_id.rpartition('~')[2]}" if world in worlds else ""
+            out.print(f"{plain(world)}{build}", style="cyan")
+            grid = table()
+            for heading in ("key", "size", "winner"):
+                grid.add_column(heading, overflow="fold")
+            grid.add_column("gain", justify="right", no_wrap=True)
+            grid.add_column("origin", no_wrap=True)
+            grid.add_column("age", justify="right", no_wrap=True)
+            for e in rows:
+                grid.add_row(
+                    plain(e.key_text),
+                    programs_text(e.work_class),
+                    plain(_winner(e)),
+                    "" if e.gain is None else f"{e.gain:.2f}×",
+                    plain(e.origin or "unfinished"),
+                    age(e.published_at),
+                )
+            out.print(grid)
+        out.print()
+    print_problems(out, found.problems)
+    kernels = len({e.kernel_id for e in found.entries})
+    if found.entries:
+        verdicts = sum(e.origin is not None for e in found.entries)
+        held = f"{count(kernels, 'kernel')}, {count(verdicts, 'verdict')}"
+        out.print(f"{held} in {plain(found.location)}", soft_wrap=True)
+
+
+def _winner(entry: Entry) -> str:
+    if entry.origin is None:
+        return f"({entry.measured} measured)"
+    return entry.winner or "?"
+
+
+def _several(entries: list[Entry], text: _Field, identity: _Field) -> set[str]:
+    """The texts that stand for more than one thing and need its digest beside them."""
+    found: dict[str, set[str]] = {}
+    for entry in entries:
+        found.setdefault(text(entry), set()).add(identity(entry))
+    return {shown for shown, identities in found.items() if len(identities) > 1}
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    _Field = Callable[[Entry], str]

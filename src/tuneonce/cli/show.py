@@ -1,0 +1,113 @@
+"""``tuneonce show KERNEL``: every measurement behind a kernel's verdicts."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ._common import (
+    add_json_option,
+    add_store_option,
+    events_directory,
+    open_store_of,
+    unknown_kernel,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..inventory import Entry, Line, Listing
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this command to the command line."""
+    parser = commands.add_parser(
+        "show",
+        help="every measurement behind a kernel's verdicts",
+        description="Draws all measurements of each tuning key as bars, the fastest first, and "
+        "lists candidates that failed and tunings that were not finished.",
+    )
+    parser.add_argument("kernel", metavar="KERNEL", help="its name, or module:name")
+    add_store_option(parser)
+    add_json_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show one kernel."""
+    from ..folders import kernel_names
+    from ..history import KnownKeys
+    from ..inventory import sheets
+    from ._render import print_json
+
+    with open_store_of(args) as store:
+        found = sheets(store, kernel=args.kernel, known=KnownKeys(events_directory(args)))
+        if not found.entries and not found.problems:
+            raise unknown_kernel(args.kernel, where=found.location, known=kernel_names(store))
+    if args.json:
+        print_json(found)
+    else:
+        _draw(found)
+    return 0
+
+
+def _draw(found: Listing) -> None:
+    from ._render import console, print_problems
+
+    out = console()
+    for entry in found.entries:
+        _draw_entry(out, entry)
+    print_problems(out, found.problems)
+
+
+def _draw_entry(out: Console, entry: Entry) -> None:
+    from rich.bar import Bar
+
+    from ..wording import programs_text
+    from ._render import plain, seconds, table
+
+    out.print(f"{plain(entry.kernel)}  {plain(entry.key_text)}", style="bold")
+    out.print(f"{plain(entry.world)} · {programs_text(entry.work_class)}", style="cyan")
+    out.print(_about(entry))
+    lines = entry.measurements or []
+    slowest = max((m.median_ms for m in lines if m.median_ms is not None), default=0.0)
+    grid = table()
+    grid.add_column("", no_wrap=True, width=1)
+    grid.add_column("candidate", overflow="fold")
+    grid.add_column("", width=16)
+    grid.add_column("median ms", justify="right", no_wrap=True)
+    grid.add_column("20–80 %", no_wrap=True)
+    for line in lines:
+        time = line.median_ms
+        grid.add_row(
+            "*" if line.winner else "",
+            plain(line.config if line.config is not None else f"~{line.candidate}")
+            + (" (first)" if line.first else ""),
+            _unmeasured(line) if time is None else Bar(slowest or 1.0, 0, time, width=16),
+            "" if time is None else seconds(time),
+            ""
+            if line.p20_ms is None or line.p80_ms is None
+            else f"{seconds(line.p20_ms)}–{seconds(line.p80_ms)}",
+            style="green" if line.winner else "red" if line.failed else None,
+        )
+    out.print(grid)
+    out.print()
+
+
+def _unmeasured(line: Line) -> str:
+    from ._render import plain
+
+    return "not measured" if line.failed is None else plain(line.failed)
+
+
+def _about(entry: Entry) -> str:
+    from ._render import ago, plain, seconds
+
+    measured = f"{entry.measured - entry.failed} measured, {entry.failed} failed"
+    if entry.origin is None:
+        return f"unfinished: {measured}, the last {ago(entry.published_at)}; no verdict yet"
+    spent = f", tuned in {seconds(entry.tune_s)} s" if entry.tune_s else ""
+    gain = f", {entry.gain:.2f}× over the first candidate" if entry.gain is not None else ""
+    return (
+        f"{plain(entry.origin)} {ago(entry.published_at)}{spent}: {measured}, * is the winner{gain}"
+    )

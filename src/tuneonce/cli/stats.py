@@ -1,0 +1,101 @@
+"""``tuneonce stats``: what the last processes found, tuned and saved."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from ._common import (
+    add_events_option,
+    add_json_option,
+    add_store_option,
+    positive,
+    required_events_directory,
+)
+
+if TYPE_CHECKING:
+    from ..history import Statistics
+    from ..stats import Totals
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this command to the command line."""
+    parser = commands.add_parser(
+        "stats",
+        help="what the last processes found, tuned and saved",
+        description="Adds up the events of the last processes. Saved seconds are the recorded "
+        "tuning time of every hit.",
+    )
+    parser.add_argument(
+        "--last",
+        type=positive,
+        default=10,
+        metavar="N",
+        help="how many processes to look at (default: 10)",
+    )
+    add_store_option(parser)
+    add_events_option(parser)
+    add_json_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Add up the last processes."""
+    from ..history import statistics
+    from ._render import print_json
+
+    found = statistics(required_events_directory(args), last=args.last)
+    if args.json:
+        print_json(found)
+    else:
+        _draw(found)
+    return 0
+
+
+def _draw(found: Statistics) -> None:
+    from ._render import clock, command_text, console, plain, table
+
+    out = console()
+    if not found.processes:
+        out.print(f"No process has left events in {plain(found.events)}", soft_wrap=True)
+        return
+    grid = table()
+    grid.add_column("process", overflow="ellipsis", no_wrap=True, max_width=24)
+    for heading in ("hits", "prov", "miss", "tunes", "comp", "load", "tune s", "comp s", "saved"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    grid.padding = (0, 1, 0, 0)
+    for process in found.processes:
+        title = f"{clock(process.started)} {plain(process.mode)}\n{command_text(process.command)}"
+        grid.add_row(title, *_numbers(process.totals))
+    if len(found.processes) > 1:
+        grid.add_row(f"all {len(found.processes)}", *_numbers(found.totals), style="bold")
+    out.print(grid)
+    totals = found.totals
+    out.print(
+        f"{totals.candidates_measured} candidates measured, {totals.not_persisted} keys not "
+        "persisted. prov: provisional hits; comp: compiled; load: loaded from Triton's cache; "
+        "saved: seconds."
+    )
+    for heading, counts in (
+        ("reasons of what was no hit", totals.reasons),
+        ("problems", totals.problems),
+    ):
+        if counts:
+            told = ", ".join(f"{plain(name)} {n}" for name, n in sorted(counts.items()))
+            out.print(f"{heading}: {told}")
+
+
+def _numbers(totals: Totals) -> list[str]:
+    from ._render import seconds
+
+    return [
+        str(totals.hits),
+        str(totals.provisional),
+        str(totals.misses),
+        str(totals.tunes),
+        str(totals.compiles),
+        str(totals.disk_loads),
+        seconds(totals.tune_s),
+        seconds(totals.compile_s),
+        seconds(totals.saved_s),
+    ]

@@ -1,0 +1,246 @@
+"""Reads a store's records for people: key by key, kernels found by name.
+
+`folders` believes what the resolver believes, and hands out what cannot be used as `Broken` instead
+of raising: one bad record must not hide the others.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Generic, TypeAlias
+
+import msgspec
+
+from .errors import RecordUnreadable
+from .key import FORMAT, Parts, measurement_file, parts_digest, readable, verdict_file
+from .records import BadRecord, Measurement, R, Verdict, unpack
+from .store.base import Store
+
+ROOT = f"{FORMAT}/"
+VERDICT_END, MEASUREMENT_END = ".verdict.json", ".measured.json"
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A record that cannot be used. `reason` is one of a few words, `detail` a sentence."""
+
+    name: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """`seen` are the bytes that could not be used; None where none could be read."""
+
+    problem: Problem
+    seen: bytes | None
+
+
+@dataclass(frozen=True)
+class Held(Generic[R]):
+    """A record and the bytes it was read from."""
+
+    name: str
+    data: bytes
+    record: R
+
+
+AnyHeld: TypeAlias = "Held[Verdict] | Held[Measurement]"
+
+
+@dataclass
+class Folder:
+    """All records of one key. `kernel` and `world` are path parts, `readable~digest`."""
+
+    kernel: str
+    world: str
+    key: str
+    verdicts: list[Held[Verdict]] = field(default_factory=list)
+    loose: list[Held[Measurement]] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+    @property
+    def parts(self) -> Parts | None:
+        """The key's parts, which verdicts carry and loose measurements do not."""
+        return tuple(self.verdicts[0].record.key) if self.verdicts else None
+
+    @property
+    def held(self) -> list[AnyHeld]:
+        """Verdicts, then loose measurements."""
+        return [*self.verdicts, *self.loose]
+
+    def unfinished(self) -> dict[str, list[Measurement]]:
+        """By work class, the measurements of candidates that no verdict there is about."""
+        settled = {(v.record.work_class, c) for v in self.verdicts for c in v.record.candidates}
+        classes: dict[str, list[Measurement]] = {}
+        for held in self.loose:
+            m = held.record
+            if (m.work_class, m.candidate) not in settled:
+                classes.setdefault(m.work_class, []).append(m)
+        return classes
+
+
+def folders(store: Store, prefix: str = ROOT) -> Iterator[Folder]:
+    """Read every key below `prefix`, in the order of their addresses.
+
+    Raises StoreError if the store itself fails; a record that cannot be used is in `broken`.
+    """
+    for address, names in groupby(sorted(store.list(prefix)), key=_folder_of):
+        yield _read_folder(store, address, names)
+
+
+def _folder_of(name: str) -> tuple[str, ...]:
+    return tuple(name.split("/")[:4])
+
+
+def _read_folder(store: Store, address: tuple[str, ...], names: Iterable[str]) -> Folder:
+    kernel, world_name, key = (*address[1:], "", "", "")[:3]
+    folder = Folder(kernel, world_name, key)
+    # What is listed below a record's own name means that a folder stands in the record's place.
+    for name in sorted({"/".join(name.split("/")[:5]) for name in names}):
+        if name.count("/") == 4 and name.endswith(VERDICT_END):
+            _sort_in(_read(store, name, Verdict), folder.verdicts, folder.broken)
+        elif name.count("/") == 4 and name.endswith(MEASUREMENT_END):
+            _sort_in(_read(store, name, Measurement), folder.loose, folder.broken)
+        else:
+            folder.unknown.append(name)
+    return folder
+
+
+def _sort_in(found: Held[R] | Broken | None, whole: list[Held[R]], broken: list[Broken]) -> None:
+    if isinstance(found, Broken):
+        broken.append(found)
+    elif found is not None:
+        whole.append(found)
+
+
+def _read(store: Store, name: str, kind: type[R]) -> Held[R] | Broken | None:
+    """None: it was removed since it was listed."""
+    data: bytes | None = None
+    try:
+        data = store.get(name)
+        if data is None:
+            return None
+        record = unpack(data, kind)
+        belongs = _place(record)
+        if name.split("/")[3:] != belongs:
+            raise BadRecord("misplaced", f"it belongs at {'/'.join(belongs)}")
+        return Held(name, data, record)
+    except RecordUnreadable as error:
+        return Broken(Problem(name, error.reason.value, error.detail), None)
+    except BadRecord as error:
+        detail = str(error).removeprefix(f"{error.reason}: ")
+        return Broken(Problem(name, error.reason, detail), data)
+
+
+def _place(record: Measurement | Verdict) -> list[str]:
+    """The last two parts of the only name under which a record answers."""
+    if isinstance(record, Verdict):
+        return [parts_digest(record.key), verdict_file(record.work_class, record.candidates)]
+    return [record.key, measurement_file(record.work_class, record.candidate)]
+
+
+# -- kernels by name -----------------------------------------------------------------------------
+
+
+def kernel_prefix(kernel: str) -> str:
+    """What the addresses of all versions of a kernel start with. `kernel` may have its module."""
+    return f"{ROOT}{readable(kernel.rpartition(':')[2])}~"
+
+
+def pattern_prefix(pattern: str | None) -> str:
+    """The least that must be listed to find everything that `pattern` matches."""
+    if pattern is None or any(mark in pattern for mark in "*?["):
+        return ROOT
+    return kernel_prefix(pattern)
+
+
+def matches(pattern: str | None, *, name: str, module: str | None) -> bool:
+    """Whether a kernel is meant: by its name, as module:name, or by a glob on either.
+
+    `module` is None for a kernel of which only loose measurements are left.
+    """
+    if pattern is None:
+        return True
+    label = kernel_label(name, module)
+    if pattern in (name, label) or any(fnmatch.fnmatchcase(t, pattern) for t in (name, label)):
+        return True
+    return module is None and readable(pattern.rpartition(":")[2]) == readable(name)
+
+
+def kernel_label(name: str, module: str | None) -> str:
+    """``module:name``, as events name a kernel."""
+    return name if module is None else f"{module}:{name}"
+
+
+# What events know about a key: its kernel's label and its parts, by the key's digest.
+Known = Callable[[str], "tuple[str, Parts] | None"]
+
+
+def nothing_known(key: str) -> None:
+    """For a caller that has no events."""
+
+
+@dataclass
+class Naming:
+    """The name and module of one kernel, as the newest of its verdicts has them.
+
+    A file that moves is the same kernel, so records of one kernel may differ in its module.
+    """
+
+    directory: str
+    name: str = ""
+    module: str | None = None
+    _newest: float = -math.inf
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.directory.rpartition("~")[0]
+
+    def see(self, folder: Folder) -> None:
+        """Learn from one of the kernel's folders."""
+        for held in folder.verdicts:
+            if held.record.published_at > self._newest:
+                self._newest = held.record.published_at
+                self.name = dict(held.record.key).get("kernel.name", self.name)
+                self.module = held.record.about.get("kernel.module")
+
+    def ask(self, folder: Folder, known: Known) -> Parts | None:
+        """The parts of a key without a verdict, where events tell them; learns from them too."""
+        told = known(folder.key) if folder.loose and not folder.verdicts else None
+        if told is None:
+            return None
+        label, parts = told
+        if self._newest == -math.inf:
+            module, _, self.name = label.rpartition(":")
+            self.module = module or None
+        return parts
+
+    @property
+    def label(self) -> str:
+        return kernel_label(self.name, self.module)
+
+    def is_meant(self, pattern: str | None) -> bool:
+        """Whether `pattern` means this kernel."""
+        return matches(pattern, name=self.name, module=self.module)
+
+
+def near_names(name: str, known: Iterable[str]) -> list[str]:
+    """The names that somebody may have meant, the likeliest first; labels match by their names."""
+    wanted = name.rpartition(":")[2].lower()
+    by_name: dict[str, str] = {}
+    for full in sorted(known):
+        by_name.setdefault(full.rpartition(":")[2].lower(), full)
+    inside = [n for n in by_name if wanted in n]
+    close = difflib.get_close_matches(wanted, by_name, n=3, cutoff=0.5)
+    return [by_name[n] for n in dict.fromkeys([*close, *inside])][:3]
+
+
+def kernel_names(store: Store) -> list[str]:
+    """The readable names of all kernels. Lists the whole store: for error messages only."""
+    return sorted({name.split("/")[1].rpartition("~")[0] for name in store.list(ROOT)} - {""})

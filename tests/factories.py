@@ -1,0 +1,152 @@
+"""Hand-made keys, records, stores and events, as processes leave them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.fakes import candidate, measured
+from tuneonce.codec import encode
+from tuneonce.events import SCHEMA
+from tuneonce.key import KernelId, Key
+from tuneonce.records import Measurement, Origin, Verdict, pack
+from tuneonce.store import Store
+from tuneonce.world import World
+
+NOON = 1_700_000_000.0
+"""When the records of these factories were written, in seconds since 1970."""
+
+H100, H200 = "NVIDIA H100", "NVIDIA H200"
+
+
+def make_key(
+    name: str = "add",
+    *,
+    module: str = "kernels",
+    source: str = "0" * 16,
+    product: str | None = H200,
+    compiler: str = "triton-3.6.0-0123456789ab",
+    tuning: Mapping[str, Any] | None = None,
+    **parts: str,
+) -> Key:
+    """A key; `parts` are further parts of the kernel: ``callee_helper="1" * 16``.
+
+    Its world is an H200; None as `product` is the interpreter.
+    """
+    named = tuple((part.replace("_", ".", 1), text) for part, text in parts.items())
+    values = {"n": 64, "x.dtype": "torch.bfloat16"} if tuning is None else tuning
+    if product is None:
+        world = World("interpreter", "x86_64", compiler)
+    else:
+        world = World("cuda", "90", compiler, product=product, memory_gib=140)
+    return Key(
+        KernelId(name, module, (("source", source), *named)),
+        tuple((part, encode(value)) for part, value in values.items()),
+        world.parts,
+        world.name,
+    )
+
+
+def make_verdict(
+    key: Key,
+    times: Mapping[int, Sequence[float]],
+    *,
+    winner: int | None = None,
+    work_class: str = "c02",
+    at: float = NOON,
+    origin: Origin = "measured",
+    measured_at: float | None = None,
+) -> Verdict:
+    """A verdict over ``candidate(block)`` for each block of `times`; no times: it failed."""
+    runnable = [block for block in times if times[block]]
+    best = min(runnable, key=lambda block: times[block]) if winner is None else winner
+    return Verdict(
+        key=list(key.parts),
+        about={"kernel.module": key.kernel.module, "driver": "580.1"},
+        work_class=work_class,
+        programs=20,
+        candidates=[candidate(block).digest for block in times],
+        winner=candidate(best).digest,
+        measurements=[
+            measured(
+                block,
+                *found,
+                failed=None if found else "did not run",
+                at=at - 1 if measured_at is None else measured_at,
+                work_class=work_class,
+            )
+            for block, found in times.items()
+        ],
+        origin=origin,
+        tune_s=7.9,
+        compile_s=6.1,
+        published_at=at,
+        tuneonce="0.1",
+    )
+
+
+def put_verdict(store: Store, key: Key, times: Mapping[int, Sequence[float]], **more: Any) -> str:
+    """Publish a verdict; its name."""
+    verdict = make_verdict(key, times, **more)
+    name = key.verdict_name(verdict.work_class, verdict.candidates)
+    store.put(name, pack(verdict))
+    return name
+
+
+def put_loose(store: Store, key: Key, block: int, *times: float, **more: Any) -> str:
+    """Leave one measurement of a tuning that was not finished; its name."""
+    one: Measurement = measured(block, *times, **{"work_class": "c02", "at": NOON, **more})
+    name = key.measurement_name(one.work_class, one.candidate)
+    store.put(name, pack(msgspec.structs.replace(one, key=key.digest)))
+    return name
+
+
+def resolved(
+    key: Key,
+    outcome: str,
+    *,
+    blocks: Sequence[int] = (64, 128),
+    t: float = 1.0,
+    work_class: str = "c02",
+    reason: str | None = None,
+    saved_s: float = 0.0,
+) -> dict[str, Any]:
+    """The event of one key's resolution, as the resolver writes it."""
+    event: dict[str, Any] = {
+        "t": t,
+        "e": "resolve",
+        "kernel": f"{key.kernel.module}:{key.kernel.name}",
+        "key": key.digest,
+        "work_class": work_class,
+        "outcome": outcome,
+        "reason": reason,
+        "saved_s": saved_s,
+    }
+    if outcome in ("miss", "partial"):
+        event["parts"] = [list(part) for part in key.parts]
+        event["candidates"] = {candidate(b).digest: candidate(b).text for b in blocks}
+    return event
+
+
+def process(
+    *events: dict[str, Any],
+    started: float = NOON,
+    pid: int = 71,
+    argv: Sequence[str] = ("/srv/app/server.py", "--port", "80"),
+    mode: str = "on",
+) -> list[dict[str, Any]]:
+    """The events of one process, the describing line first."""
+    about = {"schema": SCHEMA, "pid": pid, "started": started, "argv": list(argv), "mode": mode}
+    return [{**about, "store": "/srv/tuneonce"}, *events]
+
+
+def write_events(directory: Path, *processes: list[dict[str, Any]]) -> None:
+    """A file for each process, in their order."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for number, events in enumerate(processes):
+        lines = "".join(json.dumps(event) + "\n" for event in events)
+        (directory / f"20231114T2213{number:02d}.000000-71.jsonl").write_text(lines)

@@ -1,0 +1,78 @@
+"""The command line as a person meets it: words in, an exit code and two texts out."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuneonce.cli import main
+from tuneonce.store.files import FileStore
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one document on standard output."""
+        return json.loads(self.out)
+
+    @property
+    def words(self) -> str:
+        """Standard output with its lines joined, for sentences that were wrapped."""
+        return " ".join(self.out.split())
+
+
+Tell = Callable[..., Said]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FileStore:
+    """An empty store, which `tell` looks at."""
+    return FileStore(tmp_path / "store")
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Path:
+    """Where processes that use `store` write their events."""
+    return tmp_path / "store" / ".events"
+
+
+@pytest.fixture
+def tell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Tell]:
+    """Runs a command in a terminal of 80 columns that is not one, in UTC."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TUNEONCE_STORE", str(tmp_path / "store"))
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+
+    def run(*words: str) -> Said:
+        capsys.readouterr()
+        try:
+            code = main(list(words))
+        except SystemExit as exit:  # argparse's way out
+            code = int(exit.code or 0)
+        told = capsys.readouterr()
+        return Said(code, told.out, told.err)
+
+    yield run
+    if before is None:
+        del os.environ["TZ"]
+    else:
+        os.environ["TZ"] = before
+    time.tzset()

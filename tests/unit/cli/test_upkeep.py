@@ -1,0 +1,161 @@
+"""`tuneonce verify` and `tuneonce rm`."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.factories import H100, make_key, put_loose, put_verdict
+from tuneonce.store.files import FileStore
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Tell
+
+TIMES = {64: (0.2,), 128: (0.1,)}
+
+
+def records(store: FileStore) -> set[str]:
+    return set(store.list("v1/"))
+
+
+# -- verify --------------------------------------------------------------------------------------
+
+
+def test_verify_a_good_store(tell: Tell, store: FileStore) -> None:
+    assert tell("verify").code == 0
+    put_verdict(store, make_key(), TIMES)
+    put_loose(store, make_key("mul"), 64, 0.1)
+    said = tell("verify")
+    assert said.code == 0
+    assert "1 verdict and 1 loose measurement are whole, 0 records not" in said.words
+
+
+def test_verify_a_bad_record(tell: Tell, store: FileStore) -> None:
+    bad = put_verdict(store, make_key(), TIMES)
+    good = put_verdict(store, make_key("mul"), TIMES)
+    data = store.get(bad)
+    assert data is not None
+    store.put(bad, data.replace(b"0.2", b"0.3"))
+    said = tell("verify")
+    assert said.code == 1
+    assert f"{bad}: checksum" in said.out
+    document = tell("verify", "--json").json
+    assert (document["schema"], document["verdicts"]) == ("tuneonce.verify/1", 1)
+    assert document["bad"][0]["set_aside"] is False
+    assert records(store) == {good, bad}
+    said = tell("verify", "--set-aside")
+    assert (said.code, records(store)) == (1, {good})
+    assert f"set aside: {bad}" in said.out
+    assert tell("verify").code == 0
+
+
+# -- rm ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(store: FileStore) -> FileStore:
+    put_verdict(store, make_key("add"), TIMES)
+    put_verdict(store, make_key("add", product=H100), TIMES, at=time.time())
+    put_verdict(store, make_key("mul"), TIMES, origin="stock-cache")
+    put_loose(store, make_key("mul"), 512, 0.1)
+    return store
+
+
+def test_rm_wants_a_yes(tell: Tell, full: FileStore) -> None:
+    said = tell("rm", "add")
+    assert said.code == 2
+    assert "kernels:add" in said.out
+    assert "2 records" in said.out
+    assert len(said.err.splitlines()) == 1
+    assert "--yes" in said.err
+    assert len(records(full)) == 4
+
+
+def test_rm_json_wants_a_yes_too(tell: Tell, full: FileStore) -> None:
+    said = tell("rm", "add", "--json")
+    assert said.code == 2
+    assert (len(said.json["records"]), said.json["removed"]) == (2, 0)
+    assert len(records(full)) == 4
+    said = tell("rm", "add", "--json", "--yes")
+    assert (said.code, said.json["removed"], said.json["changed"]) == (0, 2, 0)
+    assert len(records(full)) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        (["--all"], 0),
+        (["kernels:mul"], 2),
+        (["*"], 0),
+        (["--all", "--world", "nvidia h100"], 3),
+        (["add", "--world", "*H20"], 4),
+        (["--all", "--older-than", "1"], 1),
+        (["--all", "--older-than", "100000"], 4),
+        (["--all", "--origin", "stock-cache"], 3),
+    ],
+)
+def test_rm_selects(tell: Tell, full: FileStore, words: list[str], left: int) -> None:
+    said = tell("rm", *words, "--yes")
+    assert said.code == 0
+    assert len(records(full)) == left
+    assert (f"{4 - left} removed" if left < 4 else "Nothing to remove") in said.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["add", "--all"],
+        ["--world", "x"],
+        ["--all", "--origin", "guessed"],
+        ["--all", "--older-than", "-1"],
+        ["--all", "--older-than", "nan"],
+        ["--all", "--older-than", "long"],
+    ],
+)
+def test_rm_refuses_what_it_cannot_mean(tell: Tell, full: FileStore, words: list[str]) -> None:
+    said = tell("rm", *words, "--yes")
+    assert (said.code, said.out) == (2, "")
+    assert len(records(full)) == 4
+
+
+def test_rm_in_an_empty_store(tell: Tell, store: FileStore) -> None:
+    said = tell("rm", "--all")
+    assert said.code == 0
+    assert "Nothing to remove" in said.out
+    assert tell("rm", "add").code == 0
+
+
+class Terminal(io.StringIO):
+    """A keyboard on which somebody has typed already."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "left"), [("y\n", 0, 2), ("YES\n", 0, 2), ("\n", 1, 4), ("", 1, 4)]
+)
+def test_rm_asks_where_somebody_can_answer(
+    tell: Tell,
+    full: FileStore,
+    monkeypatch: pytest.MonkeyPatch,
+    typed: str,
+    code: int,
+    left: int,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(typed))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    said = tell("rm", "add")
+    assert (said.code, len(records(full))) == (code, left)
+    assert "[y/N]" in said.out
+
+
+def test_rm_from_a_store_that_is_only_read(tell: Tell, full: FileStore) -> None:
+    said = tell("rm", "--all", "--yes", "--store", f"{full.describe().url}?readonly=1")
+    assert (said.code, len(said.err.splitlines())) == (1, 1)
+    assert len(records(full)) == 4
