@@ -13,6 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tuneonce.codec import encode
+from tuneonce.errors import StoreError
+from tuneonce.events import EventLog
+from tuneonce.key import Candidate, KernelId, Key
+from tuneonce.records import Measurement
+from tuneonce.resolver import Question
+from tuneonce.store import Store, StoreInfo
+from tuneonce.world import World
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -97,3 +106,108 @@ def compile_log() -> Iterator[list[tuple[str, bool]]]:
         yield log
     finally:
         knobs.compilation.listener = before
+
+
+# -- the resolver's neighbours -------------------------------------------------------------------
+
+
+class RememberedEvents(EventLog):
+    """Keeps events in a list instead of a file."""
+
+    def __init__(self) -> None:
+        super().__init__(None, mode="on", store="memory:")
+        self.seen: list[dict[str, Any]] = []
+
+    def emit(self, event: str, **fields: Any) -> None:
+        self.seen.append({"e": event, **fields})
+
+    def problems(self) -> list[str]:
+        """What the problem events said went wrong, in their order."""
+        return [event["what"] for event in self.seen if event["e"] == "problem"]
+
+
+class FaultyStore(Store):
+    """`inner`, except that an operation named in `faults` raises the error given there.
+
+    `calls` are the operations and names that were asked for, failed or not.
+    """
+
+    def __init__(self, inner: Store, **faults: StoreError) -> None:
+        self.inner = inner
+        self.faults = faults
+        self.calls: list[tuple[str, str]] = []
+
+    def _meet(self, operation: str, name: str) -> None:
+        self.calls.append((operation, name))
+        if operation in self.faults:
+            raise self.faults[operation]
+
+    def get(self, name: str) -> bytes | None:
+        self._meet("get", name)
+        return self.inner.get(name)
+
+    def put(self, name: str, data: bytes, *, durable: bool = True) -> None:
+        self._meet("put", name)
+        self.inner.put(name, data, durable=durable)
+
+    def put_if_absent(self, name: str, data: bytes, *, durable: bool = True) -> bool:
+        self._meet("put_if_absent", name)
+        return self.inner.put_if_absent(name, data, durable=durable)
+
+    def delete_if(self, name: str, expected: bytes) -> bool:
+        self._meet("delete_if", name)
+        return self.inner.delete_if(name, expected)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        self._meet("list", prefix)
+        return self.inner.list(prefix)
+
+    def set_aside(self, name: str, *, seen: bytes | None = None) -> bool:
+        self._meet("set_aside", name)
+        return self.inner.set_aside(name, seen=seen)
+
+    def describe(self) -> StoreInfo:
+        return self.inner.describe()
+
+
+def candidate(block: int) -> Candidate:
+    """``BLOCK=<block> num_warps=4``."""
+    return Candidate((("BLOCK", encode(block)), ("num_warps", encode(4))))
+
+
+def question(
+    *blocks: int, n: int = 1, work_class: str = "c03", kernel: str = "add", product: str = "H200"
+) -> Question:
+    """A question about a made-up kernel with one candidate for each of `blocks`."""
+    world = World("cuda", "90", "triton-3", product=product)
+    identity = KernelId(kernel, "kernels", (("source", "0" * 16),))
+    return Question(
+        key=Key(identity, (("n", encode(n)),), world.parts, world.name),
+        work_class=work_class,
+        programs=64,
+        candidates=[candidate(block) for block in blocks],
+    )
+
+
+def measured(
+    block: int,
+    *times: float,
+    failed: str | None = None,
+    at: float = 1000.0,
+    work_class: str = "c03",
+    seconds: float = 2.0,
+) -> Measurement:
+    """A measurement of `candidate(block)`."""
+    one = candidate(block)
+    return Measurement(
+        candidate=one.digest,
+        config=list(one.config),
+        times=times,
+        shape="list",
+        failed=failed,
+        method="do_bench",
+        work_class=work_class,
+        measured_at=at,
+        seconds=seconds,
+        compile_s=seconds / 2,
+    )

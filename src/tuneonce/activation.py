@@ -12,17 +12,16 @@ plugin entry point.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
-from importlib.machinery import ModuleSpec
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from pathlib import Path
 
 _AUTOTUNER = "triton.runtime.autotuner"
-
-logger = logging.getLogger("tuneonce")
 
 _lock = threading.RLock()
 _installed: _Installation | None = None
@@ -36,20 +35,17 @@ class _Installation:
         self.finder: _Finder | None = None
         self.hook: Any = None
         self.events: Any = None
-        self.environment: dict[str, str | None] = {}
+        self.exported: dict[str, str] = {}
 
     def export(self, name: str, value: str) -> None:
         """Set a variable that children inherit, unless it is set."""
         if name not in os.environ:
-            self.environment[name] = os.environ.get(name)
-            os.environ[name] = value
+            self.exported[name] = os.environ[name] = value
 
     def restore_environment(self) -> None:
-        for name, value in self.environment.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name, value in self.exported.items():
+            if os.environ.get(name) == value:  # else the program has set it since: it is theirs
+                del os.environ[name]
 
 
 def install() -> bool:
@@ -73,7 +69,7 @@ def install() -> bool:
             started_with = settings_module.environment_at_start()
             settings = settings_module.read(os.environ, started_with=started_with)
         except SettingsError as error:
-            logger.warning("tuneonce stays off: %s", error)
+            _warn("tuneonce stays off: %s", error)
             return False
         installation = _Installation(settings)
         if mode is settings_module.Mode.ON:
@@ -113,6 +109,8 @@ def is_installed() -> bool:
 
 def bootstrap_dir() -> Path:
     """A directory that activates tuneonce when it is first on ``PYTHONPATH`` and TUNEONCE is set."""
+    from pathlib import Path
+
     return Path(__file__).parent / "_bootstrap"
 
 
@@ -128,6 +126,13 @@ def child_environment(environ: dict[str, str], *, mode: str = "1") -> dict[str, 
     return {**environ, "TUNEONCE": mode, "PYTHONPATH": os.pathsep.join(paths)}
 
 
+def _warn(message: str, *args: object) -> None:
+    # Imported here: every Python process in which TUNEONCE is set imports this file.
+    import logging
+
+    logging.getLogger("tuneonce").warning(message, *args)
+
+
 def _is_complete(module: Any) -> bool:
     """Whether a module has finished importing."""
     spec = getattr(module, "__spec__", None)
@@ -141,7 +146,7 @@ def _hook(module: Any, installation: _Installation) -> None:
     except Exception as error:
         if installation.settings.raise_errors:
             raise
-        logger.warning("tuneonce stays off, Triton is stock: %r", error)
+        _warn("tuneonce stays off, Triton is stock: %r", error)
 
 
 def _build(module: Any, installation: _Installation) -> None:
@@ -170,7 +175,7 @@ def _build(module: Any, installation: _Installation) -> None:
 
 def _without_password(url: str) -> str:
     scheme, separator, rest = url.partition("://")
-    account, at, place = rest.rpartition("@")
+    _account, at, place = rest.rpartition("@")
     return f"{scheme}{separator}{place}" if separator and at else url
 
 

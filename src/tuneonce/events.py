@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -38,6 +39,12 @@ SCHEMA = "tuneonce.events/1"
 # must not fill a disk.
 MAX_LINES = 50_000
 KEEP_FILES = 64
+# Beyond these, files go that nobody has written to for a day: a server that runs must not lose its
+# file to its own compile workers, of which there may be hundreds.
+KEEP_S = 24 * 3600.0
+
+# The files of this module; a directory named by TUNEONCE_EVENTS may hold others.
+_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}-\d+\.jsonl")
 
 
 class EventLog:
@@ -93,13 +100,17 @@ class EventLog:
             self._fd = os.open(directory / name, flags, 0o600)
         except OSError:
             return
-        _remove_oldest(directory)
-        started = {"pid": self._pid, "started": self._started, "argv": sys.argv[:8]}
+        _remove_oldest(directory, before=self._started - KEEP_S)
+        started = {"pid": self._pid, "started": self._started, "argv": getattr(sys, "argv", [])[:8]}
         self._write({"schema": SCHEMA, **started, **self._about})
 
     def _write(self, line: dict[str, Any]) -> None:
         try:
-            os.write(self._fd, json.dumps(line, default=str).encode() + b"\n")
+            data = json.dumps(line, default=str).encode() + b"\n"
+        except Exception:  # a field that JSON cannot hold: its event is lost, not the launch
+            return
+        try:
+            os.write(self._fd, data)
         except OSError:
             os.close(self._fd)
             self._fd = -1
@@ -112,11 +123,12 @@ class EventLog:
             self._fd, self._pid = -1, -1
 
 
-def _remove_oldest(directory: Path) -> None:
+def _remove_oldest(directory: Path, *, before: float) -> None:
     try:
-        files = sorted(directory.glob("*.jsonl"))
+        files = sorted(p for p in directory.iterdir() if _NAME.fullmatch(p.name))
         for path in files[:-KEEP_FILES]:
-            path.unlink(missing_ok=True)
+            if path.stat().st_mtime < before:
+                path.unlink(missing_ok=True)
     except OSError:
         return
 
@@ -141,7 +153,7 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     for line in text.splitlines():
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
         if not isinstance(value, dict):
             break

@@ -99,10 +99,20 @@ class Key:
         return f"{FORMAT}/{self.kernel.directory}/{world}/{self.digest}"
 
     def verdict_name(self, work_class: str, candidates: Iterable[str]) -> str:
-        return f"{self.directory}/{work_class}.{list_digest(candidates)}.verdict.json"
+        return f"{self.directory}/{verdict_file(work_class, candidates)}"
 
     def measurement_name(self, work_class: str, candidate: str) -> str:
-        return f"{self.directory}/{work_class}.{candidate}.measured.json"
+        return f"{self.directory}/{measurement_file(work_class, candidate)}"
+
+
+def verdict_file(work_class: str, candidates: Iterable[str]) -> str:
+    """The last part of a verdict's address."""
+    return f"{work_class}.{list_digest(candidates)}.verdict.json"
+
+
+def measurement_file(work_class: str, candidate: str) -> str:
+    """The last part of the address of one candidate's measurement."""
+    return f"{work_class}.{candidate}.measured.json"
 
 
 def parts_digest(parts: Iterable[tuple[str, str]]) -> str:
@@ -131,7 +141,7 @@ def compare(ours: Iterable[tuple[str, str]], theirs: Iterable[tuple[str, str]]) 
 
 
 def work_class(programs: int | None) -> str:
-    """The power-of-four bucket of a launch's number of programs: ``c00`` is 1 to 3, ``c01`` 4 to 15.
+    """The power-of-four bucket of a launch's programs: ``c00`` is 1 to 3, ``c01`` 4 to 15.
 
     None (the grid could not be evaluated) and launches of nothing are ``cxx``.
     """

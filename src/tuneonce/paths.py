@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 
@@ -15,4 +16,11 @@ def make_private_directory(path: Path) -> None:
         missing.append(path)
         path = path.parent
     for directory in reversed(missing):
-        directory.mkdir(mode=0o700, exist_ok=True)
+        try:
+            directory.mkdir(mode=0o700)
+        except FileExistsError:
+            if not directory.is_dir():
+                raise
+            continue  # made by another process meanwhile
+        if stat.S_IMODE(directory.stat().st_mode) != 0o700:  # the umask takes from the owner too
+            directory.chmod(0o700)

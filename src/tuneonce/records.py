@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -26,6 +26,9 @@ MEASUREMENT = "tuneonce.measurement/1"
 VERDICT = "tuneonce.verdict/1"
 
 BadReason = Literal["truncated", "checksum", "schema", "version", "misplaced"]
+
+
+WorkClass = Annotated[str, msgspec.Meta(pattern=r"^c(\d\d|xx)$")]
 
 
 class BadRecord(Exception):
@@ -41,7 +44,8 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
 
     `times` is what the benchmark returned: for Triton's own ``do_bench`` the median, the 20th and
     the 80th percentile in milliseconds. `shape` restores its Python type. A candidate that could
-    not run has no times and says why in `failed`.
+    not run has no times and says why in `failed`. `key` is the digest of the key it was measured
+    for, filled in where the measurement is kept by itself.
     """
 
     candidate: str
@@ -50,10 +54,15 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     shape: Literal["list", "tuple", "scalar"]
     failed: str | None
     method: str
-    work_class: str
+    work_class: WorkClass
     measured_at: float
     seconds: float
     compile_s: float
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.failed is None) != bool(self.times):
+            raise ValueError("a measurement has either times or a failure")
 
     def as_timing(self) -> Any:
         """What Triton would have held in ``configs_timings`` for this candidate."""
@@ -77,7 +86,7 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
 
     key: list[tuple[str, str]]
     about: dict[str, str]
-    work_class: str
+    work_class: WorkClass
     programs: int | None
     candidates: list[str]
     winner: str
@@ -88,19 +97,26 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     published_at: float
     tuneonce: str
 
+    def __post_init__(self) -> None:
+        if self.winner not in self.candidates:
+            raise ValueError("the winner of a verdict is not one of its candidates")
+
 
 R = TypeVar("R", Measurement, Verdict)
 _SCHEMAS: dict[type, str] = {Measurement: MEASUREMENT, Verdict: VERDICT}
 
 
 def pack(record: Measurement | Verdict) -> bytes:
-    """The bytes of a record. Raises ValueError for a time that JSON cannot hold."""
+    """The bytes of a record. Raises ValueError for what JSON cannot hold: an infinite time."""
     if isinstance(record, Measurement):
         _require_finite(record)
     else:
         for measurement in record.measurements:
             _require_finite(measurement)
-    body = msgspec.json.encode(record) + b"\n"
+    try:
+        body = msgspec.json.encode(record) + b"\n"
+    except OverflowError as error:
+        raise ValueError("a record holds a number that is too large") from error
     header = {"schema": _SCHEMAS[type(record)], "sha256": hashlib.sha256(body).hexdigest()}
     return json.dumps(header, separators=(",", ":")).encode("ascii") + b"\n" + body
 
@@ -118,7 +134,7 @@ def unpack(data: bytes, kind: type[R]) -> R:
     try:
         header = json.loads(head)
         schema, checksum = header["schema"], header["sha256"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadRecord("schema", "the first line is not a record header") from error
     if schema != _SCHEMAS[kind]:
         raise BadRecord("version", f"schema {schema!r} where {_SCHEMAS[kind]!r} is expected")

@@ -7,10 +7,10 @@ them in this order and stops at the first answer:
 1. the verdict for exactly this work class and list: one read;
 2. measurements of every candidate at this work class, from older verdicts or an interrupted
    tuning: the winner is computed and published, nothing is measured;
-3. a verdict of another work class whose winner is a live candidate: used, and counted as
-   provisional;
-4. nothing: the caller measures what is missing, and what was measured before it was killed, or
-   with a shorter list, is not measured again.
+3. a verdict of another work class whose winner is a live candidate, unless this work class has one
+   over another list: used, and counted as provisional;
+4. nothing, or not enough: the caller measures what is missing, and what was measured before it was
+   killed, or with another list, is not measured again.
 
 Nothing here raises because a store or a record is bad: a store that fails is reported once and the
 process goes on without it; a record that cannot be read is set aside, counted and treated as
@@ -25,10 +25,21 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from ._version import __version__
 from .errors import RecordUnreadable, StoreError
 from .events import EventLog
-from .key import Candidate, Key, class_distance, describe_config, list_digest, parts_digest
+from .key import (
+    Candidate,
+    Key,
+    class_distance,
+    describe_config,
+    list_digest,
+    measurement_file,
+    parts_digest,
+    verdict_file,
+)
 from .records import BadRecord, Measurement, Origin, R, Verdict, pack, unpack
 from .store.base import Store
 
@@ -121,6 +132,8 @@ class Resolver:
         verdict = self._read(name, Verdict)
         if verdict is not None and verdict.winner in question.digests:
             known = self._usable(question, verdict.measurements)
+            if verdict.origin == "stock-cache":  # only where the work class is unknown to both
+                return Resolution(Outcome.PROVISIONAL, verdict.winner, known, "stock_cache")
             return Resolution(Outcome.HIT, verdict.winner, known, saved_s=verdict.tune_s)
         return self._from_neighbours(question)
 
@@ -130,20 +143,21 @@ class Resolver:
         loose: list[Measurement] = []
         for name in self._list(question.key.directory + "/"):
             if name.endswith(".verdict.json"):
-                if (verdict := self._read(name, Verdict)) is not None:
-                    verdicts.append(verdict)
+                verdict = self._read(name, Verdict)
+                verdicts += [] if verdict is None else [verdict]
             elif name.endswith(".measured.json"):
-                if (measurement := self._read(name, Measurement)) is not None:
-                    loose.append(measurement)
+                measurement = self._read(name, Measurement)
+                loose += [] if measurement is None else [measurement]
         behind = [m for verdict in verdicts for m in verdict.measurements]
         known = self._usable(question, [*behind, *loose])
         missing = [digest for digest in question.digests if digest not in known]
         if not missing and (winner := choose(question.digests, known)) is not None:
             saved = sum(known[digest].seconds for digest in set(question.digests))
-            self.publish(question, known, winner, origin="assembled", tune_s=saved)
+            winner = self.publish(question, known, winner, origin="assembled", tune_s=saved)
             return Resolution(Outcome.HIT, winner, known, reason="assembled", saved_s=saved)
-        near = _nearest(question, verdicts)
-        if near is not None:
+        elsewhere = [v for v in verdicts if v.work_class != question.work_class]
+        near = _nearest(question, elsewhere)
+        if near is not None and not (known and len(elsewhere) < len(verdicts)):
             reason = "stock_cache" if near.origin == "stock-cache" else "work_class"
             theirs = _by_candidate(question, near.measurements)
             return Resolution(Outcome.PROVISIONAL, near.winner, theirs, reason, near.tune_s)
@@ -169,6 +183,7 @@ class Resolver:
     def record(self, question: Question, measurement: Measurement) -> None:
         """Keep one measurement at once, so that a kill after it does not lose it."""
         name = question.key.measurement_name(question.work_class, measurement.candidate)
+        measurement = msgspec.structs.replace(measurement, key=question.key.digest)
         # Surviving a power cut is the verdict's business; a page in memory survives SIGKILL.
         self._put(name, measurement, durable=False)
 
@@ -199,13 +214,17 @@ class Resolver:
             tuneonce=__version__,
         )
         name = question.key.verdict_name(work_class, question.digests)
-        adopted = winner
-        stored = self._put(name, verdict, only_if_absent=True)
-        if stored is False:
-            first = self._read(name, Verdict)
+        adopted, kept = winner, False
+        # Twice, because what has the name may turn out to be unreadable.
+        for _ in range(2):
+            stored = self._put(name, verdict, only_if_absent=True)
+            if stored is None:
+                break
+            first = verdict if stored else self._read(name, Verdict)
             if first is not None and first.winner in question.digests:
-                adopted = first.winner
-        if stored is not None:
+                adopted, kept = first.winner, True
+                break
+        if kept and work_class == question.work_class:
             self._remove_loose(question, known)
         return adopted
 
@@ -228,8 +247,7 @@ class Resolver:
             if data is None:
                 return None
             record = unpack(data, kind)
-            if isinstance(record, Verdict):
-                _check_place(name, record)
+            _check_place(name, record)
             return record
         except RecordUnreadable as error:
             self._set_aside(name, error.reason.value, None)
@@ -257,30 +275,48 @@ class Resolver:
         """True: stored. False: another was there first. None: it could not be stored."""
         try:
             data = pack(record)
-        except ValueError:
-            self._problem("not_finite", name)
+        except ValueError as error:
+            self._problem("not_storable", f"{name}: {error}")
             return None
-        try:
-            if only_if_absent:
-                return self._store.put_if_absent(name, data, durable=durable)
-            self._store.put(name, data, durable=durable)
-            return True
-        except StoreError as error:
-            self._store_failed(error)
-            return None
+        # Twice, because a directory or the like may have the name.
+        for _ in range(2):
+            try:
+                if only_if_absent:
+                    return self._store.put_if_absent(name, data, durable=durable)
+                self._store.put(name, data, durable=durable)
+                return True
+            except RecordUnreadable as error:
+                self._set_aside(name, error.reason.value, None)
+            except StoreError as error:
+                self._store_failed(error)
+                return None
+            except ValueError as error:
+                self._problem("not_storable", f"{name}: {error}")
+                return None
+        return None
 
     def _set_aside(self, name: str, reason: str, seen: bytes | None) -> None:
-        # Whoever moves the record counts it, so that it is counted once in a fleet.
         try:
             moved = self._store.set_aside(name, seen=seen)
+            left = None if moved or not self._still_there(name, seen) else "it may not be moved"
         except StoreError as error:
-            if name not in self._warned:
-                self._warned.add(name)
-                self._problem("record_unreadable", f"{name}: {reason} (left in place: {error})")
-            return
+            moved, left = False, str(error)
+        # Whoever moves the record counts it, so that it is counted once in a fleet; one that stays
+        # is counted once by each process that meets it.
         if moved:
             self._problem("record_unreadable", f"{name}: {reason}")
             logger.warning("set aside an unreadable record (%s): %s", reason, name)
+        elif left is not None and name not in self._warned:
+            self._warned.add(name)
+            self._problem("record_unreadable", f"{name}: {reason} (left in place: {left})")
+
+    def _still_there(self, name: str, seen: bytes | None) -> bool:
+        """Whether nobody else has moved what could not be used. Raises StoreError."""
+        try:
+            data = self._store.get(name)
+        except RecordUnreadable:
+            return seen is None
+        return data is not None and data == seen
 
     def _store_failed(self, error: StoreError) -> None:
         kind = type(error).__name__
@@ -334,11 +370,16 @@ def _nearest(question: Question, verdicts: Iterable[Verdict]) -> Verdict | None:
     )
 
 
-def _check_place(name: str, verdict: Verdict) -> None:
-    """A record that was copied to another key's directory must not answer for that key."""
-    directory = name.rsplit("/", 2)[-2]
-    if parts_digest(verdict.key) != directory:
-        raise BadRecord("misplaced", f"its key belongs to {parts_digest(verdict.key)}")
+def _check_place(name: str, record: Measurement | Verdict) -> None:
+    """A record that was copied to another name must not answer for what belongs there."""
+    if isinstance(record, Verdict):
+        digest = parts_digest(record.key)
+        last = verdict_file(record.work_class, record.candidates)
+    else:
+        digest = record.key
+        last = measurement_file(record.work_class, record.candidate)
+    if name.rsplit("/", 2)[1:] != [digest, last]:
+        raise BadRecord("misplaced", f"it belongs at {digest}/{last}")
 
 
 def describe_measurement(measurement: Measurement) -> str:

@@ -5,7 +5,7 @@
                             change nothing
 ``TRITON_CACHE_AUTOTUNING`` Triton's own switch; ``0`` turns tuneonce off too
 ``TUNEONCE_STORE``          where results are kept: a directory or a URL
-``TUNEONCE_EVENTS``         directory for the events files; default ``events/`` in the store's
+``TUNEONCE_EVENTS``         directory for the events files; default ``.events/`` in the store's
                             directory, ``0`` writes none
 ``TUNEONCE_RAISE``          ``1``: an internal error is raised instead of logged (our test suite)
 ==========================  =====================================================================
@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import enum
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from .errors import SettingsError
 
@@ -86,48 +88,60 @@ def read(environ: Mapping[str, str], *, started_with: Mapping[str, str] | None =
 def store_location(
     environ: Mapping[str, str], *, started_with: Mapping[str, str] | None = None
 ) -> str:
-    """Where results are kept; see the module for the order of choices."""
+    """Where results are kept; see the module for the order of choices. Raises `SettingsError`."""
     explicit = environ.get("TUNEONCE_STORE", "").strip()
     if explicit:
-        return explicit if _is_url(explicit) else str(Path(explicit).expanduser().absolute())
+        return explicit if _is_url(explicit) else str(_absolute("TUNEONCE_STORE", explicit))
     triton = (environ if started_with is None else started_with).get("TRITON_CACHE_DIR", "").strip()
     if triton:
-        return str(Path(triton).expanduser().absolute() / "tuneonce")
+        return str(_absolute("TRITON_CACHE_DIR", triton) / "tuneonce")
     return str(user_cache_directory(environ) / "tuneonce")
 
 
 def user_cache_directory(environ: Mapping[str, str]) -> Path:
-    """``$XDG_CACHE_HOME``, else ``~/.cache``, else a path that cannot be written, never an error."""
+    """``$XDG_CACHE_HOME``, else ``~/.cache``, else what cannot be written; never an error."""
     configured = environ.get("XDG_CACHE_HOME", "").strip()
     if configured and Path(configured).is_absolute():
         return Path(configured)
-    return Path(environ.get("HOME") or "/").absolute() / ".cache"
+    return Path("/", environ.get("HOME", ""), ".cache")
 
 
 def _events_directory(environ: Mapping[str, str], store: str) -> Path | None:
     word = environ.get("TUNEONCE_EVENTS", "").strip()
     if word:
-        return None if word == "0" else Path(word).expanduser().absolute()
-    if store.startswith("file://"):
-        return Path(store.removeprefix("file://").partition("?")[0]) / "events"
+        return None if word == "0" else _absolute("TUNEONCE_EVENTS", word)
+    if store.lower().startswith("file:"):
+        return Path(os.fsdecode(unquote_to_bytes(urlsplit(store).path)), ".events")
     if _is_url(store):
         return user_cache_directory(environ) / "tuneonce" / "events"
-    return Path(store) / "events"
+    # A name with a dot in front is no record: no store lists it.
+    return Path(store) / ".events"
+
+
+def _absolute(name: str, text: str) -> Path:
+    try:
+        return Path(text).expanduser().absolute()
+    except (RuntimeError, OSError) as error:  # ~ without a home, a current directory that is gone
+        raise SettingsError(f"{name}={text!r} cannot be resolved: {error}") from error
+
+
+# As the store's addresses (`tuneonce.store`): everything else is a directory.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+]+:")
 
 
 def _is_url(text: str) -> bool:
-    head, colon, _ = text.partition(":")
-    return bool(colon) and head.replace("+", "").isalnum() and len(head) > 1
+    return _SCHEME.match(text) is not None
 
 
 def environment_at_start() -> Mapping[str, str] | None:
     """The environment this process was started with, or None where the system does not tell.
 
-    Linux keeps it; whatever the program changed since then is not in it.
+    Linux keeps it; whatever the program changed since then is not in it. A program that sets its
+    process title (vLLM does) writes over it: what is left then is nothing, or no list of variables.
     """
     try:
         raw = Path("/proc/self/environ").read_bytes()
     except OSError:
         return None
     pairs = (item.partition(b"=") for item in raw.split(b"\0") if b"=" in item)
-    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs} or None

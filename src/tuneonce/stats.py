@@ -42,16 +42,16 @@ class Totals(msgspec.Struct):
             case "measure":
                 self.candidates_measured += 1
                 # An observer cannot know when a tuning run ends: it adds up candidate by candidate.
-                self.tune_s += event.get("tune_s", 0.0)
+                self.tune_s += _seconds(event, "tune_s")
             case "tune":
                 self.tunes += 1
-                self.tune_s += event.get("seconds", 0.0)
+                self.tune_s += _seconds(event, "seconds")
             case "compile":
                 self.compiles += 1
-                self.compile_s += event.get("seconds", 0.0)
+                self.compile_s += _seconds(event, "seconds")
             case "load":
                 self.disk_loads += 1
-                self.load_s += event.get("seconds", 0.0)
+                self.load_s += _seconds(event, "seconds")
             case "problem":
                 _count(self.problems, event.get("what"))
 
@@ -65,8 +65,15 @@ class Totals(msgspec.Struct):
                 self.not_persisted += 1
             case _:
                 self.misses += 1
-        self.saved_s += event.get("saved_s") or 0.0
-        _count(self.reasons, event.get("reason"))
+        self.saved_s += _seconds(event, "saved_s")
+        if event.get("outcome") != "hit":
+            _count(self.reasons, event.get("reason"))
+
+
+def _seconds(event: dict[str, Any], field: str) -> float:
+    """A field of an event, 0 where it is missing or no number: files may be damaged."""
+    value = event.get(field)
+    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def _count(counts: dict[str, int], name: object) -> None:

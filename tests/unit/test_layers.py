@@ -53,6 +53,9 @@ LAYERS = (
             "tuneonce.resolver",
             "tuneonce.folders",
             "tuneonce.inventory",
+            "tuneonce.history",
+            "tuneonce.explain",
+            "tuneonce.upkeep",
         ),
     ),
     Layer(

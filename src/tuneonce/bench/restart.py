@@ -98,7 +98,7 @@ def run_restart(
         complete=False,
         tuneonce=__version__,
         command=list(argv),
-        server_command=plan.command,
+        server_command=[Path(plan.command[0]).name, *plan.command[1:]],
         machine=describe_machine(),
         gpu=describe_gpu(),
         versions=installed_versions(),

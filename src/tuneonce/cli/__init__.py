@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from typing import NoReturn
 
 from .._version import __version__
 from ..errors import TuneonceError, UsageError
@@ -31,12 +32,12 @@ COMMANDS = {
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit code: 2 for wrong input, 1 for a failure."""
     arguments = sys.argv[1:] if argv is None else argv
-    parser = _parser(arguments)
-    args = parser.parse_args(arguments)
-    if not hasattr(args, "run"):
-        parser.print_help()
-        return 2
     try:
+        parser = _parser(arguments)
+        args = parser.parse_args(arguments)
+        if not hasattr(args, "run"):
+            parser.print_help()
+            return 2
         code: int = args.run(args)
     except UsageError as error:
         print(f"tuneonce: {error}", file=sys.stderr)
@@ -51,8 +52,15 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the usage is one ``--help`` away."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="tuneonce", description="Tune Triton kernels once.", allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"tuneonce {__version__}")

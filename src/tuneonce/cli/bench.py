@@ -118,7 +118,7 @@ def run_serve_command(args: argparse.Namespace) -> int:
     document = Serve(
         created=created,
         tuneonce=__version__,
-        command=sys.argv,
+        command=_command_line(),
         base_url=base_url,
         machine=describe_machine(),
         load=load,
@@ -199,12 +199,17 @@ def carry_out(plan: Plan, *, out: str | None) -> int:
                 watcher=watcher,
                 save=save,
                 activate=child_environment,
-                argv=sys.argv,
+                argv=_command_line(),
             )
     except Interrupted as interrupted:
         progress.print(f"{interrupted}: stopped; the server and all its processes are ended")
         return 128 + interrupted.signum
     return _report(document, out=out, console=tables)
+
+
+def _command_line() -> list[str]:
+    # As it is typed, whichever file it was that Python ran: results are published.
+    return ["tuneonce", *sys.argv[1:]]
 
 
 def _option_values(command: list[str], option: str) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import argparse
 import os
 import shutil
 
-from ..errors import UsageError
+from ..errors import SettingsError, UsageError
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,9 +36,14 @@ def run(args: argparse.Namespace) -> int:
     if program is None:
         raise UsageError(f"run: {command[0]} is not a program that can be found")
     environment = dict(os.environ)
-    if args.store:
-        environment["TUNEONCE_STORE"] = store_location({**environment, "TUNEONCE_STORE": args.store})
-        open_store(environment["TUNEONCE_STORE"])  # a wrong address is told now, not in a server
-    if read_mode(environment) is not Mode.OFF:
+    try:  # what is wrong is told now, not in a server
+        if args.store:
+            wanted = {**environment, "TUNEONCE_STORE": args.store}
+            environment["TUNEONCE_STORE"] = store_location(wanted)
+        open_store(store_location(environment))
+        on = read_mode(environment) is not Mode.OFF
+    except SettingsError as error:
+        raise UsageError(f"run: {error}") from error
+    if on:
         environment = child_environment(environment, mode="observe" if args.observe else "1")
     os.execve(program, command, environment)

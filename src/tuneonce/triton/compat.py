@@ -40,9 +40,11 @@ class Seams:
 def find(module: ModuleType) -> Seams:
     """Look at Triton's autotuner module; changes nothing."""
     cls = module.Autotuner
-    run = inspect.unwrap(cls.run) if hasattr(cls, "run") else None
-    owner = getattr(run, "__module__", "?")
-    foreign = None if owner == AUTOTUNER_MODULE else f"{owner}.{getattr(run, '__qualname__', '?')}"
+    run = getattr(cls, "run", None)
+    # Not by __module__, which functools.wraps copies: who wraps `run` would be left out.
+    scope = getattr(run, "__globals__", {})
+    name = getattr(getattr(run, "__code__", None), "co_name", type(run).__name__)
+    foreign = None if scope is vars(module) else f"{scope.get('__name__', '?')}.{name}"
     return Seams(
         version=str(getattr(sys.modules.get("triton"), "__version__", "unknown")),
         missing=tuple(name for name, wanted in _SEAMS.items() if not _fits(cls, name, wanted)),

@@ -54,7 +54,7 @@ def tuning_key(
             continue
         value = arguments[name]
         if name in wanted:
-            if shape_of(value):  # a tensor as a key is compared by identity: no other process has it
+            if shape_of(value):  # a tensor is compared by identity: no other process has it
                 raise Unencodable(value)
             parts.append((name, encode(value, opaque=opaque)))
         if hasattr(value, "dtype"):

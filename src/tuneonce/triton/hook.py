@@ -2,8 +2,8 @@
 
 One launch goes one of three ways.
 
-*Known key* (`_run`, the hot path). A plan, made once per call shape, picks the tuning key's values
-and the dtypes out of the arguments; one dictionary look-up gives the winner. No lock, no I/O, no
+*Known key* (``run``, the hot path). A function made once per call shape picks the tuning key's
+values and the dtypes out of the arguments; one dictionary look-up gives the winner. No lock, no I/O, no
 environment variable, no ``str()`` of a dtype. The winner must still be the one in ``self.cache``,
 so a program that clears or fills that dictionary is obeyed, as with stock.
 
@@ -20,19 +20,20 @@ store is used, else the first candidate, which is not remembered.
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import threading
 import weakref
-from operator import itemgetter
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from ..key import KernelId
 from . import compat, probe
 from .listen import CompileListener
 from .persist import Asked, Persistence, identify
 from .source import NoIdentity, innermost
-from .tuner import tune
+from .tuner import reset, tune
 
 logger = logging.getLogger("tuneonce")
 
@@ -42,57 +43,63 @@ _ATTRIBUTE = "_tuneonce_state"
 class _State:
     """What the hook keeps for one autotuner."""
 
-    __slots__ = ("__weakref__", "entries", "identity", "lock", "plans")
+    __slots__ = ("__weakref__", "identity", "lock", "shapes")
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
-        self.plans: dict[tuple[Any, ...], _Plan] = {}
-        self.entries: dict[tuple[Any, ...], tuple[Any, Any]] = {}
+        self.shapes: dict[tuple[Any, ...], tuple[Any, _KeyOf, dict[Any, _Entry]]] = {}
         self.identity: KernelId | NoIdentity | None = None
 
+    def __reduce__(self) -> tuple[type[_State], tuple[()]]:
+        return _State, ()  # a deep copy of an autotuner learns for itself
 
-class _Plan:
-    """How to read the tuning key out of the arguments of one call shape.
 
-    A call shape is the number of positional arguments and the names of the keyword arguments in
-    their order. `key` gives a tuple that is equal for two calls only if Triton's key is.
+_KeyOf = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]
+
+
+class _Entry(NamedTuple):
+    """A winner and how to launch it.
+
+    `seen` is the winner's state when `launch`, its keyword arguments, was made from it: a program
+    may change a ``Config`` in place, and stock would run the changed one.
     """
 
-    __slots__ = ("_named", "_others", "_shape", "_take")
-
-    def __init__(self, autotuner: Any, shape: tuple[Any, ...]) -> None:
-        arg_names = list(autotuner.arg_names)
-        names = [*arg_names[: shape[0]], *shape[1:]]
-        self._shape = shape
-        # A name that is no parameter of the kernel (grid, warmup, num_warps) is not tuned by.
-        self._others = [name for name in shape[1:] if name in set(arg_names)]
-        picked = [name for name in autotuner.keys if name in names and name in set(arg_names)]
-        positions = [arg_names.index(n) for n in picked if n in arg_names[: shape[0]]]
-        self._named = [name for name in picked if name in shape[1:]]
-        self._take = _getter(positions)
-
-    def key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        return (
-            self._shape,
-            self._take(args),
-            *[kwargs[name] for name in self._named],
-            *[getattr(arg, "dtype", None) for arg in args],
-            *[getattr(kwargs[name], "dtype", None) for name in self._others],
-        )
+    stock_key: tuple[Any, ...]
+    config: Any
+    seen: dict[str, Any]
+    launch: dict[str, Any]
 
 
-def _getter(positions: list[int]) -> Any:
-    return itemgetter(*positions) if positions else _none
+def _entry(stock_key: tuple[Any, ...], config: Any) -> _Entry:
+    seen = {**config.__dict__, "kwargs": dict(config.kwargs)}
+    return _Entry(stock_key, config, seen, config.all_kwargs())
 
 
-def _none(args: tuple[Any, ...]) -> None:
-    return None
+def _key_of(autotuner: Any, shape: tuple[Any, ...]) -> _KeyOf:
+    """A function that reads the tuning key out of the arguments of one call shape.
+
+    A call shape is the number of positional arguments and the names of the keyword arguments, in
+    their order. Two calls of one shape have equal results only if Triton's keys are equal: the
+    values of the ``key=`` arguments, and the dtype, if any, of every argument of the kernel. It is
+    compiled from a line of source, as Triton does for its own argument binder, because this runs
+    in every launch.
+    """
+    arg_names = list(autotuner.arg_names)
+    where = {name: f"args[{i}]" for i, name in enumerate(arg_names[: shape[0]])}
+    # A name that is no parameter of the kernel (grid, warmup, num_warps) is not tuned by.
+    where.update((name, f"kwargs[{name!r}]") for name in shape[1:] if name in arg_names)
+    items = [where[name] for name in autotuner.keys if name in where]
+    items += [f"getattr({place}, 'dtype', None)" for place in where.values()]
+    source = f"lambda args, kwargs: ({', '.join(items)},)" if items else "lambda args, kwargs: ()"
+    key_of: _KeyOf = eval(source, {"getattr": getattr})
+    return key_of
 
 
 class Hook:
     """The hook of one process, over one version of Triton."""
 
     def __init__(self, module: Any, persistence: Persistence) -> None:
+        self._module = module
         self._class = module.Autotuner
         self._persistence = persistence
         self._seams = compat.find(module)
@@ -100,6 +107,7 @@ class Hook:
         self._states: weakref.WeakSet[_State] = weakref.WeakSet()
         self._new_state = threading.Lock()
         self._stock_run: Any = None
+        self._active = False
         self._run = self._make_run()
         os.register_at_fork(after_in_child=self._after_fork)
 
@@ -113,6 +121,7 @@ class Hook:
         if self._class.run is self._run:
             return True
         self._listener.install()
+        self._seams = compat.find(self._module)
         if not self._seams.usable:
             cause = self._seams.foreign or f"no usable {', '.join(self._seams.missing)}"
             self._persistence.events.emit("problem", what="stepped_aside", detail=cause)
@@ -120,11 +129,15 @@ class Hook:
             return False
         self._stock_run = self._class.run
         self._class.run = self._run
+        self._active = True
         return True
 
     def uninstall(self) -> None:
-        """Restore what was there, unless somebody else has replaced it since."""
+        """Restore what was there; under somebody's wrapper we stay, as a way to the stock method."""
         self._listener.uninstall()
+        self._active = False
+        for state in list(self._states):
+            state.shapes = {}
         if self._class.run is self._run:
             self._class.run = self._stock_run
 
@@ -141,28 +154,34 @@ class Hook:
         first = self._first
 
         def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-            state = self.__dict__.get(_ATTRIBUTE)
-            key = None
-            if state is not None:
-                plan = state.plans.get((len(args), *kwargs))
-                if plan is not None:
-                    key = plan.key(args, kwargs)
-                    try:
-                        stock_key, config = state.entries[key]
-                    except (KeyError, TypeError):
-                        pass
-                    else:
-                        if self.cache.get(stock_key) is config:
-                            self.best_config = config
-                            if config.pre_hook is not None:
-                                _call_pre_hook(self, config, args, kwargs)
-                            return self.fn.run(*args, **kwargs, **config.all_kwargs())
-            return first(self, args, kwargs)
+            entry = None
+            try:
+                keys, key_of, entries = self._tuneonce_state.shapes[(len(args), *kwargs)]
+                entry = entries[key_of(args, kwargs)]
+            except (AttributeError, KeyError, TypeError):
+                # Nothing is called from here: an error of the program would seem caused by ours.
+                pass
+            if entry is None:
+                return first(self, args, kwargs)
+            stock_key, config, seen, launch = entry
+            if (
+                self.cache.get(stock_key) is not config
+                or config.__dict__ != seen
+                or self.keys != keys
+                or len(self.configs) <= 1
+            ):
+                return first(self, args, kwargs)
+            self.best_config = config
+            if config.pre_hook is not None:
+                _call_pre_hook(self, config, args, kwargs)
+            return self.fn.run(*args, **kwargs, **launch)
 
         run.__wrapped_by__ = "tuneonce"  # type: ignore[attr-defined]
         return run
 
     def _first(self, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not self._active:
+            return self._stock_run(autotuner, *args, **kwargs)
         if len(autotuner.configs) <= 1:
             return self._launch(autotuner, autotuner.configs[0], args, kwargs)
         state = self._state(autotuner)
@@ -170,7 +189,7 @@ class Hook:
         stock_key = _stock_key(autotuner, nargs, kwargs)
         if stock_key not in autotuner.cache:
             if probe.capturing():
-                return self._capture(autotuner, state, nargs, args, kwargs)
+                return self._capture(autotuner, state, stock_key, nargs, args, kwargs)
             with state.lock:
                 if stock_key not in autotuner.cache:
                     before = autotuner.__dict__.get("nargs")
@@ -208,13 +227,16 @@ class Hook:
         kwargs: dict[str, Any],
     ) -> None:
         shape = (len(args), *kwargs)
-        plan = state.plans.get(shape)
-        if plan is None:
-            plan = state.plans[shape] = _Plan(autotuner, shape)
+        known = state.shapes.get(shape)
+        if known is None or known[0] != autotuner.keys:
+            known = (copy.copy(autotuner.keys), _key_of(autotuner, shape), {})
+            state.shapes[shape] = known
+        _, key_of, entries = known
         try:
-            state.entries[plan.key(args, kwargs)] = (stock_key, config)
-        except TypeError:
-            return  # a dtype that cannot be hashed: such calls go through stock's key
+            entries[key_of(args, kwargs)] = _entry(stock_key, config)
+        except (TypeError, AttributeError):
+            # A dtype that cannot be hashed, no ordinary Config: such calls go through stock's key.
+            return
 
     # -- a cold key --------------------------------------------------------------------------
 
@@ -232,10 +254,12 @@ class Hook:
         if len(pruned) == 1 and self._seams.skips_single_candidate:
             autotuner.cache[stock_key] = pruned[0]
             return
-        asked = self._ask(autotuner, state, nargs, kwargs, pruned)
+        # A tuned value that the caller gives too is an error, which stock finds as it measures.
+        clash = any(not kwargs.keys().isdisjoint(config.kwargs) for config in pruned)
+        asked = None if clash else self._ask(autotuner, state, nargs, kwargs, pruned)
         winner = None if asked is None else asked.winner
         if asked is not None and winner is None and not asked.known:
-            winner = self._take_over(autotuner, stock_key, pruned, asked)
+            winner = self._take_over(_view(autotuner, nargs), stock_key, pruned, asked)
         if asked is not None:
             asked.report()
         if asked is not None and winner is not None:
@@ -243,10 +267,12 @@ class Hook:
             autotuner.configs_timings = asked.timings()
             self._tell_listener(autotuner, stock_key, duration=None)
             return
-        self._tune(autotuner, stock_key, args, kwargs, pruned, asked)
-        self._tell_listener(autotuner, stock_key, duration=autotuner.bench_time)
+        measured = self._tune(autotuner, stock_key, args, kwargs, pruned, asked)
+        self._tell_listener(
+            autotuner, stock_key, duration=autotuner.bench_time if measured else None
+        )
         autotuner.best_config = autotuner.cache[stock_key]
-        if compat.prints():
+        if measured and compat.prints():
             print(
                 f"Triton autotuning for function {autotuner.base_fn.__name__},\n"
                 f"with key as {stock_key},\n"
@@ -274,7 +300,8 @@ class Hook:
         kwargs: dict[str, Any],
         pruned: list[Any],
         asked: Asked | None,
-    ) -> None:
+    ) -> int:
+        """Returns how many candidates were measured: none if all are known, and known to fail."""
         label = asked.label if asked is not None else type(autotuner).__name__
         events = self._persistence.events
         compile_total = 0.0
@@ -302,6 +329,8 @@ class Hook:
             saved = sum(measurement.seconds for measurement in known.values())
             winner = asked.publish(winner, tune_s=autotuner.bench_time + saved)
         autotuner.cache[stock_key] = winner
+        if count:
+            reset(autotuner, kwargs, winner)
         autotuner.configs_timings = timings
         if count:
             events.emit(
@@ -312,25 +341,20 @@ class Hook:
                 seconds=round(autotuner.bench_time, 6),
                 compile_s=round(compile_total, 6),
             )
+        return count
 
     @staticmethod
     def _take_over(
-        autotuner: Any, stock_key: tuple[Any, ...], pruned: list[Any], asked: Asked
+        view: Any, stock_key: tuple[Any, ...], pruned: list[Any], asked: Asked
     ) -> Any | None:
         """What stock Triton's own cache file says, found by Triton's own code."""
         if compat.interpreting():
             return None
-        before = autotuner.__dict__.pop("configs_timings", None)
         try:
-            found = autotuner.check_disk_cache(stock_key, pruned, _no_file)
-            timings = autotuner.__dict__.get("configs_timings")
+            found = view.check_disk_cache(stock_key, pruned, _no_file)
         except Exception:  # no file; or one that is corrupt, which stock would raise in the launch
             return None
-        finally:
-            autotuner.cache.pop(stock_key, None)
-            autotuner.__dict__.pop("configs_timings", None)
-            if before is not None:
-                autotuner.configs_timings = before
+        timings = vars(view).get("configs_timings")
         return asked.take_over(timings) if found and timings else None
 
     @staticmethod
@@ -352,30 +376,25 @@ class Hook:
         self,
         autotuner: Any,
         state: _State,
+        stock_key: tuple[Any, ...],
         nargs: dict[str, Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
-        # Never wait here: the thread that holds the lock is measuring, which synchronises.
-        asked, config = None, autotuner.configs[0]
-        if state.lock.acquire(blocking=False):
-            before = autotuner.__dict__.get("nargs")
-            autotuner.nargs = nargs
-            try:
-                pruned = list(autotuner.prune_configs(kwargs))
-                asked = self._ask(autotuner, state, nargs, kwargs, pruned)
-                config = pruned[0]
-            finally:
-                autotuner.nargs = before
-                state.lock.release()
+        # No lock is waited for here: the thread that holds it is measuring, which synchronises.
+        view = _view(autotuner, nargs)
+        pruned = list(view.prune_configs(kwargs))
+        asked = self._ask(view, state, nargs, kwargs, pruned)
         if asked is not None:
             asked.report()
         if asked is not None and asked.winner is not None:
-            config = asked.winner
-        else:
-            label = type(autotuner).__name__ if asked is None else asked.label
-            self._persistence.events.emit("problem", what="cold_in_capture", detail=label)
-        return self._launch(autotuner, config, args, kwargs)
+            autotuner.cache[stock_key] = asked.winner
+            autotuner.configs_timings = asked.timings()
+            self._tell_listener(autotuner, stock_key, duration=None)
+            return self._launch(autotuner, asked.winner, args, kwargs)
+        label = type(autotuner).__name__ if asked is None else asked.label
+        self._persistence.events.emit("problem", what="cold_in_capture", detail=label)
+        return self._launch(autotuner, pruned[0], args, kwargs)
 
 
 class _NoFile(Exception):
@@ -384,6 +403,18 @@ class _NoFile(Exception):
 
 def _no_file() -> None:
     raise _NoFile
+
+
+def _view(autotuner: Any, nargs: dict[str, Any]) -> Any:
+    """The same autotuner to ask questions with, while other threads use the real one.
+
+    Triton's methods take the call's arguments from the autotuner and leave their results there.
+    """
+    # Not copy.copy, which leaves a mark on Triton's class.
+    view = object.__new__(type(autotuner))
+    vars(view).update(vars(autotuner), nargs=nargs, cache={})
+    vars(view).pop("configs_timings", None)
+    return view
 
 
 def _call_pre_hook(

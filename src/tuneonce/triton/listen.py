@@ -22,21 +22,29 @@ class CompileListener:
     def __init__(self, events: EventLog) -> None:
         self._events = events
         self._before: Any = None
+        self._on = False
+        self._placed = False
 
     def install(self) -> None:
+        self._on = True
         slot = _slot()
-        if slot is not None and slot.listener is not self:
+        if slot is not None and not self._placed:
             self._before = slot.listener
             slot.listener = self
+            self._placed = True
 
     def uninstall(self) -> None:
         """Put back who was there; if somebody has wrapped us since, stay as a pass-through."""
+        self._on = False
         slot = _slot()
         if slot is not None and slot.listener is self:
             slot.listener = self._before
+            self._placed = False
 
     def __call__(self, **call: Any) -> Any:
         result = self._before(**call) if self._before is not None else None
+        if not self._on:
+            return result
         try:
             seconds = call["times"].total / 1e6
             if not call["cache_hit"]:

@@ -23,6 +23,7 @@ class Observer:
         self._events = events
         self._listener = CompileListener(events)
         self._stock: tuple[Any, Any] | None = None
+        self._own: tuple[Any, Any] = (None, None)
 
     def install(self) -> bool:
         """Put the counters in place."""
@@ -40,6 +41,8 @@ class Observer:
 
         @functools.wraps(stock_bench)
         def bench(autotuner: Any, *args: Any, config: Any, **meta: Any) -> Any:
+            if self._stock is None:  # under somebody's wrapper, after `uninstall`
+                return stock_bench(autotuner, *args, config=config, **meta)
             kernel = f"{autotuner.base_fn.__module__}:{autotuner.base_fn.__qualname__}"
             began, compiled = time.perf_counter(), compile_seconds()
             try:
@@ -48,7 +51,8 @@ class Observer:
                 spent = round(time.perf_counter() - began, 6)
                 compile_s = round(compile_seconds() - compiled, 6)
                 # One line for the run, which the candidates' seconds are then added to.
-                first, autotuner._tuneonce_first = autotuner._tuneonce_first, False
+                first = vars(autotuner).get("_tuneonce_first", True)
+                autotuner._tuneonce_first = False
                 if first:
                     events.emit("tune", kernel=kernel, seconds=0.0, compile_s=0.0)
                 events.emit(
@@ -60,12 +64,18 @@ class Observer:
                     tune_s=spent,
                 )
 
-        self._class.prune_configs, self._class._bench = prune_configs, bench
+        self._own = (prune_configs, bench)
+        self._class.prune_configs, self._class._bench = self._own
         return True
 
     def uninstall(self) -> None:
         """Restore stock."""
         self._listener.uninstall()
         if self._stock is not None:
-            self._class.prune_configs, self._class._bench = self._stock
+            stock_prune, stock_bench = self._stock
+            # What somebody has wrapped since stays in place and counts no more.
+            if self._class.prune_configs is self._own[0]:
+                self._class.prune_configs = stock_prune
+            if self._class._bench is self._own[1]:
+                self._class._bench = stock_bench
             self._stock = None

@@ -180,6 +180,7 @@ class Asked:
         `timings` are those of Triton's file; members that are not live are passed over.
         """
         with self._persistence.guarded("take_over"):
+            found = dict(self._known)
             for position, config in enumerate(self._pruned):
                 if config in timings:
                     candidate = self._question.candidates[position]
@@ -193,10 +194,11 @@ class Asked:
                         compile_s=0.0,
                     )
                     if measurement is not None:
-                        self._known[candidate.digest] = measurement
-            runnable = {d: m for d, m in self._known.items() if m.failed is None}
-            if not runnable:
+                        found[candidate.digest] = measurement
+            runnable = {d: m for d, m in found.items() if m.failed is None}
+            if not runnable:  # Triton keeps what it found while another process held the memory
                 return None
+            self._known = found
             best = min((d for d in self._digests if d in runnable), key=lambda d: runnable[d].times)
             adopted = self._persistence.resolver.publish(
                 self._question, self._known, best, origin="stock-cache", tune_s=0.0

@@ -6,21 +6,21 @@ cannot say what changed. Here each callee and each global is a part with a name:
 
     ("source", "<digest>")                          the text from "def" on, as Triton sees it
     ("callee.helper", "<digest>")                   every kernel function reached from it
+    ("default.kernel.BLOCK", '["int","64"]')        defaults, which need not stand in the text
     ("global.LOG2E", '["atom","constexpr",...]')    constants read anywhere on the way
 
 What belongs to Triton itself (``tl.*``, ``triton.language.standard``) is covered by the world's
-compiler part; an alias such as ``exp = tl.math.exp`` is recorded by what it stands for, because
-packages choose it by environment variables.
+compiler part; a name that stands for it (``exp = tl.math.exp``, ``tl`` itself) is recorded by what
+it stands for, because packages choose it by environment variables.
 """
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
+import symtable
 import textwrap
-from collections.abc import Iterator
-from types import FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from ..codec import Atom, Unencodable, canonical, digest, encode
@@ -54,12 +54,17 @@ def innermost(fn: Any) -> Any:
 
 
 def kernel_id(fn: Any) -> KernelId:
-    """Identify a kernel (or what wraps it). Raises `NoIdentity`."""
-    kernel = innermost(fn)
-    walker = _Walker()
-    walker.visit(kernel)
-    function: FunctionType = kernel.fn
-    return KernelId(function.__qualname__, function.__module__, walker.parts(kernel))
+    """Identify a kernel (or what wraps it). Raises `NoIdentity` and nothing else."""
+    try:
+        kernel = innermost(fn)
+        walker = _Walker()
+        walker.visit(kernel)
+        function: FunctionType = kernel.fn
+        return KernelId(function.__qualname__, function.__module__, walker.parts(kernel))
+    except NoIdentity:
+        raise
+    except Exception as error:  # globals that do strange things when looked at
+        raise NoIdentity("identity_failed", f"{type(error).__name__} while it was read") from error
 
 
 def opaque(value: object) -> Atom | None:
@@ -67,11 +72,12 @@ def opaque(value: object) -> Atom | None:
     kind = type(value)
     name = kind.__name__
     module = kind.__module__
-    if name == "dtype" and module.partition(".")[0] in ("torch", "triton", "numpy"):
-        return Atom(f"{module.partition('.')[0]}.dtype", str(value))
+    package = module.partition(".")[0]
+    if package in ("torch", "triton", "numpy") and any(t.__name__ == "dtype" for t in kind.__mro__):
+        return Atom(f"{package}.dtype", str(value))
     if name == "constexpr":
         return Atom("constexpr", canonical(encode(getattr(value, "value", None), opaque=opaque)))
-    if module.partition(".")[0] == "numpy" and hasattr(value, "item") and not shape_of(value):
+    if package == "numpy" and hasattr(value, "item") and not shape_of(value):
         return Atom(f"numpy.{name}", canonical(encode(value.item(), opaque=opaque)))
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return Atom(f"namedtuple.{name}", canonical(encode(tuple(value), opaque=opaque)))
@@ -98,7 +104,7 @@ class _Walker:
 
     def __init__(self) -> None:
         self._sources: dict[int, tuple[str, str]] = {}
-        self._globals: dict[str, set[str]] = {}
+        self._constants: dict[str, set[str]] = {}
         # Keeps the visited objects alive, so that an id stays theirs.
         self._visited: list[Any] = []
 
@@ -110,7 +116,7 @@ class _Walker:
         return (
             ("source", own),
             *((f"callee.{n}", "+".join(sorted(s))) for n, s in sorted(callees.items())),
-            *((f"global.{n}", "|".join(sorted(v))) for n, v in sorted(self._globals.items())),
+            *((n, "|".join(sorted(v))) for n, v in sorted(self._constants.items())),
         )
 
     def visit(self, kernel: Any) -> None:
@@ -119,41 +125,51 @@ class _Walker:
         function: FunctionType = kernel.fn if hasattr(kernel, "fn") else kernel
         text = _source_text(kernel, function)
         self._visited.append(kernel)
-        self._sources[id(kernel)] = (function.__qualname__, digest(text, length=16))
-        try:
-            tree = ast.parse(text)
-        except SyntaxError as error:
-            raise NoIdentity("source_not_parsed", str(error)) from error
+        # The only option of ``@jit`` that changes the code of a callee, and so of its callers.
+        marked = f"{text}\n# noinline" if getattr(kernel, "noinline", None) else text
+        self._sources[id(kernel)] = (function.__qualname__, digest(marked, length=16))
+        home = function.__module__
+        for name, value in _defaults(function):
+            self._reference(f"default.{function.__qualname__}.{name}", value, home)
         scope = _scope(function)
-        for chain in _global_names(tree):
-            if chain[0] in scope:
-                self._reference(".".join(chain), *_follow(scope[chain[0]], chain))
+        for name in _free_names(text):
+            if name not in scope:
+                continue
+            root = scope[name]
+            if isinstance(root, ModuleType) and _is_tritons(root):
+                self._constant(f"global.{name}", root.__name__)
+                continue
+            for chain in sorted(_chains(text, name)):
+                self._reference("global." + ".".join(chain), _follow(root, chain), home)
 
-    def _reference(self, name: str, value: Any, through_module: bool) -> None:
-        if value is None and through_module:
-            return
-        if isinstance(value, ModuleType) or _is_tritons(value):
-            # ``tl.load`` is the compiler's business; a bare name that stands for it is a choice.
-            if not through_module and not isinstance(value, ModuleType):
-                self._constant(name, _qualified(value))
-        elif isinstance(value, FunctionType) or isinstance(getattr(value, "fn", None), FunctionType):
+    def _reference(self, name: str, value: Any, home: str) -> None:
+        """Note what a name stands for in a function of the module `home`."""
+        value = _original(value)
+        if isinstance(value, ModuleType):
+            if _is_tritons(value):
+                self._constant(name, value.__name__)
+        elif _is_tritons(value):
+            self._constant(name, _qualified(value, home))
+        elif isinstance(value, FunctionType) or isinstance(
+            getattr(value, "fn", None), FunctionType
+        ):
             self.visit(value)
         elif getattr(value, "__triton_aggregate__", False):
             self._constant(name, str(getattr(value, "__annotations__", "")))
             for attribute in getattr(value, "hash_attrs", ()):
-                self._reference(name, attribute, False)
-        elif isinstance(value, type) or callable(value) and not hasattr(value, "value"):
-            self._constant(name, _qualified(value))
+                self._reference(name, attribute, home)
+        elif isinstance(value, (type, BuiltinFunctionType)):
+            self._constant(name, _qualified(value, home))
         else:
             try:
                 self._constant(name, canonical(encode(value, opaque=opaque)))
             except Unencodable as error:
                 raise NoIdentity(
-                    "global_not_encodable", f"global {name} is a {error.type_name}"
+                    "global_not_encodable", f"{name} is a {error.type_name}"
                 ) from error
 
     def _constant(self, name: str, text: str) -> None:
-        self._globals.setdefault(name, set()).add(text)
+        self._constants.setdefault(name, set()).add(text)
 
 
 def _source_text(kernel: Any, function: FunctionType) -> str:
@@ -169,6 +185,14 @@ def _source_text(kernel: Any, function: FunctionType) -> str:
     return text.strip()
 
 
+def _defaults(function: FunctionType) -> list[tuple[str, Any]]:
+    """The parameters' defaults: values that the text may only hint at (``BLOCK=size``)."""
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    values = function.__defaults__ or ()
+    pairs = zip(names[len(names) - len(values) :], values, strict=True)
+    return [*pairs, *(function.__kwdefaults__ or {}).items()]
+
+
 def _scope(function: FunctionType) -> dict[str, Any]:
     """Globals, shadowed by the values the function closed over."""
     scope = dict(function.__globals__)
@@ -180,60 +204,67 @@ def _scope(function: FunctionType) -> dict[str, Any]:
     return scope
 
 
-def _global_names(tree: ast.AST) -> Iterator[tuple[str, ...]]:
-    """Dotted names that are read and are not local: ``("tl", "load")``, ``("LOG2E",)``."""
-    local = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-    local |= {
-        node.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
-    seen: set[tuple[str, ...]] = set()
-    inner: set[int] = set()
-    # ast.walk meets an attribute before the name inside it.
-    for node in ast.walk(tree):
-        if id(node) in inner:
-            continue
-        chain: list[str] = []
-        step: ast.AST = node
-        while isinstance(step, ast.Attribute):
-            chain.append(step.attr)
-            step = step.value
-            inner.add(id(step))
-        if not isinstance(step, ast.Name) or step.id in local:
-            inner.discard(id(step))
-            continue
-        dotted = (step.id, *reversed(chain))
-        if dotted not in seen:
-            seen.add(dotted)
-            yield dotted
+def _free_names(text: str) -> list[str]:
+    """The names that a function's source reads and does not bind, its defaults' included.
 
-
-def _follow(value: Any, chain: tuple[str, ...]) -> tuple[Any, bool]:
-    """The value at the end of a dotted name, and whether a module led to it.
-
-    Attributes are followed through modules only: ``x.dtype`` is the business of ``x``.
+    From the compiler's own symbol table: several times faster than walking the syntax tree, and it
+    knows scopes.
     """
-    through_module = False
+    try:
+        tables = [symtable.symtable(text, "<kernel>", "exec")]
+    except SyntaxError as error:
+        raise NoIdentity("source_not_parsed", str(error)) from error
+    names: set[str] = set()
+    for table in tables:  # grows while it is read
+        tables += table.get_children()
+        names |= {s.get_name() for s in table.get_symbols() if s.is_referenced() and s.is_global()}
+    return sorted(names)
+
+
+def _chains(text: str, name: str) -> set[tuple[str, ...]]:
+    """The dotted names in `text` that start with `name`, the longest of each."""
+    pattern = rf"(?<![\w.]){re.escape(name)}(?:\s*\.\s*[^\W\d]\w*)*"
+    return {tuple(part.strip() for part in found.split(".")) for found in re.findall(pattern, text)}
+
+
+def _follow(value: Any, chain: tuple[str, ...]) -> Any:
+    """The value at the end of a dotted name; a module if it leads into one of Triton's.
+
+    Attributes are followed through modules and classes only: ``x.dtype`` is the business of ``x``.
+    What Triton's modules hold is not looked at: its interpreter replaces some of it while it runs.
+    """
     for attribute in chain[1:]:
-        if not isinstance(value, ModuleType):
+        if not isinstance(value, (ModuleType, type)):
             break
-        through_module = True
+        if isinstance(value, ModuleType) and _is_tritons(value):
+            break
         value = getattr(value, attribute, None)
-    return value, through_module and _is_tritons(value)
+    return value
+
+
+def _original(value: Any) -> Any:
+    """What was there before a launch in the interpreter of Triton 3.4, which never puts it back."""
+    if isinstance(value, FunctionType) and value.__module__ == "triton.runtime.interpreter":
+        return (value.__kwdefaults__ or {}).get("member", value)
+    return value
 
 
 def _is_tritons(value: Any) -> bool:
-    if getattr(value, "__triton_builtin__", False):
-        return True
+    """Whether a module, function or class is part of Triton's language."""
     function = getattr(value, "fn", value)
-    module = getattr(function, "__module__", None)
     if isinstance(value, ModuleType):
         module = value.__name__
+    elif isinstance(function, (type, FunctionType)):
+        module = function.__module__
+    else:
+        return False
+    if getattr(value, "__triton_builtin__", False):
+        return True
     return isinstance(module, str) and (module == "triton" or module.startswith("triton.language"))
 
 
-def _qualified(value: Any) -> str:
+def _qualified(value: Any, home: str) -> str:
+    """The name of a function or class, without its module where that is `home`: files move."""
     function = getattr(value, "fn", value)
-    name = getattr(function, "__qualname__", type(value).__qualname__)
-    return f"{getattr(function, '__module__', '')}.{name}"
+    module = getattr(function, "__module__", None)
+    return function.__qualname__ if module == home else f"{module}.{function.__qualname__}"

@@ -35,19 +35,30 @@ def tune(
     """
     start = time.time()
     timings: dict[Any, Any] = {}
+    nargs = autotuner.nargs
     for position, config in enumerate(pruned):
         if position in known:
             timings[config] = known[position].as_timing()
             continue
+        # Again for each: a ``warmup`` of the same kernel in another thread resets it.
+        autotuner.nargs = nargs
         began, compiled = time.perf_counter(), compile_seconds()
         timings[config] = autotuner._bench(*args, config=config, **kwargs)
         spent = time.perf_counter() - began
         on_measured(position, timings[config], spent, compile_seconds() - compiled)
     winner = builtins.min(timings, key=timings.__getitem__)
     autotuner.bench_time = time.time() - start
+    autotuner.nargs = nargs
+    return timings, winner
+
+
+def reset(autotuner: Any, kwargs: Mapping[str, Any], winner: Any) -> None:
+    """Clear what the measured launches have left in the caller's buffers, as stock Triton does.
+
+    Runs the autotuner's pre-hook, which is the program's and may raise: after the winner is kept.
+    """
     full_nargs = {**autotuner.nargs, **kwargs, **winner.all_kwargs()}
     autotuner.pre_hook(full_nargs, reset_only=True)
-    return timings, winner
 
 
 def as_measurement(
@@ -67,7 +78,10 @@ def as_measurement(
         shape, values = "scalar", (result,)
     if not values or not all(isinstance(value, (int, float)) for value in values):
         return None
-    times = tuple(float(value) for value in values)
+    try:
+        times = tuple(float(value) for value in values)
+    except OverflowError:  # an integer beyond any time
+        return None
     failed = "did not run" if all(math.isinf(t) and t > 0 for t in times) else None
     if failed is None and not all(math.isfinite(t) for t in times):
         return None

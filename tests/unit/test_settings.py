@@ -1,0 +1,194 @@
+"""What the environment says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tuneonce.errors import SettingsError
+from tuneonce.settings import (
+    Mode,
+    environment_at_start,
+    read,
+    read_mode,
+    store_location,
+    user_cache_directory,
+)
+from tuneonce.store import open_store
+
+
+@pytest.mark.parametrize(
+    ("tuneonce", "triton", "expected"),
+    [
+        (None, None, Mode.ON),
+        ("", None, Mode.ON),
+        ("1", None, Mode.ON),
+        (" Yes ", None, Mode.ON),
+        ("0", None, Mode.OFF),
+        ("OFF", None, Mode.OFF),
+        ("observe", None, Mode.OBSERVE),
+        (None, "0", Mode.OFF),
+        (None, "off", Mode.OFF),
+        (None, "1", Mode.ON),
+        (None, "", Mode.ON),
+        ("1", "0", Mode.OFF),
+        ("1", "1", Mode.ON),
+        # An arm of a benchmark: stock without its cache, counted.
+        ("observe", "0", Mode.OBSERVE),
+        ("0", "1", Mode.OFF),
+    ],
+)
+def test_mode(tuneonce: str | None, triton: str | None, expected: Mode) -> None:
+    pairs = {"TUNEONCE": tuneonce, "TRITON_CACHE_AUTOTUNING": triton}
+    assert read_mode({k: v for k, v in pairs.items() if v is not None}) is expected
+
+
+def test_the_default_mode_is_the_callers() -> None:
+    assert read_mode({}, default=Mode.OFF) is Mode.OFF
+    assert read_mode({"TUNEONCE": "1"}, default=Mode.OFF) is Mode.ON
+    assert read_mode({"TRITON_CACHE_AUTOTUNING": "0"}, default=Mode.ON) is Mode.OFF
+
+
+@pytest.mark.parametrize("word", ["nonsense", "2", "observed", "truth"])
+def test_a_mode_that_is_none(word: str) -> None:
+    with pytest.raises(SettingsError, match=f"(?i){word}"):
+        read_mode({"TUNEONCE": word})
+
+
+HOME = {"HOME": "/home/u"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "started_with", "expected"),
+    [
+        (HOME, None, "/home/u/.cache/tuneonce"),
+        (HOME, {}, "/home/u/.cache/tuneonce"),
+        ({"HOME": "/"}, {}, "/.cache/tuneonce"),
+        ({"HOME": ""}, {}, "/.cache/tuneonce"),
+        ({}, {}, "/.cache/tuneonce"),
+        ({**HOME, "XDG_CACHE_HOME": "/x"}, {}, "/x/tuneonce"),
+        ({**HOME, "XDG_CACHE_HOME": "relative"}, {}, "/home/u/.cache/tuneonce"),
+        ({**HOME, "TRITON_CACHE_DIR": "/t"}, None, "/t/tuneonce"),
+        ({**HOME, "TRITON_CACHE_DIR": "/t"}, {"TRITON_CACHE_DIR": "/t"}, "/t/tuneonce"),
+        # Rewritten by the program since its start, or only set by it.
+        ({"TRITON_CACHE_DIR": "/new"}, {"TRITON_CACHE_DIR": "/t"}, "/t/tuneonce"),
+        ({**HOME, "TRITON_CACHE_DIR": "/new"}, {}, "/home/u/.cache/tuneonce"),
+        ({"TUNEONCE_STORE": "/s", "TRITON_CACHE_DIR": "/t"}, None, "/s"),
+        ({"TUNEONCE_STORE": " /s "}, {}, "/s"),
+        ({"TUNEONCE_STORE": " "}, {"TRITON_CACHE_DIR": "/t"}, "/t/tuneonce"),
+        ({"TUNEONCE_STORE": "redis://h:1/0"}, {}, "redis://h:1/0"),
+        ({"TUNEONCE_STORE": "memory:"}, {}, "memory:"),
+        ({"TUNEONCE_STORE": "s3://b/p?x=1"}, {}, "s3://b/p?x=1"),
+    ],
+)
+def test_where_the_store_is(
+    environ: dict[str, str], started_with: dict[str, str] | None, expected: str
+) -> None:
+    assert store_location(environ, started_with=started_with) == expected
+
+
+def test_relative_places_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/u")
+    assert store_location({"TUNEONCE_STORE": "s"}) == str(tmp_path / "s")
+    assert store_location({"TUNEONCE_STORE": "~/s"}) == "/home/u/s"
+    # No scheme starts with a digit: this is a directory, wherever it is asked for.
+    assert store_location({"TUNEONCE_STORE": "12:30"}) == str(tmp_path / "12:30")
+    assert store_location({"TRITON_CACHE_DIR": "t"}) == str(tmp_path / "t" / "tuneonce")
+
+
+def test_the_store_is_what_the_stores_take_for_an_address() -> None:
+    for address in ("12:30", "a/b:c", "./a:b", "file:///s", "memory:", "s", "FILE:///s"):
+        location = store_location({"TUNEONCE_STORE": address})
+        described = open_store(location).describe()
+        if not location.lower().startswith(("file:", "memory:")):
+            assert described.location == location
+
+
+@pytest.mark.parametrize("name", ["TUNEONCE_STORE", "TRITON_CACHE_DIR", "TUNEONCE_EVENTS"])
+def test_a_place_that_cannot_be_resolved(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        read({name: "~no-such-user-of-this-machine/x", "HOME": "/home/u"})
+
+
+@pytest.mark.parametrize("name", ["TUNEONCE_STORE", "TRITON_CACHE_DIR", "TUNEONCE_EVENTS"])
+def test_a_relative_place_in_a_directory_that_is_gone(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(SettingsError, match=name):
+        read({name: "x", "HOME": "/home/u"})
+    assert read({"HOME": "/home/u"}).store == "/home/u/.cache/tuneonce"
+    assert user_cache_directory({"HOME": "relative"}) == Path("/relative/.cache")
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"TUNEONCE_STORE": "/s"}, "/s/.events"),
+        ({"TUNEONCE_STORE": "file:///s"}, "/s/.events"),
+        ({"TUNEONCE_STORE": "file:///a%20b?readonly=1"}, "/a b/.events"),
+        ({"TUNEONCE_STORE": "file://localhost/s"}, "/s/.events"),
+        ({"TUNEONCE_STORE": "file:/s"}, "/s/.events"),
+        ({"TUNEONCE_STORE": "FILE:///s"}, "/s/.events"),
+        ({"TUNEONCE_STORE": "memory:", "HOME": "/h"}, "/h/.cache/tuneonce/events"),
+        ({"TUNEONCE_STORE": "redis://u:p@h/0", "HOME": "/h"}, "/h/.cache/tuneonce/events"),
+        ({"TUNEONCE_STORE": "/s", "TUNEONCE_EVENTS": "/e"}, "/e"),
+        ({"TUNEONCE_STORE": "/s", "TUNEONCE_EVENTS": "0"}, None),
+    ],
+)
+def test_where_the_events_are(environ: dict[str, str], expected: str | None) -> None:
+    assert read(environ).events == (None if expected is None else Path(expected))
+
+
+def test_the_events_of_a_file_store_are_in_its_directory() -> None:
+    for address in ("/s", "file:///a%20b", "file://localhost/s?readonly=1", "file:/s"):
+        settings = read({"TUNEONCE_STORE": address})
+        assert settings.events == Path(open_store(settings.store).describe().location, ".events")
+
+
+def test_whether_errors_are_raised() -> None:
+    assert read({"TUNEONCE_RAISE": "1"}).raise_errors
+    assert not read({"TUNEONCE_RAISE": "0"}).raise_errors
+    assert not read({}).raise_errors
+
+
+def test_the_environment_at_the_start_is_not_the_current_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TUNEONCE_TEST_LATE", "1")
+    at_start = environment_at_start()
+    assert at_start is not None
+    assert "TUNEONCE_TEST_LATE" not in at_start
+    assert set(at_start) & set(os.environ)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b"A=1\0B=x=y\0C=\0", {"A": "1", "B": "x=y", "C": ""}),
+        (b"A=\xff\0", {"A": "\udcff"}),
+        # What is left when a program has set its process title.
+        (b"", None),
+        (b"\0" * 100, None),
+        (b"EngineCore\0\0\0", None),
+    ],
+)
+def test_what_the_system_keeps(
+    raw: bytes, expected: dict[str, str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "read_bytes", lambda self: raw)
+    assert environment_at_start() == expected
+
+
+def test_where_the_system_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(self: Path) -> bytes:
+        raise FileNotFoundError(self)
+
+    monkeypatch.setattr(Path, "read_bytes", absent)
+    assert environment_at_start() is None
