@@ -1,4 +1,4 @@
-"""Scenarios of candidates: lists, pruning, heuristics, hooks, benchmarks, programs that interfere."""
+"""Scenarios of candidates: lists, pruning, heuristics, hooks, benchmarks, interference."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def candidates_that_tie(lab: Lab) -> Iterator[Call]:
 @scenario
 def pruned_to_one(lab: Lab) -> Iterator[Call]:
     prune = {"early_config_prune": lambda configs, arguments, **meta: configs[1:2]}
-    kernel = lab.autotune(lab.interpreted(accumulate), blocks(4, 8, 16), ["n"], prune_configs_by=prune)
+    kernel = lab.autotune(
+        lab.interpreted(accumulate), blocks(4, 8, 16), ["n"], prune_configs_by=prune
+    )
     yield from calls(lab, kernel, 32, 16, 32)
 
 
@@ -208,7 +210,9 @@ def benchmarks_with_other_answers(lab: Lab) -> Iterator[Call]:
 
     shapes = (float, lambda t: (t, t), lambda t: [t], lambda t: [t, t * 2, t * 3], lambda t: 1.0)
     kernels = [
-        lab.autotune(lab.interpreted(accumulate), blocks(4, 8, 16), ["n"], do_bench=answering(shape))
+        lab.autotune(
+            lab.interpreted(accumulate), blocks(4, 8, 16), ["n"], do_bench=answering(shape)
+        )
         for shape in shapes
     ]
     for offset, kernel in enumerate(kernels):

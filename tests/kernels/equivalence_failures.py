@@ -138,9 +138,9 @@ def arguments_that_do_not_fit(lab: Lab) -> Iterator[Call]:
 def pruned_to_nothing(lab: Lab) -> Iterator[Call]:
     for nothing in ([], None, ()):
         by = {"early_config_prune": lambda *args, nothing=nothing, **meta: nothing}
-        kernel = triton.autotune(
-            blocks(4, 8, 16), ["n"], prune_configs_by=by, do_bench=lab.bench
-        )(lab.interpreted(accumulate))
+        kernel = triton.autotune(blocks(4, 8, 16), ["n"], prune_configs_by=by, do_bench=lab.bench)(
+            lab.interpreted(accumulate)
+        )
         yield from calls(lab, kernel, 32, 32)
 
 

@@ -219,7 +219,9 @@ class Lab:
                 step.outcome = ("returned", call())
             except Exception as error:
                 step.outcome = ("raised", type(error).__name__, self.show(error))
-        step.printed = re.sub(r"after \d+\.\d\ds", "after 0.00s", self.show_text(printed.getvalue()))
+        step.printed = re.sub(
+            r"after \d+\.\d\ds", "after 0.00s", self.show_text(printed.getvalue())
+        )
         names = ("x", "y", "out", "mark")
         step.buffers = {name: getattr(self, name).tolist() for name in names}
         for one in self.autotuners:

@@ -8,8 +8,6 @@ nothing: the same launches without a benchmark, and nothing printed.
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 pytest.importorskip("triton")

@@ -1,4 +1,4 @@
-"""Where ours is not stock Triton on purpose: each difference, and that it is no larger than meant."""
+"""Where ours is not stock Triton on purpose: each difference, no larger than it is meant to be."""
 
 from __future__ import annotations
 

@@ -31,7 +31,22 @@ TENSORS = {
     "none": None,
 }
 # Values that are equal and differ, that differ and look alike, that equal nothing.
-VALUES = [0, -0.0, False, 1, True, 1.0, 2, None, "1", "", (1, 2), (1.0, 2), torch.float16, "float16"]
+VALUES = [
+    0,
+    -0.0,
+    False,
+    1,
+    True,
+    1.0,
+    2,
+    None,
+    "1",
+    "",
+    (1, 2),
+    (1.0, 2),
+    torch.float16,
+    "float16",
+]
 VALUES += [math.nan, math.inf - math.inf, tl.float16, 2**40, b"1", frozenset({1})]
 BLOCKS = (4, 8, 16, 32)
 

@@ -31,9 +31,7 @@ def scenario(lab: GpuLab) -> Iterator[Call]:
 
 
 @pytest.fixture(autouse=True)
-def directory(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Triton's cache, with compiled kernels of the tests before and no tuning results."""
     shared = tmp_path_factory.getbasetemp() / "triton-of-takeover"
     for path in shared.glob("*/*.autotune.json"):
@@ -189,9 +187,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "fields that a candidate does not have": configured(lambda config: {**config, "evil": 1}),
     "fields that are missing": configured(lambda config: {}),
     "values that cannot be hashed": configured(lambda config: {**config, "kwargs": {"BLOCK": []}}),
-    "candidates that are not ours": configured(
-        lambda config: {**config, "kwargs": {"BLOCK": 512}}
-    ),
+    "candidates that are not ours": configured(lambda config: {**config, "kwargs": {"BLOCK": 512}}),
     "code in a candidate": configured(lambda config: {**config, "pre_hook": "__import__('os')"}),
     "candidates that are lists": configured(lambda config: list(config)),
 }

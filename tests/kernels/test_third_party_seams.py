@@ -1,4 +1,4 @@
-"""Others work on the same classes and slots: they are composed with or left alone, and told apart."""
+"""Others work on the same classes and slots: they are composed with, or left alone."""
 
 from __future__ import annotations
 

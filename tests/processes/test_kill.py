@@ -168,9 +168,9 @@ def test_killed_again_and_again_at_any_moment(place: Place) -> None:
     """Each kill costs at most the one measurement that it interrupts."""
     rng = random.Random(40)
     kills = 0
-    while sum(p.candidates_measured for p in place.processes()) < 36:
-        with place.child(KILLED) as process:
-            # Not held: it is killed while it measures, writes a record or tells an event.
+    while sum(p.candidates_measured for p in place.processes()) < 28:
+        with place.child(KILLED, STAY_IN=10) as process:
+            # Still running: it is killed while it measures, writes a record or tells an event.
             read_dots(process.stdout, rng.randrange(2, 8))
             kill(process)
         kills += 1

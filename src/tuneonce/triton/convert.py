@@ -45,7 +45,9 @@ def tuning_key(
     """The values Triton tunes by, in parameter order. Raises `Unencodable`.
 
     `arguments` are those of the call by name. As in Triton: the values of the ``key=`` arguments
-    that are there, and the dtype of everything that has one.
+    that are there, and the dtype of everything that has one. A descriptor has that of its tensor,
+    which Triton leaves out: in one process the first dtype decides for all, but a winner that was
+    found for 16 bits must not meet 32 bits in another, where it may not fit.
     """
     wanted = set(keys)
     parts: list[tuple[str, Encoded]] = []
@@ -57,9 +59,17 @@ def tuning_key(
             if shape_of(value):  # a tensor is compared by identity: no other process has it
                 raise Unencodable(value)
             parts.append((name, encode(value, opaque=opaque)))
-        if hasattr(value, "dtype"):
-            parts.append((f"{name}.dtype", ["str", str(value.dtype)]))
+        dtype = _dtype(value)
+        if dtype is not None:
+            parts.append((f"{name}.dtype", ["str", dtype]))
     return tuple(parts)
+
+
+def _dtype(value: Any) -> str | None:
+    """The dtype of a tensor, of a scalar that has one, or of the tensor behind a descriptor."""
+    if not hasattr(value, "dtype") and type(value).__name__.startswith("TensorDescriptor"):
+        value = getattr(value, "base", None)
+    return str(value.dtype) if hasattr(value, "dtype") else None
 
 
 def programs(autotuner: Any, nargs: Mapping[str, Any], kwargs: Mapping[str, Any]) -> int | None:

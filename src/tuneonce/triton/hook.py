@@ -3,9 +3,9 @@
 One launch goes one of three ways.
 
 *Known key* (``run``, the hot path). A function made once per call shape picks the tuning key's
-values and the dtypes out of the arguments; one dictionary look-up gives the winner. No lock, no I/O, no
-environment variable, no ``str()`` of a dtype. The winner must still be the one in ``self.cache``,
-so a program that clears or fills that dictionary is obeyed, as with stock.
+values and the dtypes out of the arguments; one dictionary look-up gives the winner. No lock, no
+I/O, no environment variable, no ``str()`` of a dtype. The winner must still be the one in
+``self.cache``, so a program that clears or fills that dictionary is obeyed, as with stock.
 
 *Key known to this process* (`_first`). Stock's own key is in ``self.cache`` (filled by another call
 shape, or by a subclass): an entry for the hot path is made.
@@ -133,7 +133,7 @@ class Hook:
         return True
 
     def uninstall(self) -> None:
-        """Restore what was there; under somebody's wrapper we stay, as a way to the stock method."""
+        """Restore what was there; under somebody's wrapper we stay and pass on to stock."""
         self._listener.uninstall()
         self._active = False
         for state in list(self._states):
@@ -154,9 +154,10 @@ class Hook:
         first = self._first
 
         def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+            shape = (len(args), *kwargs)
             entry = None
             try:
-                keys, key_of, entries = self._tuneonce_state.shapes[(len(args), *kwargs)]
+                keys, key_of, entries = self._tuneonce_state.shapes[shape]
                 entry = entries[key_of(args, kwargs)]
             except (AttributeError, KeyError, TypeError):
                 # Nothing is called from here: an error of the program would seem caused by ours.
@@ -322,9 +323,7 @@ class Hook:
                 asked.measured(position, result, seconds, compile_s)
 
         known = {} if asked is None else asked.known
-        timings, winner = tune(
-            autotuner, args, kwargs, pruned, known=known, on_measured=measured
-        )
+        timings, winner = tune(autotuner, args, kwargs, pruned, known=known, on_measured=measured)
         if asked is not None:
             saved = sum(measurement.seconds for measurement in known.values())
             winner = asked.publish(winner, tune_s=autotuner.bench_time + saved)
@@ -424,9 +423,7 @@ def _call_pre_hook(
     config.pre_hook({**nargs, **kwargs, **config.all_kwargs()})
 
 
-def _stock_key(
-    autotuner: Any, nargs: dict[str, Any], kwargs: dict[str, Any]
-) -> tuple[Any, ...]:
+def _stock_key(autotuner: Any, nargs: dict[str, Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
     """The key under which Triton keeps a winner in ``Autotuner.cache``."""
     arg_names = autotuner.arg_names
     arguments = {k: v for k, v in {**nargs, **kwargs}.items() if k in arg_names}

@@ -17,7 +17,7 @@ def compile_seconds() -> float:
 
 
 class CompileListener:
-    """Stands in ``knobs.compilation.listener``, a single slot: whoever was there is called first."""
+    """Stands in ``knobs.compilation.listener``, a single slot: who was there is called first."""
 
     def __init__(self, events: EventLog) -> None:
         self._events = events

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..codec import Unencodable
 from ..events import EventLog
-from ..key import Key, KernelId
+from ..key import KernelId, Key
 from ..key import work_class as class_of
 from ..records import Measurement
 from ..resolver import Outcome, Question, Resolution, Resolver
@@ -44,8 +44,14 @@ class Persistence:
             self.events.emit("problem", what=f"internal_{what}", detail=repr(error))
             logger.warning("internal error in %s, going on as stock Triton: %r", what, error)
 
-    def ask(self, autotuner: Any, nargs: Mapping[str, Any], kwargs: Mapping[str, Any],
-            pruned: Sequence[Any], identity: KernelId | NoIdentity) -> Asked | None:
+    def ask(
+        self,
+        autotuner: Any,
+        nargs: Mapping[str, Any],
+        kwargs: Mapping[str, Any],
+        pruned: Sequence[Any],
+        identity: KernelId | NoIdentity,
+    ) -> Asked | None:
         """Resolve one key. None: it cannot be persisted, which is counted with its reason."""
         asked: Asked | None = None
         reason, label = "internal_error", type(autotuner).__name__
