@@ -35,17 +35,22 @@ class _Installation:
         self.finder: _Finder | None = None
         self.hook: Any = None
         self.events: Any = None
-        self.exported: dict[str, str] = {}
+        self.exported: dict[str, tuple[str | None, str]] = {}
 
     def export(self, name: str, value: str) -> None:
-        """Set a variable that children inherit, unless it is set."""
-        if name not in os.environ:
-            self.exported[name] = os.environ[name] = value
+        """Set a variable that children inherit."""
+        if os.environ.get(name) != value:
+            self.exported[name] = (os.environ.get(name), value)
+            os.environ[name] = value
 
     def restore_environment(self) -> None:
-        for name, value in self.exported.items():
-            if os.environ.get(name) == value:  # else the program has set it since: it is theirs
+        for name, (before, value) in self.exported.items():
+            if os.environ.get(name) != value:
+                continue  # the program has set it since: it is theirs
+            if before is None:
                 del os.environ[name]
+            else:
+                os.environ[name] = before
 
 
 def install() -> bool:
@@ -73,9 +78,13 @@ def install() -> bool:
             return False
         installation = _Installation(settings)
         if mode is settings_module.Mode.ON:
-            # The stock cache serves children and whatever we cannot see; the store is resolved once.
-            installation.export("TRITON_CACHE_AUTOTUNING", "1")
+            # The stock cache serves children and whatever we cannot see.
+            if "TRITON_CACHE_AUTOTUNING" not in os.environ:
+                installation.export("TRITON_CACHE_AUTOTUNING", "1")
+            # Resolved once: a child may run in another directory, or be told another cache.
             installation.export("TUNEONCE_STORE", settings.store)
+        if "TUNEONCE_EVENTS" in os.environ and settings.events is not None:
+            installation.export("TUNEONCE_EVENTS", str(settings.events))
         _installed = installation
         module = sys.modules.get(_AUTOTUNER)
         if module is not None and _is_complete(module):
@@ -108,7 +117,7 @@ def is_installed() -> bool:
 
 
 def bootstrap_dir() -> Path:
-    """A directory that activates tuneonce when it is first on ``PYTHONPATH`` and TUNEONCE is set."""
+    """A directory that, first on ``PYTHONPATH``, activates tuneonce where TUNEONCE is set."""
     from pathlib import Path
 
     return Path(__file__).parent / "_bootstrap"

@@ -21,6 +21,7 @@ then, with ``t`` in seconds since ``started``::
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -101,7 +102,7 @@ class EventLog:
         except OSError:
             return
         _remove_oldest(directory, before=self._started - KEEP_S)
-        started = {"pid": self._pid, "started": self._started, "argv": getattr(sys, "argv", [])[:8]}
+        started = {"pid": self._pid, "started": self._started, "argv": _program()}
         self._write({"schema": SCHEMA, **started, **self._about})
 
     def _write(self, line: dict[str, Any]) -> None:
@@ -121,6 +122,12 @@ class EventLog:
             if self._fd >= 0:
                 os.close(self._fd)
             self._fd, self._pid = -1, -1
+
+
+def _program() -> list[str]:
+    """The command line up to its first option: enough to know a process by, and no secrets."""
+    words = list(getattr(sys, "argv", []))
+    return list(itertools.takewhile(lambda word: not word.startswith("-"), words[:4]))
 
 
 def _remove_oldest(directory: Path, *, before: float) -> None:

@@ -17,8 +17,9 @@ from typing import Generic, TypeAlias
 import msgspec
 
 from .errors import RecordUnreadable
-from .key import FORMAT, Parts, measurement_file, parts_digest, readable, verdict_file
+from .key import FORMAT, Parts, readable
 from .records import BadRecord, Measurement, R, Verdict, unpack
+from .resolver import place
 from .store.base import Store
 
 ROOT = f"{FORMAT}/"
@@ -128,22 +129,14 @@ def _read(store: Store, name: str, kind: type[R]) -> Held[R] | Broken | None:
         if data is None:
             return None
         record = unpack(data, kind)
-        belongs = _place(record)
-        if name.split("/")[3:] != belongs:
-            raise BadRecord("misplaced", f"it belongs at {'/'.join(belongs)}")
+        if not name.endswith(f"/{place(record)}"):
+            raise BadRecord("misplaced", f"it belongs at {place(record)}")
         return Held(name, data, record)
     except RecordUnreadable as error:
         return Broken(Problem(name, error.reason.value, error.detail), None)
     except BadRecord as error:
         detail = str(error).removeprefix(f"{error.reason}: ")
         return Broken(Problem(name, error.reason, detail), data)
-
-
-def _place(record: Measurement | Verdict) -> list[str]:
-    """The last two parts of the only name under which a record answers."""
-    if isinstance(record, Verdict):
-        return [parts_digest(record.key), verdict_file(record.work_class, record.candidates)]
-    return [record.key, measurement_file(record.work_class, record.candidate)]
 
 
 # -- kernels by name -----------------------------------------------------------------------------

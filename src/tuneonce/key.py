@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -64,8 +64,15 @@ class Candidate:
 
 
 def describe_config(config: Iterable[tuple[str, Encoded]]) -> str:
-    """``BLOCK=64 num_warps=4 num_stages=3``: values that Triton defaults to None are left out."""
-    return " ".join(f"{name}={render(value)}" for name, value in config if value != ["none"])
+    """``BLOCK=64 num_warps=4 num_stages=3``: what nobody has chosen is left out."""
+    return " ".join(f"{name}={render(value)}" for name, value in chosen(config))
+
+
+def chosen(config: Iterable[tuple[str, Encoded]]) -> Iterator[tuple[str, Encoded]]:
+    """The named values that somebody has chosen: not None, not the one CTA of nearly everybody."""
+    for name, value in config:
+        if value != ["none"] and (name, value) != ("num_ctas", ["int", "1"]):
+            yield name, value
 
 
 def list_digest(candidates: Iterable[str]) -> str:

@@ -34,7 +34,6 @@ from .key import (
     Candidate,
     Key,
     class_distance,
-    describe_config,
     list_digest,
     measurement_file,
     parts_digest,
@@ -247,7 +246,8 @@ class Resolver:
             if data is None:
                 return None
             record = unpack(data, kind)
-            _check_place(name, record)
+            if not name.endswith(f"/{place(record)}"):
+                raise BadRecord("misplaced", f"it belongs at {place(record)}")
             return record
         except RecordUnreadable as error:
             self._set_aside(name, error.reason.value, None)
@@ -370,18 +370,12 @@ def _nearest(question: Question, verdicts: Iterable[Verdict]) -> Verdict | None:
     )
 
 
-def _check_place(name: str, record: Measurement | Verdict) -> None:
-    """A record that was copied to another name must not answer for what belongs there."""
+def place(record: Measurement | Verdict) -> str:
+    """The last two parts of the only name under which a record answers.
+
+    One that was copied to another name must not answer for what belongs there.
+    """
     if isinstance(record, Verdict):
-        digest = parts_digest(record.key)
         last = verdict_file(record.work_class, record.candidates)
-    else:
-        digest = record.key
-        last = measurement_file(record.work_class, record.candidate)
-    if name.rsplit("/", 2)[1:] != [digest, last]:
-        raise BadRecord("misplaced", f"it belongs at {digest}/{last}")
-
-
-def describe_measurement(measurement: Measurement) -> str:
-    """The candidate of a measurement as people write it."""
-    return describe_config(measurement.config)
+        return f"{parts_digest(record.key)}/{last}"
+    return f"{record.key}/{measurement_file(record.work_class, record.candidate)}"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .codec import decode, render
-from .key import UNKNOWN_CLASS, Difference
+from .key import UNKNOWN_CLASS, Difference, chosen
 
 # Triton's own short names.
 _DTYPES = {
@@ -54,14 +54,13 @@ def _rendered(encoded: Any) -> str:
 
 
 def config_text(config: Iterable[tuple[str, Any]]) -> str:
-    """``BLOCK=64 num_warps=4``: a candidate, without the values that Triton defaults to None."""
+    """``BLOCK=64 num_warps=4``: a candidate, without what nobody has chosen."""
     words = []
-    for name, value in config:
-        if value != ["none"]:
-            try:
-                words.append(f"{name}={_rendered(value)}")
-            except _UNREADABLE:
-                words.append(f"{name}={value}")
+    for name, value in chosen(config):
+        try:
+            words.append(f"{name}={_rendered(value)}")
+        except _UNREADABLE:
+            words.append(f"{name}={value}")
     return " ".join(words)
 
 

@@ -31,7 +31,6 @@ from tuneonce.resolver import (
     Resolution,
     Resolver,
     choose,
-    describe_measurement,
 )
 from tuneonce.store import Store
 from tuneonce.store.files import FileStore
@@ -487,10 +486,6 @@ def test_a_hit_tells_little(desk: Desk) -> None:
     assert (event["outcome"], event["saved_s"], event["reason"]) == ("hit", 9.0, None)
     assert "parts" not in event
     assert "candidates" not in event
-
-
-def test_a_measurement_as_people_write_it() -> None:
-    assert describe_measurement(measured(16, 1.0)) == "BLOCK=16 num_warps=4"
 
 
 # -- records that cannot be used -----------------------------------------------------------------

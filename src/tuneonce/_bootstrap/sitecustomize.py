@@ -9,7 +9,7 @@ import os
 import sys
 
 
-def _run_the_next_one(here):
+def _run_the_next_one(here: str) -> None:
     paths = [p for p in sys.path if os.path.realpath(p or os.curdir) != here]
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", paths)
     if spec is not None and spec.loader is not None:

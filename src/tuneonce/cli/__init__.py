@@ -60,9 +60,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="tuneonce", description="Tune Triton kernels once.", allow_abbrev=False
-    )
+    parser = _Parser(prog="tuneonce", description="Tune Triton kernels once.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"tuneonce {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     asked = next((word for word in arguments if not word.startswith("-")), None)

@@ -41,9 +41,10 @@ def run(args: argparse.Namespace) -> int:
             wanted = {**environment, "TUNEONCE_STORE": args.store}
             environment["TUNEONCE_STORE"] = store_location(wanted)
         open_store(store_location(environment))
-        on = read_mode(environment) is not Mode.OFF
+        mode = Mode.OBSERVE if args.observe else read_mode(environment)
     except SettingsError as error:
         raise UsageError(f"run: {error}") from error
-    if on:
-        environment = child_environment(environment, mode="observe" if args.observe else "1")
+    if mode is not Mode.OFF:
+        word = "observe" if mode is Mode.OBSERVE else "1"
+        environment = child_environment(environment, mode=word)
     os.execve(program, command, environment)

@@ -25,74 +25,18 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-from ..key import KernelId
 from . import compat, probe
+from .calls import State, call_pre_hook, entry_for, key_reader, stock_key_of, view_of
 from .listen import CompileListener
 from .persist import Asked, Persistence, identify
-from .source import NoIdentity, innermost
+from .source import innermost
 from .tuner import reset, tune
 
 logger = logging.getLogger("tuneonce")
 
 _ATTRIBUTE = "_tuneonce_state"
-
-
-class _State:
-    """What the hook keeps for one autotuner."""
-
-    __slots__ = ("__weakref__", "identity", "lock", "shapes")
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.shapes: dict[tuple[Any, ...], tuple[Any, _KeyOf, dict[Any, _Entry]]] = {}
-        self.identity: KernelId | NoIdentity | None = None
-
-    def __reduce__(self) -> tuple[type[_State], tuple[()]]:
-        return _State, ()  # a deep copy of an autotuner learns for itself
-
-
-_KeyOf = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]
-
-
-class _Entry(NamedTuple):
-    """A winner and how to launch it.
-
-    `seen` is the winner's state when `launch`, its keyword arguments, was made from it: a program
-    may change a ``Config`` in place, and stock would run the changed one.
-    """
-
-    stock_key: tuple[Any, ...]
-    config: Any
-    seen: dict[str, Any]
-    launch: dict[str, Any]
-
-
-def _entry(stock_key: tuple[Any, ...], config: Any) -> _Entry:
-    seen = {**config.__dict__, "kwargs": dict(config.kwargs)}
-    return _Entry(stock_key, config, seen, config.all_kwargs())
-
-
-def _key_of(autotuner: Any, shape: tuple[Any, ...]) -> _KeyOf:
-    """A function that reads the tuning key out of the arguments of one call shape.
-
-    A call shape is the number of positional arguments and the names of the keyword arguments, in
-    their order. Two calls of one shape have equal results only if Triton's keys are equal: the
-    values of the ``key=`` arguments, and the dtype, if any, of every argument of the kernel. It is
-    compiled from a line of source, as Triton does for its own argument binder, because this runs
-    in every launch.
-    """
-    arg_names = list(autotuner.arg_names)
-    where = {name: f"args[{i}]" for i, name in enumerate(arg_names[: shape[0]])}
-    # A name that is no parameter of the kernel (grid, warmup, num_warps) is not tuned by.
-    where.update((name, f"kwargs[{name!r}]") for name in shape[1:] if name in arg_names)
-    items = [where[name] for name in autotuner.keys if name in where]
-    items += [f"getattr({place}, 'dtype', None)" for place in where.values()]
-    source = f"lambda args, kwargs: ({', '.join(items)},)" if items else "lambda args, kwargs: ()"
-    key_of: _KeyOf = eval(source, {"getattr": getattr})
-    return key_of
 
 
 class Hook:
@@ -104,7 +48,7 @@ class Hook:
         self._persistence = persistence
         self._seams = compat.find(module)
         self._listener = CompileListener(persistence.events)
-        self._states: weakref.WeakSet[_State] = weakref.WeakSet()
+        self._states: weakref.WeakSet[State] = weakref.WeakSet()
         self._new_state = threading.Lock()
         self._stock_run: Any = None
         self._active = False
@@ -174,7 +118,7 @@ class Hook:
                 return first(self, args, kwargs)
             self.best_config = config
             if config.pre_hook is not None:
-                _call_pre_hook(self, config, args, kwargs)
+                call_pre_hook(self, config, args, kwargs)
             return self.fn.run(*args, **kwargs, **launch)
 
         run.__wrapped_by__ = "tuneonce"  # type: ignore[attr-defined]
@@ -187,7 +131,7 @@ class Hook:
             return self._launch(autotuner, autotuner.configs[0], args, kwargs)
         state = self._state(autotuner)
         nargs = dict(zip(autotuner.arg_names, args, strict=False))
-        stock_key = _stock_key(autotuner, nargs, kwargs)
+        stock_key = stock_key_of(autotuner, nargs, kwargs)
         if stock_key not in autotuner.cache:
             if probe.capturing():
                 return self._capture(autotuner, state, stock_key, nargs, args, kwargs)
@@ -207,21 +151,21 @@ class Hook:
     def _launch(autotuner: Any, config: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         autotuner.best_config = config
         if config.pre_hook is not None:
-            _call_pre_hook(autotuner, config, args, kwargs)
+            call_pre_hook(autotuner, config, args, kwargs)
         return autotuner.fn.run(*args, **kwargs, **config.all_kwargs())
 
-    def _state(self, autotuner: Any) -> _State:
-        state: _State | None = autotuner.__dict__.get(_ATTRIBUTE)
+    def _state(self, autotuner: Any) -> State:
+        state: State | None = autotuner.__dict__.get(_ATTRIBUTE)
         if state is None:
             with self._new_state:
-                state = autotuner.__dict__.setdefault(_ATTRIBUTE, _State())
+                state = autotuner.__dict__.setdefault(_ATTRIBUTE, State())
                 self._states.add(state)
         return state
 
     @staticmethod
     def _remember(
         autotuner: Any,
-        state: _State,
+        state: State,
         stock_key: tuple[Any, ...],
         config: Any,
         args: tuple[Any, ...],
@@ -230,11 +174,11 @@ class Hook:
         shape = (len(args), *kwargs)
         known = state.shapes.get(shape)
         if known is None or known[0] != autotuner.keys:
-            known = (copy.copy(autotuner.keys), _key_of(autotuner, shape), {})
+            known = (copy.copy(autotuner.keys), key_reader(autotuner, shape), {})
             state.shapes[shape] = known
         _, key_of, entries = known
         try:
-            entries[key_of(args, kwargs)] = _entry(stock_key, config)
+            entries[key_of(args, kwargs)] = entry_for(stock_key, config)
         except (TypeError, AttributeError):
             # A dtype that cannot be hashed, no ordinary Config: such calls go through stock's key.
             return
@@ -244,7 +188,7 @@ class Hook:
     def _cold(
         self,
         autotuner: Any,
-        state: _State,
+        state: State,
         stock_key: tuple[Any, ...],
         nargs: dict[str, Any],
         args: tuple[Any, ...],
@@ -260,7 +204,7 @@ class Hook:
         asked = None if clash else self._ask(autotuner, state, nargs, kwargs, pruned)
         winner = None if asked is None else asked.winner
         if asked is not None and winner is None and not asked.known:
-            winner = self._take_over(_view(autotuner, nargs), stock_key, pruned, asked)
+            winner = self._take_over(view_of(autotuner, nargs), stock_key, pruned, asked)
         if asked is not None:
             asked.report()
         if asked is not None and winner is not None:
@@ -284,7 +228,7 @@ class Hook:
     def _ask(
         self,
         autotuner: Any,
-        state: _State,
+        state: State,
         nargs: dict[str, Any],
         kwargs: dict[str, Any],
         pruned: list[Any],
@@ -374,14 +318,14 @@ class Hook:
     def _capture(
         self,
         autotuner: Any,
-        state: _State,
+        state: State,
         stock_key: tuple[Any, ...],
         nargs: dict[str, Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Any:
         # No lock is waited for here: the thread that holds it is measuring, which synchronises.
-        view = _view(autotuner, nargs)
+        view = view_of(autotuner, nargs)
         pruned = list(view.prune_configs(kwargs))
         asked = self._ask(view, state, nargs, kwargs, pruned)
         if asked is not None:
@@ -402,31 +346,3 @@ class _NoFile(Exception):
 
 def _no_file() -> None:
     raise _NoFile
-
-
-def _view(autotuner: Any, nargs: dict[str, Any]) -> Any:
-    """The same autotuner to ask questions with, while other threads use the real one.
-
-    Triton's methods take the call's arguments from the autotuner and leave their results there.
-    """
-    # Not copy.copy, which leaves a mark on Triton's class.
-    view = object.__new__(type(autotuner))
-    vars(view).update(vars(autotuner), nargs=nargs, cache={})
-    vars(view).pop("configs_timings", None)
-    return view
-
-
-def _call_pre_hook(
-    autotuner: Any, config: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    nargs = dict(zip(autotuner.arg_names, args, strict=False))
-    config.pre_hook({**nargs, **kwargs, **config.all_kwargs()})
-
-
-def _stock_key(autotuner: Any, nargs: dict[str, Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    """The key under which Triton keeps a winner in ``Autotuner.cache``."""
-    arg_names = autotuner.arg_names
-    arguments = {k: v for k, v in {**nargs, **kwargs}.items() if k in arg_names}
-    key = [arguments[name] for name in autotuner.keys if name in arguments]
-    key += [str(arg.dtype) for arg in arguments.values() if hasattr(arg, "dtype")]
-    return tuple(key)

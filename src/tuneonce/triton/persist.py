@@ -20,7 +20,7 @@ from ..records import Measurement
 from ..resolver import Outcome, Question, Resolution, Resolver
 from . import convert, probe
 from .source import NoIdentity, innermost, kernel_id
-from .tuner import as_measurement
+from .tuner import Broken, as_measurement
 
 logger = logging.getLogger("tuneonce")
 
@@ -162,6 +162,10 @@ class Asked:
                 compile_s=compile_s,
             )
             if measurement is None:
+                if not isinstance(result, Broken):  # else the program hears of its error
+                    self._persistence.events.emit(
+                        "problem", what="benchmark_gave_no_time", detail=self.label
+                    )
                 return
             self._known[candidate.digest] = measurement
             self._persistence.resolver.record(self._question, measurement)

@@ -31,7 +31,7 @@ def digests(*configs: Any) -> list[str]:
 
 def test_a_candidate_as_people_write_it() -> None:
     [one] = candidates([config({"B": 64, "A": "x"}, num_warps=8, num_stages=2, maxnreg=128)])
-    assert one.text == "A=x B=64 num_warps=8 num_ctas=1 num_stages=2 maxnreg=128"
+    assert one.text == "A=x B=64 num_warps=8 num_stages=2 maxnreg=128"
     assert [name for name, _ in one.config] == [
         "A", "B", "num_warps", "num_ctas", "num_stages", "maxnreg", "ir_override",
     ]  # fmt: skip

@@ -1,0 +1,93 @@
+"""How one autotuner is called: its keys, its known winners, and a view of it to ask with."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..key import KernelId
+from .source import NoIdentity
+
+
+class State:
+    """What the hook keeps for one autotuner."""
+
+    __slots__ = ("__weakref__", "identity", "lock", "shapes")
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.shapes: dict[tuple[Any, ...], tuple[Any, KeyOf, dict[Any, Entry]]] = {}
+        self.identity: KernelId | NoIdentity | None = None
+
+    def __reduce__(self) -> tuple[type[State], tuple[()]]:
+        return State, ()  # a deep copy of an autotuner learns for itself
+
+
+KeyOf = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]
+
+
+class Entry(NamedTuple):
+    """A winner and how to launch it.
+
+    `seen` is the winner's state when `launch`, its keyword arguments, was made from it: a program
+    may change a ``Config`` in place, and stock would run the changed one.
+    """
+
+    stock_key: tuple[Any, ...]
+    config: Any
+    seen: dict[str, Any]
+    launch: dict[str, Any]
+
+
+def entry_for(stock_key: tuple[Any, ...], config: Any) -> Entry:
+    seen = {**config.__dict__, "kwargs": dict(config.kwargs)}
+    return Entry(stock_key, config, seen, config.all_kwargs())
+
+
+def key_reader(autotuner: Any, shape: tuple[Any, ...]) -> KeyOf:
+    """A function that reads the tuning key out of the arguments of one call shape.
+
+    A call shape is the number of positional arguments and the names of the keyword arguments, in
+    their order. Two calls of one shape have equal results only if Triton's keys are equal: the
+    values of the ``key=`` arguments, and the dtype, if any, of every argument of the kernel. It is
+    compiled from a line of source, as Triton does for its own argument binder, because this runs
+    in every launch.
+    """
+    arg_names = list(autotuner.arg_names)
+    where = {name: f"args[{i}]" for i, name in enumerate(arg_names[: shape[0]])}
+    # A name that is no parameter of the kernel (grid, warmup, num_warps) is not tuned by.
+    where.update((name, f"kwargs[{name!r}]") for name in shape[1:] if name in arg_names)
+    items = [where[name] for name in autotuner.keys if name in where]
+    items += [f"getattr({place}, 'dtype', None)" for place in where.values()]
+    source = f"lambda args, kwargs: ({', '.join(items)},)" if items else "lambda args, kwargs: ()"
+    key_of: KeyOf = eval(source, {"getattr": getattr})
+    return key_of
+
+
+def view_of(autotuner: Any, nargs: dict[str, Any]) -> Any:
+    """The same autotuner to ask questions with, while other threads use the real one.
+
+    Triton's methods take the call's arguments from the autotuner and leave their results there.
+    """
+    # Not copy.copy, which leaves a mark on Triton's class.
+    view = object.__new__(type(autotuner))
+    vars(view).update(vars(autotuner), nargs=nargs, cache={})
+    vars(view).pop("configs_timings", None)
+    return view
+
+
+def call_pre_hook(
+    autotuner: Any, config: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    nargs = dict(zip(autotuner.arg_names, args, strict=False))
+    config.pre_hook({**nargs, **kwargs, **config.all_kwargs()})
+
+
+def stock_key_of(autotuner: Any, nargs: dict[str, Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The key under which Triton keeps a winner in ``Autotuner.cache``."""
+    arg_names = autotuner.arg_names
+    arguments = {k: v for k, v in {**nargs, **kwargs}.items() if k in arg_names}
+    key = [arguments[name] for name in autotuner.keys if name in arguments]
+    key += [str(arg.dtype) for arg in arguments.values() if hasattr(arg, "dtype")]
+    return tuple(key)
