@@ -13,12 +13,13 @@ plugin entry point.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from .imports import when_imported
+
 if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
+    from collections.abc import Callable
     from pathlib import Path
 
 _AUTOTUNER = "triton.runtime.autotuner"
@@ -32,9 +33,10 @@ class _Installation:
 
     def __init__(self, settings: Any) -> None:
         self.settings = settings
-        self.finder: _Finder | None = None
+        self.cancel: Callable[[], None] | None = None
         self.hook: Any = None
         self.events: Any = None
+        self.live: Any = None
         self.exported: dict[str, tuple[str | None, str]] = {}
 
     def export(self, name: str, value: str) -> None:
@@ -86,12 +88,7 @@ def install() -> bool:
         if "TUNEONCE_EVENTS" in os.environ and settings.events is not None:
             installation.export("TUNEONCE_EVENTS", str(settings.events))
         _installed = installation
-        module = sys.modules.get(_AUTOTUNER)
-        if module is not None and _is_complete(module):
-            _hook(module, installation)
-        else:
-            installation.finder = _Finder(installation)
-            sys.meta_path.insert(0, installation.finder)
+        installation.cancel = when_imported(_AUTOTUNER, lambda m: _hook(m, installation))
         return True
 
 
@@ -102,13 +99,36 @@ def uninstall() -> None:
         installation, _installed = _installed, None
         if installation is None:
             return
-        if installation.finder in sys.meta_path:
-            sys.meta_path.remove(installation.finder)
+        if installation.cancel is not None:
+            installation.cancel()
         if installation.hook is not None:
             installation.hook.uninstall()
         if installation.events is not None:
             installation.events.close()
         installation.restore_environment()
+
+
+def ready() -> None:
+    """Say that start-up is over and serving begins: events and statistics are split here.
+
+    For servers' integrations; the second call in a process does nothing. Logs one line with what
+    the start found, tuned and saved, if it met any kernel.
+    """
+    installation = _installed
+    if installation is None or installation.live is None or installation.live.ready:
+        return
+    check()
+    totals = installation.live.now()
+    installation.events.emit("ready")
+    if totals.hits or totals.provisional or totals.misses or totals.compiles:
+        _log("ready: %s", totals.sentence())
+
+
+def check() -> None:
+    """Notice that somebody has replaced ``Autotuner.run`` since `install`, and say so once."""
+    installation = _installed
+    if installation is not None and installation.hook is not None:
+        installation.hook.check()
 
 
 def is_installed() -> bool:
@@ -135,17 +155,17 @@ def child_environment(environ: dict[str, str], *, mode: str = "1") -> dict[str, 
     return {**environ, "TUNEONCE": mode, "PYTHONPATH": os.pathsep.join(paths)}
 
 
+def _log(message: str, *args: object) -> None:
+    import logging
+
+    logging.getLogger("tuneonce").info(message, *args)
+
+
 def _warn(message: str, *args: object) -> None:
     # Imported here: every Python process in which TUNEONCE is set imports this file.
     import logging
 
     logging.getLogger("tuneonce").warning(message, *args)
-
-
-def _is_complete(module: Any) -> bool:
-    """Whether a module has finished importing."""
-    spec = getattr(module, "__spec__", None)
-    return hasattr(module, "Autotuner") and not getattr(spec, "_initializing", False)
 
 
 def _hook(module: Any, installation: _Installation) -> None:
@@ -161,10 +181,13 @@ def _hook(module: Any, installation: _Installation) -> None:
 def _build(module: Any, installation: _Installation) -> None:
     from .events import EventLog
     from .settings import Mode
+    from .stats import Live
 
     settings = installation.settings
+    store = _without_password(settings.store)
+    installation.live = Live(lambda: _log("on, store %s", store))
     installation.events = EventLog(
-        settings.events, mode=settings.mode.value, store=_without_password(settings.store)
+        settings.events, mode=settings.mode.value, store=store, listener=installation.live
     )
     if settings.mode is Mode.OBSERVE:
         from .triton.observe import Observer
@@ -186,51 +209,3 @@ def _without_password(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     _account, at, place = rest.rpartition("@")
     return f"{scheme}{separator}{place}" if separator and at else url
-
-
-class _Finder:
-    """Waits for Triton's autotuner module and hooks it once it has been executed."""
-
-    def __init__(self, installation: _Installation) -> None:
-        self._installation = installation
-        self._busy = threading.local()
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Find the module with the other finders and wrap its loader."""
-        if name != _AUTOTUNER or getattr(self._busy, "now", False):
-            return None
-        self._busy.now = True
-        try:
-            from importlib.util import find_spec
-
-            spec = find_spec(name)
-        finally:
-            self._busy.now = False
-        if spec is None or spec.loader is None:
-            return None
-        spec.loader = _Loader(spec.loader, self, self._installation)  # type: ignore[assignment]
-        return spec
-
-
-class _Loader:
-    """Delegates to the real loader, then hooks the module."""
-
-    def __init__(self, loader: Any, finder: _Finder, installation: _Installation) -> None:
-        self._loader = loader
-        self._finder = finder
-        self._installation = installation
-
-    def create_module(self, spec: ModuleSpec) -> Any:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: Any) -> None:
-        module.__spec__.loader = self._loader
-        module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        if self._finder in sys.meta_path:
-            sys.meta_path.remove(self._finder)
-        if _installed is self._installation:
-            _hook(module, self._installation)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)

@@ -16,6 +16,7 @@ then, with ``t`` in seconds since ``started``::
     {"t":9.1,"e":"tune","kernel":"...","candidates":25,"measured":25,"seconds":7.9,"compile_s":6.1}
     {"t":0.8,"e":"compile","kernel":"...","seconds":0.6}
     {"t":0.9,"e":"load","kernel":"...","seconds":0.01}
+    {"t":9.4,"e":"ready"}                     start-up is over, what follows happens while serving
     {"t":0.1,"e":"problem","what":"record_unreadable","detail":"..."}
 """
 
@@ -60,10 +61,12 @@ class EventLog:
         *,
         mode: str,
         store: str,
+        listener: Callable[[dict[str, Any]], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._directory = directory
         self._about = {"mode": mode, "store": store}
+        self._listener = listener
         self._clock = clock
         self._lock = threading.Lock()
         self._pid = -1
@@ -77,10 +80,12 @@ class EventLog:
         self._pid = -1
 
     def emit(self, event: str, **fields: Any) -> None:
-        """Append one event."""
-        if self._directory is None:
-            return
+        """Append one event, and hand it to the listener, which must not raise."""
         with self._lock:
+            if self._listener is not None:
+                self._listener({"e": event, **fields})
+            if self._directory is None:
+                return
             if self._pid != os.getpid():
                 self._open(self._directory)
             if self._fd < 0 or self._lines >= MAX_LINES:

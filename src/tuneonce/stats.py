@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ class Totals(msgspec.Struct):
     """Counts and seconds. `saved_s` is the recorded tuning time of every hit.
 
     `tunes` counts tuning runs that measured at least one candidate; `reasons` counts why keys were
-    not hits, `problems` what went wrong without costing a launch.
+    not hits, `problems` what went wrong without costing a launch. `ready` counts the processes that
+    said that their start-up was over, and the counts and seconds of `serving_*` are those after it.
     """
 
     processes: int = 0
@@ -31,11 +33,17 @@ class Totals(msgspec.Struct):
     compile_s: float = 0.0
     load_s: float = 0.0
     saved_s: float = 0.0
+    ready: int = 0
+    serving_tunes: int = 0
+    serving_compiles: int = 0
+    serving_s: float = 0.0
     reasons: dict[str, int] = msgspec.field(default_factory=dict)
     problems: dict[str, int] = msgspec.field(default_factory=dict)
 
-    def add(self, event: dict[str, Any]) -> None:
+    def add(self, event: dict[str, Any], *, serving: bool = False) -> None:
         """Count one event; events this version does not know are passed over."""
+        if serving and event.get("e") in ("tune", "compile"):
+            self._add_serving(event)
         match event.get("e"):
             case "resolve":
                 self._add_resolve(event)
@@ -52,8 +60,26 @@ class Totals(msgspec.Struct):
             case "load":
                 self.disk_loads += 1
                 self.load_s += _seconds(event, "seconds")
+            case "ready":
+                self.ready += 1
             case "problem":
                 _count(self.problems, event.get("what"))
+
+    def _add_serving(self, event: dict[str, Any]) -> None:
+        tune = event["e"] == "tune"
+        self.serving_tunes += tune
+        self.serving_compiles += not tune
+        # What a tuning run compiles is in its own seconds.
+        self.serving_s += _seconds(event, "seconds") - (_seconds(event, "compile_s") if tune else 0)
+
+    def sentence(self) -> str:
+        """What a start came to, for a log."""
+        provisional = f" ({self.provisional} provisional)" if self.provisional else ""
+        return (
+            f"{self.hits + self.provisional} hits{provisional}, {self.tunes} tunes "
+            f"({self.tune_s:.1f} s), {self.compiles} compiles ({self.compile_s:.1f} s), "
+            f"{self.saved_s:.1f} s saved"
+        )
 
     def _add_resolve(self, event: dict[str, Any]) -> None:
         match event.get("outcome"):
@@ -86,9 +112,41 @@ def total(processes: Iterable[list[dict[str, Any]]]) -> Totals:
     totals = Totals()
     for events in processes:
         totals.processes += 1
+        serving = False
         for event in events:
-            totals.add(event)
+            totals.add(event, serving=serving)
+            serving = serving or event.get("e") == "ready"
     return totals
+
+
+class Live:
+    """The totals of this process while it runs: a listener of its events.
+
+    `on_first` is called when the first kernel is met. A forked child counts for itself.
+    """
+
+    def __init__(self, on_first: Callable[[], None]) -> None:
+        self._on_first = on_first
+        self._totals = Totals(processes=1)
+        self._pid = os.getpid()
+        self._met = False
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if self._pid != os.getpid():
+            self._pid, self._totals = os.getpid(), Totals(processes=1)
+        self._totals.add(event, serving=self.ready)
+        if not self._met and event.get("e") == "resolve":
+            self._met = True
+            self._on_first()
+
+    @property
+    def ready(self) -> bool:
+        """Whether this process has said that its start-up is over."""
+        return self._pid == os.getpid() and self._totals.ready > 0
+
+    def now(self) -> Totals:
+        """The totals so far."""
+        return self._totals
 
 
 def summarise(directory: Path) -> Totals:

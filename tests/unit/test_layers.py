@@ -33,6 +33,7 @@ LAYERS = (
         (
             "tuneonce._version",
             "tuneonce.errors",
+            "tuneonce.imports",
             "tuneonce.paths",
             "tuneonce.settings",
             "tuneonce.records",
@@ -95,6 +96,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "The plugin is a way in, as the start-up file is: vLLM calls it to switch us on, and the "
         "import stands in the function it calls."
     ),
+    ("tuneonce.hosts.sglang", "tuneonce.activation"): "The same, for SGLang.",
 }
 
 GUARDS = ("TYPE_CHECKING", "typing.TYPE_CHECKING")

@@ -52,6 +52,7 @@ class Hook:
         self._new_state = threading.Lock()
         self._stock_run: Any = None
         self._active = False
+        self._seen_instead: Any = None
         self._run = self._make_run()
         os.register_at_fork(after_in_child=self._after_fork)
 
@@ -84,6 +85,18 @@ class Hook:
             state.shapes = {}
         if self._class.run is self._run:
             self._class.run = self._stock_run
+
+    def check(self) -> None:
+        """Notice, once, that somebody has replaced ``Autotuner.run`` after us.
+
+        It may call on to us or not; if not, kernels run as whoever came last wants them.
+        """
+        now = self._class.run
+        if self._active and now is not self._run and now is not self._seen_instead:
+            self._seen_instead = now
+            who = f"{getattr(now, '__module__', '?')}.{getattr(now, '__qualname__', '?')}"
+            self._persistence.events.emit("problem", what="replaced", detail=who)
+            logger.warning("Autotuner.run was replaced by %s, which decides from now on", who)
 
     def _after_fork(self) -> None:
         # A lock that another thread of the parent held would never be released here.

@@ -68,6 +68,9 @@ class Observer:
         self._class.prune_configs, self._class._bench = self._own
         return True
 
+    def check(self) -> None:
+        """An observer replaces nothing that others might."""
+
     def uninstall(self) -> None:
         """Restore stock."""
         self._listener.uninstall()
