@@ -76,7 +76,7 @@ def install() -> bool:
             started_with = settings_module.environment_at_start()
             settings = settings_module.read(os.environ, started_with=started_with)
         except SettingsError as error:
-            _warn("tuneonce stays off: %s", error)
+            _warn("stays off: %s", error)
             return False
         installation = _Installation(settings)
         if mode is settings_module.Mode.ON:
@@ -158,14 +158,14 @@ def child_environment(environ: dict[str, str], *, mode: str = "1") -> dict[str, 
 def _log(message: str, *args: object) -> None:
     import logging
 
-    logging.getLogger("tuneonce").info(message, *args)
+    logging.getLogger("tuneonce").info(f"tuneonce: {message}", *args)
 
 
 def _warn(message: str, *args: object) -> None:
     # Imported here: every Python process in which TUNEONCE is set imports this file.
     import logging
 
-    logging.getLogger("tuneonce").warning(message, *args)
+    logging.getLogger("tuneonce").warning(f"tuneonce: {message}", *args)
 
 
 def _hook(module: Any, installation: _Installation) -> None:
@@ -175,7 +175,7 @@ def _hook(module: Any, installation: _Installation) -> None:
     except Exception as error:
         if installation.settings.raise_errors:
             raise
-        _warn("tuneonce stays off, Triton is stock: %r", error)
+        _warn("stays off, Triton is stock: %r", error)
 
 
 def _build(module: Any, installation: _Installation) -> None:

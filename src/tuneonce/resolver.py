@@ -305,7 +305,7 @@ class Resolver:
         # is counted once by each process that meets it.
         if moved:
             self._problem("record_unreadable", f"{name}: {reason}")
-            logger.warning("set aside an unreadable record (%s): %s", reason, name)
+            logger.warning("tuneonce: set aside an unreadable record (%s): %s", reason, name)
         elif left is not None and name not in self._warned:
             self._warned.add(name)
             self._problem("record_unreadable", f"{name}: {reason} (left in place: {left})")
@@ -323,7 +323,7 @@ class Resolver:
         if kind not in self._warned:
             self._warned.add(kind)
             self._problem("store_failed", f"{kind}: {error}")
-            logger.warning("%s; going on without it, results live in this process only", error)
+            logger.warning("tuneonce: %s; going on without it, in this process only", error)
 
     def _problem(self, what: str, detail: str) -> None:
         self._events.emit("problem", what=what, detail=detail)

@@ -3,18 +3,25 @@
 `register` is called in the launcher, in every scheduler (the processes that launch kernels), in the
 detokenizer and the data-parallel controller; ``SGLANG_PLUGINS`` chooses among plugins by name.
 Older versions have no plugins: there ``tuneonce run -- python -m sglang.launch_server ...`` does
-the same, because every process of SGLang is started anew and inherits the environment.
+the same but for the end of the start, because every process of SGLang is started anew and inherits
+the environment.
 
 Start-up is over when a scheduler is told to freeze the garbage collector: SGLang sends that after
-its own warm-up request, just before it reports that it is ready.
+its own warm-up request, just before it reports that it is ready. The method is wrapped when its
+module comes and not through SGLang's ``HookRegistry``, which would import the scheduler in every
+process that loads plugins, the detokenizer among them.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import Any
 
-_READY = "sglang.srt.managers.scheduler.Scheduler.handle_freeze_gc"
+from ..imports import when_imported
+
+_MODULE = "sglang.srt.managers.scheduler"
+_METHOD = "handle_freeze_gc"
 
 
 def register() -> None:
@@ -25,18 +32,32 @@ def register() -> None:
         if not activation.install():
             return
         activation.check()
-        from sglang.srt.plugins.hook_registry import HookRegistry, HookType
-
-        HookRegistry.register(_READY, _after_warm_up, HookType.AFTER)
+        when_imported(_MODULE, _wrap)
     except Exception as error:
-        logging.getLogger("tuneonce").warning("not activated: %r", error)
+        logging.getLogger("tuneonce").warning("tuneonce: not activated: %r", error)
 
 
-def _after_warm_up(result: Any, *args: Any, **kwargs: Any) -> None:
-    # None keeps the result of the method it stands behind.
+def _wrap(module: Any) -> None:
+    """Call `tuneonce.ready` after the scheduler's warm-up."""
+    scheduler = getattr(module, "Scheduler", None)
+    method = getattr(scheduler, _METHOD, None)
+    if method is None or hasattr(method, "tuneonce"):
+        return
+
+    @functools.wraps(method)
+    def handle_freeze_gc(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = method(self, *args, **kwargs)
+        _ready()
+        return result
+
+    handle_freeze_gc.tuneonce = True  # type: ignore[attr-defined]
+    setattr(scheduler, _METHOD, handle_freeze_gc)
+
+
+def _ready() -> None:
     try:
         from .. import activation
 
         activation.ready()
     except Exception as error:
-        logging.getLogger("tuneonce").warning("statistics failed: %r", error)
+        logging.getLogger("tuneonce").warning("tuneonce: statistics failed: %r", error)

@@ -28,21 +28,24 @@ def register() -> None:
     try:
         from .. import activation
 
+        # First: what installing has to say is said in vLLM's format too.
+        adopt_logging(logging.getLogger("tuneonce"), logging.getLogger("vllm"))
         if not activation.install():
             return
-        adopt_logging(logging.getLogger("tuneonce"), logging.getLogger("vllm"))
         activation.check()
         for name in _MODULES:
             when_imported(name, _wrap)
     except Exception as error:
-        logging.getLogger("vllm.tuneonce").warning("not activated: %r", error)
+        logging.getLogger("vllm.tuneonce").warning("tuneonce: not activated: %r", error)
 
 
 def _wrap(module: Any) -> None:
     """Call `tuneonce.ready` after a worker has warmed up."""
     wrapper = getattr(module, "WorkerWrapperBase", None)
-    own = vars(wrapper).get(_METHOD) if wrapper is not None else None
-    if wrapper is None or hasattr(own, "tuneonce"):
+    if not isinstance(wrapper, type):  # called inside vLLM's own import, which must not fail
+        return
+    own = vars(wrapper).get(_METHOD)
+    if hasattr(own, "tuneonce"):
         return
 
     def compile_or_warm_up_model(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -65,7 +68,7 @@ def _ready() -> None:
 
         activation.ready()
     except Exception as error:
-        logging.getLogger("vllm.tuneonce").warning("statistics failed: %r", error)
+        logging.getLogger("vllm.tuneonce").warning("tuneonce: statistics failed: %r", error)
 
 
 def adopt_logging(ours: logging.Logger, hosts: logging.Logger) -> None:

@@ -70,7 +70,7 @@ class Hook:
         if not self._seams.usable:
             cause = self._seams.foreign or f"no usable {', '.join(self._seams.missing)}"
             self._persistence.events.emit("problem", what="stepped_aside", detail=cause)
-            logger.warning("Autotuner.run is not Triton's own (%s): stepping aside", cause)
+            logger.warning("tuneonce: stepping aside, Autotuner.run belongs to %s", cause)
             return False
         self._stock_run = self._class.run
         self._class.run = self._run
@@ -96,7 +96,7 @@ class Hook:
             self._seen_instead = now
             who = f"{getattr(now, '__module__', '?')}.{getattr(now, '__qualname__', '?')}"
             self._persistence.events.emit("problem", what="replaced", detail=who)
-            logger.warning("Autotuner.run was replaced by %s, which decides from now on", who)
+            logger.warning("tuneonce: %s has replaced Autotuner.run and decides now", who)
 
     def _after_fork(self) -> None:
         # A lock that another thread of the parent held would never be released here.

@@ -42,7 +42,7 @@ class Persistence:
             if self.raise_errors:
                 raise
             self.events.emit("problem", what=f"internal_{what}", detail=repr(error))
-            logger.warning("internal error in %s, going on as stock Triton: %r", what, error)
+            logger.warning("tuneonce: internal error in %s, going on as stock: %r", what, error)
 
     def ask(
         self,
