@@ -1,0 +1,91 @@
+"""What the README says is what the results hold, and its commands exist."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tuneonce.cli import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def result(name: str) -> Any:
+    return json.loads((ROOT / "benchmarks/results" / name).read_text(encoding="utf-8"))
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the README's rows that start with `heading`."""
+    lines = [line for line in README.splitlines() if line.startswith(f"| {heading} |")]
+    return [[cell.strip() for cell in line.strip("|").split("|")][1:] for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("heading", "arm"),
+    [
+        ("stock Triton", "stock"),
+        ("stock Triton, its own cache on", "stock-cache"),
+        ("tuneonce", "tuneonce"),
+    ],
+)
+def test_the_table_of_starts(heading: str, arm: str) -> None:
+    document = result("fla-restart-h200.json")
+    seconds = {run["start"]: run["calls_s"] for run in document["runs"] if run["arm"] == arm}
+    changed = {
+        kept["of"] - kept["same"]
+        for name, kept in document["winners_kept"].items()
+        if name.startswith(f"{arm} start")
+    }
+    [cells] = rows(heading)
+    assert cells[:3] == [f"{seconds[1]:.1f}", f"{seconds[2]:.2f}", f"{seconds[3]:.2f}"]
+    assert cells[3].startswith("none" if changed == {0} else f"{max(changed)} of 12")
+
+
+@pytest.mark.parametrize(
+    ("heading", "value"),
+    [
+        ("Tunes", lambda run: f"{run['events']['tunes']}"),
+        ("Benchmark duration (s)", lambda run: f"{run['duration_s']:.2f}"),
+        ("Mean TTFT (ms)", lambda run: f"{run['ttft_ms']['mean']:,.0f}"),
+        ("P99 TTFT (ms)", lambda run: f"{run['ttft_ms']['p99']:,.0f}"),
+    ],
+)
+def test_the_table_of_the_demo(heading: str, value: Any) -> None:
+    runs = {run["arm"]: run for run in result("demo-h200.json")["runs"] if run["run"] == 2}
+    [cells] = rows(heading)
+    assert cells == [value(runs[arm]) for arm in ("stock", "stock-cache", "tuneonce")]
+
+
+def test_every_command_and_target_that_it_names_exists() -> None:
+    commands = set(re.findall(r"`?tuneonce ([a-z]+)\b", README)) - {"keeps"}
+    assert commands <= set(COMMANDS)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"make ([a-z-]+)$", README, re.MULTILINE)):
+        assert f"\n{target}:" in makefile
+
+
+def test_every_link_leads_somewhere() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    broken = [
+        f"{page.name}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+        if not (page.parent / link).exists()
+    ]
+    assert broken == []
+
+
+def test_the_python_of_the_quickstart_runs() -> None:
+    text = (ROOT / "docs/quickstart.md").read_text(encoding="utf-8")
+    [snippet] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    check = snippet + "\nassert tuneonce.is_installed()\n"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    subprocess.run([sys.executable, "-c", check], check=True, env=environment)
