@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +19,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 SHOWN = (
+    "CUDA_CACHE_PATH",
+    "FLASHINFER_WORKSPACE_BASE",
     "HF_HOME",
+    "SGLANG_CACHE_DIR",
+    "TILELANG_CACHE_DIR",
     "TORCHINDUCTOR_CACHE_DIR",
     "TRITON_CACHE_AUTOTUNING",
     "TRITON_CACHE_DIR",
@@ -27,6 +32,7 @@ SHOWN = (
     "TUNEONCE_EVENTS",
     "TUNEONCE_STORE",
     "VLLM_CACHE_ROOT",
+    "VLLM_PORT",
     "XDG_CACHE_HOME",
 )
 
@@ -103,7 +109,10 @@ def make_handler(args: argparse.Namespace) -> type[BaseHTTPRequestHandler]:
 
 
 def write_events() -> None:
-    """Leave what a process with tuneonce would: in mode on, the second start finds its results."""
+    """Leave what a process with tuneonce would: in mode on, the second start finds its results.
+
+    Of stock Triton's cache: a winner that is another one in each process that has to look for it.
+    """
     directory, mode = os.environ.get("TUNEONCE_EVENTS"), os.environ.get("TUNEONCE")
     if not directory:
         return
@@ -127,6 +136,16 @@ def write_events() -> None:
         ]
         known.parent.mkdir(parents=True, exist_ok=True)
         known.touch()
+    if os.environ.get("TRITON_CACHE_AUTOTUNING") == "1" and mode != "1":
+        entry = Path(os.environ["TRITON_CACHE_DIR"], "DIGEST", "k.autotune.json")
+        if not entry.exists():
+            entry.parent.mkdir(parents=True)
+            best = {"kwargs": {"BLOCK": os.getpid()}, "num_warps": 4, "maxnreg": None}
+            other = {"kwargs": {"BLOCK": 0}, "num_warps": 4, "maxnreg": None}
+            timings = [[other, [2.0, 2.0, 2.0]], [best, [1.0, 1.0, 1.0]]]
+            entry.write_text(json.dumps({"key": [64], "configs_timings": timings}))
+    events.append({"t": 1, "e": "ready"})
+    events.append({"t": 2, "e": "compile", "kernel": "first", "seconds": 0.25})
     name = f"20260101T000000-{os.getpid()}.jsonl"
     lines = "".join(json.dumps(line) + "\n" for line in [header, *events])
     Path(directory, name).write_text(lines)
@@ -147,7 +166,11 @@ def main() -> None:
     parser.add_argument("--fail-every", type=int, default=0)
     parser.add_argument("--ignore-sigterm", action="store_true")
     parser.add_argument("--die-after-child", action="store_true")
-    parser.add_argument("--grandchild", choices=("same", "session", "orphan", "bare"))
+    kinds = ("same", "session", "orphan", "bare", "title", "engine")
+    parser.add_argument("--grandchild", choices=kinds)
+    parser.add_argument("--ends-child", action="store_true", help="at SIGTERM: the child, then us")
+    parser.add_argument("--share-port", action="store_true", help="listen with SO_REUSEPORT")
+    parser.add_argument("--engine-init", nargs="*", default=[], help="said as vLLM says it")
     args = parser.parse_args()
 
     tell(args, "start", env={name: os.environ.get(name) for name in SHOWN})
@@ -165,33 +188,78 @@ def main() -> None:
         sys.exit(4)
     if args.events:
         write_events()
+    for core, seconds in enumerate(args.engine_init):
+        print(
+            f"(EngineCore_DP{core} pid=1) INFO 01-01 00:00:00 [core.py:349] init engine (profile, "
+            f"create kv cache, warmup model) took {seconds} s (compilation: 0.50 s)",
+            flush=True,
+        )
     if args.never:
         tell(args, "waiting")
         threading.Event().wait()
-    server = ThreadingHTTPServer(("127.0.0.1", args.port), make_handler(args))
+    server = ThreadingHTTPServer(("127.0.0.1", args.port), make_handler(args), False)
     server.daemon_threads = True
+    if args.share_port:
+        server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    server.server_bind()
+    server.server_activate()
     tell(args, "listening")
     server.serve_forever()
+
+
+# Ignores all polite requests.
+_STUBBORN = """
+import signal, time
+for number in (1, 2, 15):
+    signal.signal(number, signal.SIG_IGN)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+# Starts the one above in a session of its own and ends.
+_BETWEEN = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {_STUBBORN!r}], start_new_session=True)
+print(child.pid, flush=True)
+"""
+
+# Overwrites the environment it was started with, as programs do that set a title for ps.
+_TITLED = f"""
+import ctypes
+with open("/proc/self/stat", "rb") as file:
+    fields = file.read().rpartition(b")")[2].split()
+start, end = int(fields[47]), int(fields[48])
+ctypes.memset(start, 0, end - start)
+with open("/proc/self/environ", "rb") as file:
+    assert not file.read().strip(bytes(1)), "the environment can still be read"
+{_STUBBORN}
+"""
+
+# Ends when its standard input does, and says so if a signal came before.
+_ENGINE = """
+import os, signal, sys, threading
+def asked(number, frame):
+    with open(sys.argv[1], "a") as file:
+        file.write('{"what": "asked", "pid": %d}\\n' % os.getpid())
+    os._exit(0)
+signal.signal(signal.SIGTERM, asked)
+print("ready", flush=True)
+sys.stdin.read()
+"""
 
 
 def start_grandchild(args: argparse.Namespace) -> None:
     """A child that outlives a polite end, in our session or in one of its own.
 
-    `orphan` has lost its parent as well, `bare` has a parent and no inherited environment.
+    `orphan` has lost its parent as well, `bare` has a parent and no inherited environment, `title`
+    has overwritten its own. `engine` is in our session and ends like anybody else.
     """
-    code = (
-        "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (1, 2, 15)];"
-        "print('ready', flush=True); time.sleep(600)"
-    )
-    if args.grandchild == "orphan":
-        code = (
-            "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', "
-            f"{code!r}], start_new_session=True); print(p.pid, flush=True)"
-        )
+    code = {"orphan": _BETWEEN, "title": _TITLED, "engine": _ENGINE}.get(args.grandchild, _STUBBORN)
     child = subprocess.Popen(
-        [sys.executable, "-S", "-c", code],
+        [sys.executable, "-S", "-c", code, str(args.tell)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        start_new_session=args.grandchild != "same",
+        start_new_session=args.grandchild not in ("same", "engine"),
         env={} if args.grandchild == "bare" else None,
     )
     assert child.stdout is not None
@@ -202,8 +270,18 @@ def start_grandchild(args: argparse.Namespace) -> None:
         pid = next(int(line) for line in lines if line.strip().isdigit())
         child.wait()
     else:
-        child.stdout.readline()
+        assert child.stdout.readline(), "the child did not start"
     tell(args, "grandchild", child=pid)
+    if args.ends_child:
+
+        def end(number: int, frame: object) -> None:
+            assert child.stdin is not None
+            child.stdin.close()
+            child.wait()
+            tell(args, "ended in order")
+            os._exit(0)
+
+        signal.signal(signal.SIGTERM, end)
 
 
 if __name__ == "__main__":

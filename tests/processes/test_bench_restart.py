@@ -16,7 +16,7 @@ import pytest
 
 from tests.processes.bench_tell import Tell
 from tuneonce.bench import procfs
-from tuneonce.bench.process import free_port, port_in_use
+from tuneonce.bench.ports import free_port, port_in_use, reserved
 
 SERVER = [sys.executable, str(Path(__file__).with_name("bench_server.py"))]
 SMALL = ["--num-prompts", "4", "--input-len", "3", "--output-len", "2", "--max-concurrency", "2"]
@@ -72,6 +72,8 @@ def test_three_arms_two_runs_two_repeats(tell: Tell, tmp_path: Path) -> None:
         TRITON_CACHE_DIR="/nowhere",
         TRITON_CACHE_AUTOTUNING="0",
         HF_HOME="/models",
+        VLLM_PORT="1",
+        SGLANG_CACHE_DIR="/nowhere",
     )
     document = json.loads(out.read_bytes())
     runs = document["runs"]
@@ -109,8 +111,18 @@ def test_three_arms_two_runs_two_repeats(tell: Tell, tmp_path: Path) -> None:
         }
         assert (env["TUNEONCE"], env["TRITON_CACHE_AUTOTUNING"]) == expected[run["arm"]]
         assert env["HF_HOME"] == "/models"
-    moved = ("TRITON_CACHE_DIR", "TUNEONCE_STORE", "VLLM_CACHE_ROOT", "XDG_CACHE_HOME")
-    for name in (*moved, "TORCHINDUCTOR_CACHE_DIR"):
+        assert env["VLLM_PORT"] is None
+    for name in (
+        "CUDA_CACHE_PATH",
+        "FLASHINFER_WORKSPACE_BASE",
+        "SGLANG_CACHE_DIR",
+        "TILELANG_CACHE_DIR",
+        "TORCHINDUCTOR_CACHE_DIR",
+        "TRITON_CACHE_DIR",
+        "TUNEONCE_STORE",
+        "VLLM_CACHE_ROOT",
+        "XDG_CACHE_HOME",
+    ):
         # The same directory for both runs of an arm in a repeat, and for nobody else.
         pairs = [
             (cold[name], again[name])
@@ -131,6 +143,53 @@ def test_three_arms_two_runs_two_repeats(tell: Tell, tmp_path: Path) -> None:
     logs = list((tmp_path / "work").rglob("server.log"))
     assert len(logs) == 12
     assert not list((tmp_path / "work").rglob("store"))
+
+
+def test_runs_after_something_was_emptied(tell: Tell, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    then = ["--then", "empty-triton-cache", "--then", "empty-store", "--then", "empty-store"]
+    table, progress = bench(
+        "restart",
+        *("--arms", "stock-cache,tuneonce", "--json", str(out), *then, *SMALL),
+        *server(tell, "--events", "--engine-init", "2.50", "9.75"),
+    )
+    document = json.loads(out.read_bytes())
+    runs = {(run["arm"], run["run"]): run for run in document["runs"]}
+    assert (document["runs_per_repeat"], len(runs)) == (2, 10)
+    assert document["then"] == ["empty-triton-cache", "empty-store", "empty-store"]
+    for arm in ("stock-cache", "tuneonce"):
+        after = [runs[arm, number]["after"] for number in range(1, 6)]
+        assert after == [None, None, *document["then"]]
+
+    # Ours outlives Triton's cache and ends with its store; Triton's own is the other way round.
+    tunes = [runs["tuneonce", number]["events"]["tunes"] for number in range(1, 6)]
+    assert tunes == [1, 0, 0, 1, 1]
+    winners = [runs["stock-cache", number]["winners"] for number in range(1, 6)]
+    assert winners[0] == winners[1] != winners[2] == winners[3] == winners[4]
+    assert list(winners[0]) == ["k"]
+    assert all(run["engine_init_s"] == [2.5, 9.75] for run in runs.values())
+    events = runs["tuneonce", 2]["events"]
+    assert (events["ready"], events["serving_tunes"], events["serving_compiles"]) == (1, 0, 1)
+    assert events["serving_s"] == 0.25
+
+    for line in (
+        "Run 2: after a restart",
+        "Run 3: Triton's cache emptied",
+        "Run 5: tuneonce's store emptied",
+        "Engine init (s)",
+        "Tunes while serving",
+        "run 2 1 of 1, run 3 0 of 1",
+    ):
+        assert line in table
+    assert "tuneonce, run 4 (empty-store): starting" in progress
+
+
+def test_two_benchmarks_do_not_share_a_port(tell: Tell) -> None:
+    port = free_port(HOST)
+    with reserved(port):
+        _, err = bench("restart", "--port", str(port), *SMALL, *server(tell), expect=1)
+    assert f"another benchmark uses port {port}" in err
+    assert tell.read() == []
 
 
 def test_without_a_work_dir_nothing_remains(tell: Tell, tmp_path: Path) -> None:
@@ -276,6 +335,7 @@ def test_nobody_serves() -> None:
         (["restart", "--port", "99999", "--", "serve"], "--port"),
         (["restart", "--arms", "stock,stock", "--", "serve"], "--arms"),
         (["restart", "--arms", "best", "--", "serve"], "--arms"),
+        (["restart", "--then", "empty-all", "--", "serve"], "--then"),
         (["restart", "--repeats", "0", "--", "serve"], "--repeats"),
         (["restart", "--json", "/nowhere/out.json", "--", "serve", "{port}"], "/nowhere"),
         (["restart", "--json", ".", "--", "serve", "{port}"], "directory"),

@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.processes.bench_tell import Tell
+from tuneonce.bench import process as process_module
 from tuneonce.bench import procfs
+from tuneonce.bench.errors import BenchError
 from tuneonce.bench.interrupts import Interrupted, Interrupts
-from tuneonce.bench.process import BenchError, Server, free_port, port_in_use
+from tuneonce.bench.ports import free_port, port_in_use
+from tuneonce.bench.process import Server
 from tuneonce.errors import UsageError
 
 SERVER = Path(__file__).with_name("bench_server.py")
@@ -119,7 +125,7 @@ def test_a_server_that_ignores_sigterm_is_killed(make: Callable[..., Server]) ->
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-@pytest.mark.parametrize("kind", ["same", "session", "orphan", "bare"])
+@pytest.mark.parametrize("kind", ["same", "session", "orphan", "bare", "title"])
 def test_grandchildren_are_ended_wherever_they_went(
     make: Callable[..., Server], tell: Tell, kind: str
 ) -> None:
@@ -148,13 +154,13 @@ def test_a_signal_during_the_end_is_raised_after_it(
     with pytest.raises(Interrupted), server:
         server.wait_healthy(timeout=30)
         pid = tell.wait("start")["pid"]
-        original = server._wait_gone
+        original = server._ask_to_end
 
-        def interrupted(*args: object, **kwargs: object) -> bool:
+        def interrupted(running: subprocess.Popen[bytes]) -> bool:
             signal.raise_signal(signal.SIGINT)
-            return original(*args, **kwargs)  # type: ignore[arg-type]
+            return original(running)
 
-        monkeypatch.setattr(server, "_wait_gone", interrupted)
+        monkeypatch.setattr(server, "_ask_to_end", interrupted)
     assert procfs.read(pid) is None
 
 
@@ -170,5 +176,97 @@ def test_a_second_signal_kills_at_once(make: Callable[..., Server], tell: Tell) 
     assert procfs.read(pid) is None
 
 
-def test_free_ports_are_out_of_the_way_of_outgoing_connections() -> None:
-    assert all(20_000 <= free_port(HOST) <= 32_000 for _ in range(20))
+def test_the_leader_ends_the_others_in_its_own_order(
+    make: Callable[..., Server], tell: Tell
+) -> None:
+    with make("--grandchild", "engine", "--ends-child") as server:
+        server.wait_healthy(timeout=30)
+        assert server.stop() == (0, "terminated")
+    told = [event["what"] for event in tell.read()]
+    assert "ended in order" in told
+    assert "asked" not in told
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("hurried", [False, True])
+def test_all_are_asked_when_the_leader_does_not_end(
+    make: Callable[..., Server], tell: Tell, monkeypatch: pytest.MonkeyPatch, hurried: bool
+) -> None:
+    times = {"_LEADERS_TIME": 600.0, "_HURRIED_LEADERS_TIME": 600.0}
+    times["_HURRIED_LEADERS_TIME" if hurried else "_LEADERS_TIME"] = 0.0
+    for name, value in times.items():
+        monkeypatch.setattr(process_module, name, value)
+    with make("--grandchild", "engine", "--ignore-sigterm", stop_timeout=60) as server:
+        server.wait_healthy(timeout=30)
+        original = server._signal
+
+        def signalled(leader: subprocess.Popen[bytes], number: signal.Signals) -> None:
+            original(leader, number)
+            if number == signal.SIGTERM:
+                tell.wait("asked")
+                # The leader ignores it, and nobody needs to wait for it any longer.
+                server._interrupts.impatient = True
+
+        monkeypatch.setattr(server, "_signal", signalled)
+        if hurried:
+            monkeypatch.setattr(Interrupts, "asked", True)
+        assert server.stop() == (-signal.SIGKILL, "killed")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_what_the_leader_left_is_asked_as_well(
+    make: Callable[..., Server], tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_module, "_ORPHANS_TIME", 0.0)
+    with make("--grandchild", "same", stop_timeout=600) as server:
+        server.wait_healthy(timeout=30)
+        child = tell.wait("grandchild")["child"]
+        original = server._signal
+        asked = []
+
+        def signalled(leader: subprocess.Popen[bytes], number: signal.Signals) -> None:
+            asked.append((number, leader.returncode))
+            original(leader, number)
+            server._interrupts.impatient = True
+
+        monkeypatch.setattr(server, "_signal", signalled)
+        assert server.stop() == (-signal.SIGTERM, "killed")
+    # By then the leader had ended by the SIGTERM that it got alone.
+    assert asked[0] == (signal.SIGTERM, -signal.SIGTERM)
+    assert procfs.read(child) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_port_that_another_server_shares(make: Callable[..., Server], tell: Tell) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *values: object) -> None:
+            pass
+
+    port = free_port(HOST)
+    with make("--share-port", port=port) as server:
+        pid = tell.wait("listening")["pid"]
+        with HTTPServer((HOST, port), Handler, bind_and_activate=False) as other:
+            other.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            other.server_bind()
+            other.server_activate()
+            threading.Thread(target=other.serve_forever, args=(0.01,), daemon=True).start()
+            # Whichever of the two it was that answered.
+            with pytest.raises(BenchError, match=rf"process {os.getpid()} .* port {port}"):
+                server.wait_healthy(timeout=30)
+            other.shutdown()
+    assert procfs.read(pid) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_port_that_is_bound_and_not_yet_served(make: Callable[..., Server], tell: Tell) -> None:
+    port = free_port(HOST)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind((HOST, port))
+        with pytest.raises(BenchError, match=f"still starting holds port {port}"), make(port=port):
+            pass
+    assert tell.read() == []

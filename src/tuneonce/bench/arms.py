@@ -15,6 +15,12 @@ _OURS = (
     "TRITON_CACHE_DIR",
     "FLA_CACHE_RESULTS",
 )
+# Both would spoil every arm alike: the first tunes nothing, and the second is taken by a vLLM
+# for ports of its own, whichever port its command names.
+_UNWANTED = ("VLLM_TRITON_FORCE_FIRST_CONFIG", "VLLM_PORT")
+
+# What may be emptied before a run, and the variable that names the directory.
+EMPTIED = {"empty-triton-cache": "TRITON_CACHE_DIR", "empty-store": "TUNEONCE_STORE"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +74,9 @@ def environment(
     faster; `events` is new for each run. `activate` returns its argument with
     what makes a Python child start with tuneonce in it.
     """
-    env = {name: value for name, value in base.items() if name not in _OURS}
+    env = {
+        name: value for name, value in base.items() if name not in _OURS and name not in _UNWANTED
+    }
     # XDG_CACHE_HOME moves below. Downloads are not what is measured, so they stay where they are.
     cache_home = Path(base.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     env.setdefault("HF_HOME", str(cache_home / "huggingface"))
@@ -78,6 +86,10 @@ def environment(
         TUNEONCE_STORE=str(caches / "store"),
         TORCHINDUCTOR_CACHE_DIR=str(caches / "inductor"),
         VLLM_CACHE_ROOT=str(caches / "vllm"),
+        SGLANG_CACHE_DIR=str(caches / "sglang"),
+        FLASHINFER_WORKSPACE_BASE=str(caches / "flashinfer"),
+        TILELANG_CACHE_DIR=str(caches / "tilelang"),
+        CUDA_CACHE_PATH=str(caches / "cuda"),
         XDG_CACHE_HOME=str(caches / "xdg"),
         TUNEONCE_EVENTS=str(events),
     )

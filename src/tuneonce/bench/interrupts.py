@@ -60,6 +60,11 @@ class Interrupts:
         if kind is None:
             self.check()
 
+    @property
+    def asked(self) -> bool:
+        """Whether a signal came, raised or not."""
+        return self._signum is not None
+
     def check(self) -> None:
         """Raise `Interrupted` if a signal came that has not been raised yet."""
         if self._signum is not None and not self._raised:

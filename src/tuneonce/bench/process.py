@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import http.client
 import os
-import random
 import secrets
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple
 
-from ..errors import TuneonceError, UsageError
-from . import procfs
+from ..errors import UsageError
+from . import procfs, sockets
+from .errors import BenchError
 from .interrupts import Interrupts
+from .ports import why_taken
 
 MARK = "TUNEONCE_BENCH_SERVER"
 
 # A request for health is cheap, and the interval is the error of the start-up time.
 _HEALTH_INTERVAL = 0.05
 _HEALTH_REQUEST_TIMEOUT = 5.0
+# How often the server's processes are looked for while it starts. One that has hidden its
+# environment is found as long as its parent lives; from then on it is known.
+_LOOK_INTERVAL = 1.0
+# How long the leader may take to end the rest, as servers do who do not expect that all of their
+# processes end under them at once; and what it left behind, to end by itself. Both are arbitrary.
+_LEADERS_TIME = 15.0
+_ORPHANS_TIME = 2.0
+# The same when somebody waits at the keyboard, and what is left of the time before SIGKILL.
+_HURRIED_LEADERS_TIME = 3.0
+_HURRIED_STOP_TIMEOUT = 15.0
+# A process is gone for us a moment before the kernel has closed its sockets.
+_PORT_TIME = 2.0
 # How long the kernel may take to remove a process after SIGKILL (GPU memory is freed in there).
 _KILL_TIMEOUT = 30.0
 _POLL_INTERVAL = 0.02
@@ -33,52 +44,11 @@ _LOG_LINES = 25
 _HAS_PROC = Path("/proc/self/stat").exists()
 
 
-class BenchError(TuneonceError):
-    """The server under test did not start, or could not be ended; says what to look at."""
-
-
 class ServerEnd(NamedTuple):
     """How a server ended: its exit status (negative: by that signal), and whose doing it was."""
 
     status: int | None
     end: Literal["terminated", "killed", "itself"]
-
-
-def free_port(host: str) -> int:
-    """Return a port that nothing uses now, and that no outgoing connection will be given.
-
-    Below the ports that Linux hands out by itself: one of those may serve as the near end of any
-    connection while the server is between two lives, even of our own question whether it is
-    healthy, which then talks to itself and keeps the server from its port.
-    """
-    generator = random.SystemRandom()
-    for _ in range(100):
-        port = generator.randint(20_000, 32_000)
-        if not port_in_use(host, port):
-            return port
-    raise BenchError("found no free port between 20000 and 32000; choose one: --port")
-
-
-def port_in_use(host: str, port: int) -> bool:
-    """Whether somebody answers at the port or keeps it for himself."""
-    with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
-        probe.settimeout(2.0)
-        if probe.connect_ex((host, port)) == 0:
-            return True
-    with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
-        # As servers do, so that connections that linger from the server before do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return True
-            raise UsageError(f"cannot use {host}:{port}: {error.strerror}") from error
-    return False
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 class Server:
@@ -131,11 +101,8 @@ class Server:
         Raises `BenchError` if its port is taken: the load would measure somebody else's server.
         Raises `UsageError` if there is no such command.
         """
-        if port_in_use(self._host, self._port):
-            raise BenchError(
-                f"port {self._port} on {self._host} is in use; stop the server that holds it, "
-                "or choose another: --port"
-            )
+        if taken := why_taken(self._host, self._port):
+            raise BenchError(f"{taken}; stop the server that has it, or choose another: --port")
         with self._log.open("ab") as log, self._interrupts.deferred():
             self._began = time.monotonic()
             try:
@@ -157,18 +124,22 @@ class Server:
 
         Healthy is 200 from ``/health``, or from ``/v1/models`` where there is no ``/health``.
         Raises `BenchError` with the last lines of the log when the server ends instead (at once),
-        or is not healthy in time.
+        or is not healthy in time, and if somebody else listens at its port as well.
         """
         process = self._running()
         paths = ["/health", "/v1/models"]
+        looked = self._began
         while True:
             status = self._get(paths[0])
             healthy = time.monotonic() - self._began
             if process.poll() is not None:
                 raise BenchError(self._failure(f"ended with status {process.returncode}"))
             if status == 200:
-                self._known |= procfs.members(leader=process.pid, mark=self._mark)
+                self._check_port_is_ours(process)
                 return healthy
+            if time.monotonic() > looked + _LOOK_INTERVAL:
+                self._living(process)
+                looked = time.monotonic()
             if status in (404, 405, 501) and len(paths) > 1:
                 del paths[0]
                 continue
@@ -183,8 +154,9 @@ class Server:
     def stop(self) -> ServerEnd:
         """End the server and everything that it started; say how it ended. Twice is once.
 
-        All get SIGTERM, and after `stop_timeout` (or a second Ctrl-C) SIGKILL. Raises `BenchError`
-        if processes survive even that, or if the port is still served afterwards.
+        SIGTERM goes to the process that was started, a while later to all that are left, and after
+        `stop_timeout` they get SIGKILL; a first Ctrl-C makes that shorter, a second one immediate.
+        Raises `BenchError` if processes survive even that, or if the port is not free afterwards.
         """
         if self._end is not None or self._process is None:
             return self._end or ServerEnd(None, "itself")
@@ -192,25 +164,87 @@ class Server:
             self._end = self._stop(self._process)
             return self._end
 
+    def linger(self, *, seconds: float) -> None:
+        """Let a failing server be seen ended by itself: its sockets close before it is gone."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._running().wait(timeout=seconds)
+
     def _stop(self, process: subprocess.Popen[bytes]) -> ServerEnd:
         by_itself = process.poll() is not None
-        self._signal(process, signal.SIGTERM)
-        polite = self._wait_gone(
-            process, timeout=self._stop_timeout, hurry=lambda: self._interrupts.impatient
-        )
+        polite = self._ask_to_end(process)
         if not polite:
-            self._signal(process, signal.SIGKILL)
-            if not self._wait_gone(process, timeout=_KILL_TIMEOUT, kill=True):
-                pids = ", ".join(str(p.pid) for p in sorted(self._living(process)))
-                raise BenchError(f"processes of the server survive SIGKILL: {pids or process.pid}")
-        if port_in_use(self._host, self._port):
-            raise BenchError(
-                f"the server has ended, but something still holds port {self._port}; "
-                "the next run would measure that"
-            )
+            self._kill(process)
+        self._check_port_is_free()
         if by_itself:
             return ServerEnd(process.returncode, "itself")
         return ServerEnd(process.returncode, "terminated" if polite else "killed")
+
+    def _ask_to_end(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether all have ended within the time that they had."""
+        began = time.monotonic()
+        orphaned: float | None = None
+        asked: set[procfs.Process] | None = None
+        # While the leader lives, its children are known by it.
+        self._living(process)
+        if process.returncode is None:
+            process.terminate()
+        while not self._gone(process):
+            now = time.monotonic()
+            limit, leaders_time = self._stop_timeout, _LEADERS_TIME
+            if self._interrupts.asked:
+                limit, leaders_time = min(limit, _HURRIED_STOP_TIMEOUT), _HURRIED_LEADERS_TIME
+            if self._interrupts.impatient or now > began + limit:
+                return False
+            ask_all = began + min(leaders_time, limit / 2)
+            if process.returncode is not None:
+                orphaned = orphaned or now
+                ask_all = min(ask_all, orphaned + _ORPHANS_TIME)
+            # Those that were born while we looked are asked as well.
+            if now > ask_all and (asked is None or self._known - asked):
+                self._signal(process, signal.SIGTERM)
+                asked = set(self._known)
+            time.sleep(_POLL_INTERVAL)
+        return True
+
+    def _kill(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + _KILL_TIMEOUT
+        killed: set[procfs.Process] | None = None
+        while not self._gone(process):
+            if time.monotonic() > deadline:
+                pids = ", ".join(str(p.pid) for p in sorted(self._living(process)))
+                raise BenchError(f"processes of the server survive SIGKILL: {pids or process.pid}")
+            if killed is None or self._known - killed:
+                self._signal(process, signal.SIGKILL)
+                killed = set(self._known)
+            time.sleep(_POLL_INTERVAL)
+
+    def _check_port_is_free(self) -> None:
+        deadline = time.monotonic() + _PORT_TIME
+        while taken := why_taken(self._host, self._port):
+            if time.monotonic() > deadline:
+                raise BenchError(
+                    f"the server has ended, but {taken}; the next run would measure that"
+                )
+            time.sleep(_POLL_INTERVAL)
+
+    def _check_port_is_ours(self, process: subprocess.Popen[bytes]) -> None:
+        """Raise `BenchError` if another server may have answered, or may answer the load."""
+        listening = sockets.listening_at(self._host, self._port)
+        held = sockets.holders(listening)
+        ours = {member.pid for member in self._living(process)}
+        for inode in listening:
+            owners = held.get(inode, set())
+            strangers = [pid for pid in owners if pid not in ours and procfs.read(pid) is not None]
+            if strangers:
+                who = f"process {strangers[0]} ({procfs.name(strangers[0])})"
+            elif not owners and inode in sockets.listening_at(self._host, self._port):
+                who = "a process of somebody else"
+            else:
+                continue
+            raise BenchError(
+                f"{who} listens at port {self._port} too and is no part of the server under test, "
+                "which may not have answered; stop it, or choose another port: --port"
+            )
 
     def log_tail(self) -> str:
         """The last lines that the server wrote."""
@@ -244,8 +278,7 @@ class Server:
             connection.close()
 
     def _living(self, process: subprocess.Popen[bytes]) -> set[procfs.Process]:
-        self._known |= procfs.members(leader=process.pid, mark=self._mark)
-        self._known = {member for member in self._known if procfs.alive(member)}
+        self._known = procfs.members(leader=process.pid, mark=self._mark, known=self._known)
         return self._known
 
     def _signal(self, process: subprocess.Popen[bytes], number: signal.Signals) -> None:
@@ -261,26 +294,14 @@ class Server:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(member.pid, number)
 
-    def _wait_gone(
-        self,
-        process: subprocess.Popen[bytes],
-        *,
-        timeout: float,
-        hurry: Callable[[], bool] = lambda: False,
-        kill: bool = False,
-    ) -> bool:
-        deadline = time.monotonic() + timeout
-        while True:
-            reaped = process.poll() is not None
-            # Asking about those known is cheap; the search through all processes comes last.
-            if reaped and not any(procfs.alive(p) for p in self._known):
-                if not self._living(process) and not self._group_exists(process):
-                    return True
-                # Born while we looked.
-                self._signal(process, signal.SIGKILL if kill else signal.SIGTERM)
-            if time.monotonic() > deadline or hurry():
-                return False
-            time.sleep(_POLL_INTERVAL)
+    def _gone(self, process: subprocess.Popen[bytes]) -> bool:
+        # Asking about those known is cheap; the search through all processes comes last.
+        return (
+            process.poll() is not None
+            and not any(procfs.alive(member) for member in self._known)
+            and not self._living(process)
+            and not self._group_exists(process)
+        )
 
     def _group_exists(self, process: subprocess.Popen[bytes]) -> bool:
         if _HAS_PROC:

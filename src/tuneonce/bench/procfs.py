@@ -3,13 +3,14 @@
 A server's children may start sessions of their own, lose their parent, or overwrite their
 environment with a title for ``ps``. So a process belongs to the server if any of these hold: it is
 in the session or the process group that the server was started in, its environment carries the
-server's mark, or its parent belongs to it. Only Linux has ``/proc``; elsewhere nothing is found and
-the process group is all that can be ended.
+server's mark, it was seen to belong to it before, or its parent belongs to it. Only Linux has
+``/proc``; elsewhere nothing is found and the process group is all that can be ended.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import NamedTuple
 
 
@@ -49,24 +50,40 @@ def alive(process: Process) -> bool:
     return now is not None and now.started == process.started
 
 
-def members(*, leader: int, mark: str) -> set[Process]:
-    """Return the living processes of the server that `leader` leads; `mark` is ``NAME=value``."""
-    living = [process for pid in _pids() if (process := read(pid)) is not None]
+def name(pid: int) -> str:
+    """What the process is called, for people; empty if it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def members(*, leader: int, mark: str, known: Collection[Process] = ()) -> set[Process]:
+    """Return the living processes of the server that `leader` leads; `mark` is ``NAME=value``.
+
+    `known` are those that were found before: they stay members, and what they start meanwhile is
+    found even where their own way to the leader is lost.
+    """
+    before = {process.pid: process.started for process in known}
+    living = [process for pid in pids() if (process := read(pid)) is not None]
     entry = mark.encode()
     found = {
         process
         for process in living
         if leader in (process.pid, process.session, process.group)
+        or before.get(process.pid) == process.started
         or entry in _environment(process.pid)
     }
-    pids = {process.pid for process in found}
-    while children := [p for p in living if p.parent in pids and p.pid not in pids]:
+    inside = {process.pid for process in found}
+    while children := [p for p in living if p.parent in inside and p.pid not in inside]:
         found.update(children)
-        pids.update(child.pid for child in children)
+        inside.update(child.pid for child in children)
     return {process for process in found if process.pid != os.getpid()}
 
 
-def _pids() -> list[int]:
+def pids() -> list[int]:
+    """The numbers of all processes."""
     try:
         return [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except OSError:

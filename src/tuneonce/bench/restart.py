@@ -1,8 +1,9 @@
 """The restart benchmark: arms times repeats times runs of one server command.
 
 In each repeat every arm gets fresh directories and runs the server twice (or more): the first run
-is the cold start, the second the restart that all this is about. The order of the arms rotates
-from repeat to repeat, so that none is always the first on a cold machine.
+is the cold start, the second the restart that all this is about. Further runs may follow, each
+with something emptied before it. The order of the arms rotates from repeat to repeat, so that none
+is always the first on a cold machine.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ import msgspec
 
 from .._version import __version__
 from ..stats import summarise
-from .arms import ARMS, Arm, environment
+from .arms import ARMS, EMPTIED, Arm, environment
+from .errors import BenchError
 from .interrupts import Interrupts
 from .load import run_load
 from .machine import describe_gpu, describe_machine, installed_versions
 from .metrics import Outcome
+from .ports import reserved
 from .process import Server
+from .readings import engine_init_s
 from .result import Events, Load, LoadResult, Restart, Run
+from .winners import stored_winners
 
 OBSERVED = (
     "The stock arms run with TUNEONCE=observe, which counts and changes nothing; without that "
@@ -38,9 +43,10 @@ _NO_EVENTS = "wrote no events: tuneonce was not active in the server, or TUNEONC
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. `command` has its port in place already.
 
-    `settings` are environment variables that every arm needs. `work_dir` gets a directory of this
-    benchmark's own; without it there is a temporary one, which is removed at the end. `keep` keeps
-    that, and the caches in either.
+    After `runs` starts there is one more for each of `then`, names of
+    `tuneonce.bench.arms.EMPTIED`. `settings` are environment variables that every arm needs.
+    `work_dir` gets a directory of this benchmark's own; without it there is a temporary one, which
+    is removed at the end. `keep` keeps that, and the caches in either.
     """
 
     arms: tuple[str, ...]
@@ -56,6 +62,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     keep: bool = False
     notes: tuple[str, ...] = ()
     settings: Mapping[str, str] = {}
+    then: tuple[str, ...] = ()
 
 
 class Watcher(Protocol):
@@ -90,7 +97,7 @@ def run_restart(
     """Run the plan and return its document. `save` gets the document after every run,
     so a benchmark that fails or is interrupted at the last run has lost that run only. `activate`:
     see `tuneonce.bench.arms.environment`. A server that does not start or cannot be ended raises
-    `BenchError`.
+    `BenchError`, and so does a port that another benchmark uses.
     """
     base = {**(os.environ if base_env is None else base_env), **plan.settings}
     document = Restart(
@@ -108,20 +115,23 @@ def run_restart(
         runs_per_repeat=plan.runs,
         runs=[],
         notes=[*plan.notes, *_notes(plan, base)],
+        then=list(plan.then),
     )
     try:
-        with _work_dir(plan, interrupts) as root:
+        with reserved(plan.port), _work_dir(plan, interrupts) as root:
             watcher.working_in(root)
             for repeat in range(1, plan.repeats + 1):
                 for name in _rotated(plan.arms, repeat - 1):
                     home = root / f"repeat-{repeat}" / name
-                    for number in range(1, plan.runs + 1):
+                    befores = [*[None] * plan.runs, *plan.then]
+                    for number, after in enumerate(befores, start=1):
                         run, notes = _one_run(
                             plan,
                             ARMS[name],
                             home=home,
                             repeat=repeat,
                             number=number,
+                            after=after,
                             base=base,
                             interrupts=interrupts,
                             watcher=watcher,
@@ -155,24 +165,29 @@ def _one_run(
     home: Path,
     repeat: int,
     number: int,
+    after: str | None,
     base: Mapping[str, str],
     interrupts: Interrupts,
     watcher: Watcher,
     activate: Callable[[dict[str, str]], dict[str, str]],
 ) -> tuple[Run, list[str]]:
     title = f"{arm.name}, run {number}" + (f" of repeat {repeat}" if plan.repeats > 1 else "")
+    title += f" ({after})" if after is not None else ""
     directory = home / f"run-{number}"
     events = directory / "events"
     caches = home / "caches"
     events.mkdir(parents=True)
     caches.mkdir(exist_ok=True)
     env = environment(arm, base=base, caches=caches, events=events, activate=activate)
+    if after is not None:
+        _empty(Path(env[EMPTIED[after]]))
+    log = directory / "server.log"
     started = _now()
     watcher.starting(title)
     with Server(
         plan.command,
         env=env,
-        log=directory / "server.log",
+        log=log,
         host=plan.host,
         port=plan.port,
         interrupts=interrupts,
@@ -183,6 +198,8 @@ def _one_run(
         result = run_load(
             _base_url(plan), plan.load, interrupts=interrupts, on_outcome=watcher.outcome
         )
+        if result.failed:
+            server.linger(seconds=1.0)
         # Here and not at the end of the block, to know how; the end of the block is for failures.
         end = server.stop()
     counted = _events(events)
@@ -198,9 +215,22 @@ def _one_run(
         events=counted,
         server_status=end.status,
         server_end=end.end,
+        after=after,
+        engine_init_s=engine_init_s(log),
+        winners=stored_winners(arm.name, env),
         **{field: getattr(result, field) for field in LoadResult.__struct_fields__},
     )
     return run, notes
+
+
+def _empty(directory: Path) -> None:
+    """Raises `BenchError` if anything remains: the run would not be what it is called."""
+    try:
+        shutil.rmtree(directory)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise BenchError(f"cannot empty {directory}: {error.strerror}") from error
 
 
 def _events(directory: Path) -> Events | None:

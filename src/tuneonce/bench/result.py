@@ -81,7 +81,11 @@ class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):
-    """What the processes of one server counted themselves, summed up; seconds end in ``_s``."""
+    """What the processes of one server counted themselves, summed up; seconds end in ``_s``.
+
+    `ready` counts the processes that said that their start-up was over, `serving_tunes`,
+    `serving_compiles` and `serving_s` what they did after it. With `ready` 0 nobody can tell.
+    """
 
     processes: int
     tunes: int
@@ -95,15 +99,26 @@ class Events(msgspec.Struct, frozen=True, kw_only=True):
     provisional: int
     misses: int
     saved_s: float
+    ready: int = 0
+    serving_tunes: int = 0
+    serving_compiles: int = 0
+    serving_s: float = 0.0
 
 
 class Run(LoadResult, frozen=True, kw_only=True):
     """One life of the server in one arm. Run 1 is the cold start, run 2 the restart.
 
+    `after` says what was done to the arm's directories before this run, which otherwise finds them
+    as the one before left them.
+
     `startup_s` runs from the start of the process to its first healthy answer. `events` is None
     when no process of the server wrote any. `server_status` is the exit status as the shell of a
     parent sees it (negative: ended by that signal), `server_end` how it came about: the server
     was ``terminated`` as asked, had to be ``killed``, or had ended by ``itself`` before.
+
+    `engine_init_s` is read from vLLM's log, one figure for each engine core that wrote it; None
+    where the log has none. `winners` are the tuning results that were stored when the server had
+    ended, by kernel and key; None for an arm that stores none.
     """
 
     arm: str
@@ -114,6 +129,9 @@ class Run(LoadResult, frozen=True, kw_only=True):
     events: Events | None
     server_status: int | None
     server_end: Literal["terminated", "killed", "itself"]
+    after: str | None = None
+    engine_init_s: list[float] | None = None
+    winners: dict[str, dict[str, str]] | None = None
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +154,8 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
 class Restart(msgspec.Struct, frozen=True, kw_only=True):
     """A restart benchmark. `complete` is false while it runs and if it was stopped early.
 
-    `arms` says which environment variables set the arms apart (None: removed).
+    `arms` says which environment variables set the arms apart (None: removed). `then` are the
+    runs that follow the `runs_per_repeat` ones, by what is done before each (`Run.after`).
     """
 
     schema: Literal["tuneonce.bench-restart/1"] = RESTART
@@ -154,6 +173,7 @@ class Restart(msgspec.Struct, frozen=True, kw_only=True):
     runs_per_repeat: int
     runs: list[Run]
     notes: list[str] = []
+    then: list[str] = []
 
 
 class Serve(msgspec.Struct, frozen=True, kw_only=True):

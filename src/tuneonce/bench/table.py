@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .result import Load, LoadResult, Restart, Run, Serve
+from .winners import comparisons
 
 Better = Literal["less", "more", "neither"]
 # Below half a percent two figures are called the same; that is less than any server's noise.
@@ -35,16 +36,26 @@ class Grid:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table; `get` returns None where a run cannot tell."""
+    """One line of a table; `get` returns None where a run cannot tell.
+
+    An `optional` one is left out where no run of the document can.
+    """
 
     label: str
     get: Callable[[Run], float | None]
     digits: int
     better: Better
+    optional: bool = False
 
 
 def _counted(name: str) -> Callable[[Run], float | None]:
     return lambda run: None if run.events is None else getattr(run.events, name)
+
+
+def _while_serving(name: str) -> Callable[[Run], float | None]:
+    # Where no process said when its start-up was over, nobody knows.
+    counted = _counted(name)
+    return lambda run: counted(run) if run.events is not None and run.events.ready else None
 
 
 # Labels and order as vLLM prints them.
@@ -62,6 +73,13 @@ _LOAD_ROWS = (
 # In these tunes and compiles are included in whichever of start and load they happened.
 _SERVER_ROWS = (
     Row("Start to healthy (s)", lambda run: run.startup_s, 2, "less"),
+    Row(
+        "Engine init (s)",
+        lambda run: max(run.engine_init_s) if run.engine_init_s else None,
+        2,
+        "less",
+        optional=True,
+    ),
     Row("Tunes", _counted("tunes"), 0, "less"),
     Row("Candidates measured", _counted("candidates_measured"), 0, "less"),
     Row("Compiles", _counted("compiles"), 0, "less"),
@@ -69,7 +87,14 @@ _SERVER_ROWS = (
     Row("Seconds tuning", _counted("tune_s"), 2, "less"),
     Row("Seconds compiling", _counted("compile_s"), 2, "less"),
     Row("Seconds loading", _counted("load_s"), 2, "less"),
+    Row("Tunes while serving", _while_serving("serving_tunes"), 0, "less", optional=True),
+    Row("Compiles while serving", _while_serving("serving_compiles"), 0, "less", optional=True),
 )
+# What was done before a run; other versions may know more than these.
+_AFTER = {
+    "empty-triton-cache": "Triton's cache emptied",
+    "empty-store": "tuneonce's store emptied",
+}
 _COLD_LABELS = ("Benchmark duration (s)", "P99 TTFT (ms)", *(row.label for row in _SERVER_ROWS))
 
 
@@ -94,8 +119,9 @@ def describe_load(load: Load) -> str:
 
 
 def run_grids(document: Restart) -> Iterator[Grid]:
-    """A grid for every run that there is, the last one (the restart) first."""
-    for run in range(document.runs_per_repeat, 0, -1):
+    """A grid for every run that there is: the last restart first, the cold start, then the rest."""
+    usual = document.runs_per_repeat
+    for run in (*range(usual, 0, -1), *range(usual + 1, usual + len(document.then) + 1)):
         if any(r.run == run for r in document.runs):
             yield _run_grid(document, run=run)
 
@@ -110,6 +136,8 @@ def _run_grid(document: Restart, *, run: int) -> Grid:
         for row in rows:
             if short and row.label not in _COLD_LABELS:
                 continue
+            if row.optional and all(row.get(r) is None for r in document.runs):
+                continue
             values = {arm: _values(document, row, arm=arm, run=run) for arm in document.arms}
             cells = [Cell(row.label), *(_cell(values[arm], row.digits) for arm in document.arms)]
             if compared:
@@ -117,10 +145,19 @@ def _run_grid(document: Restart, *, run: int) -> Grid:
             lines.append(tuple(cells))
         sections.append(tuple(lines))
     return Grid(
-        title="Run 1: cold start" if run == 1 else f"Run {run}: after a restart",
+        title=_title(document, run),
         columns=("", *document.arms, *(["tuneonce vs stock"] if compared else [])),
         sections=tuple(sections),
     )
+
+
+def _title(document: Restart, run: int) -> str:
+    if run == 1:
+        return "Run 1: cold start"
+    if run <= document.runs_per_repeat:
+        return f"Run {run}: after a restart"
+    after = document.then[run - document.runs_per_repeat - 1]
+    return f"Run {run}: {_AFTER.get(after, after)}"
 
 
 def serve_grid(document: Serve) -> Grid:
@@ -166,6 +203,9 @@ def footnotes(document: Restart) -> Iterator[str]:
         for line in error_lines(run):
             repeat = f" of repeat {run.repeat}" if document.repeats > 1 else ""
             yield f"{run.arm}, run {run.run}{repeat}: {line}"
+    if any(run.engine_init_s for run in document.runs):
+        yield "Engine init is what vLLM's log says, of the slowest engine core."
+    yield from comparisons(document)
     digests = {run.output_digest for run in document.runs}
     if len(document.runs) > 1 and len(digests) == 1 and None not in digests:
         yield "Every run of every arm generated the same text."

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..bench.result import Load
 
 ARM_NAMES = ("stock", "stock-cache", "tuneonce")
+THEN_NAMES = ("empty-triton-cache", "empty-store")
 
 
 class Subparsers(Protocol):
@@ -90,6 +91,13 @@ def add_restart_arguments(parser: argparse.ArgumentParser) -> None:
         help="starts per arm and repeat, the first of them cold (default: 2)",
     )
     parser.add_argument(
+        "--then",
+        action="append",
+        choices=THEN_NAMES,
+        default=[],
+        help="one more start after those, with this done before it; may be given again",
+    )
+    parser.add_argument(
         "--port", type=port, default=0, metavar="N", help="of the server (default: a free one)"
     )
     parser.add_argument(
@@ -104,7 +112,7 @@ def add_restart_arguments(parser: argparse.ArgumentParser) -> None:
         type=above_zero,
         default=60.0,
         metavar="S",
-        help="seconds in which it must end before it is killed (default: 60)",
+        help="seconds in which all of it must end before it is killed (default: 60)",
     )
     parser.add_argument(
         "--work-dir",

@@ -96,6 +96,8 @@ class RestartProgress:
             parts.append(f"{run.failed} failed")
         if run.ttft_ms.p99 is not None:
             parts.append(f"P99 TTFT {run.ttft_ms.p99:,.0f} ms")
+        if run.engine_init_s:
+            parts.append(f"engine init {max(run.engine_init_s):.1f} s")
         if run.events is not None:
             parts.append(f"{run.events.tunes} tunes")
         self._say(f"{run.arm}, run {run.run}: {', '.join(parts)}")

@@ -77,6 +77,7 @@ def run_restart_command(args: argparse.Namespace) -> int:
         arms=chosen,
         repeats=args.repeats,
         runs=args.runs,
+        then=tuple(args.then),
         command=command,
         host=args.host,
         port=port_number,
@@ -145,7 +146,7 @@ def run_show_command(args: argparse.Namespace) -> int:
 
 def place_port(command: list[str], *, host: str, port: int) -> tuple[list[str], int]:
     """Return the command with its port in place, and the port. Raises `UsageError` if in doubt."""
-    from ..bench.process import free_port
+    from ..bench.ports import free_port
 
     command = command[1:] if command[:1] == ["--"] else list(command)
     if not command:

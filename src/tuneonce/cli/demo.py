@@ -84,6 +84,7 @@ def run_demo_command(args: argparse.Namespace) -> int:
         arms=chosen,
         repeats=args.repeats,
         runs=args.runs,
+        then=tuple(args.then),
         command=command,
         host=_HOST,
         port=port,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from tuneonce.bench.metrics import spread
 from tuneonce.bench.result import Events, Load, Machine, Restart, Run
 
@@ -54,6 +56,15 @@ def a_run(
         "server_end": "terminated",
     }
     return Run(**{**fields, **changes})
+
+
+def while_serving(run: Run, *, tunes: int, compiles: int) -> Run:
+    """The run, of a server that said when its start-up was over."""
+    assert run.events is not None
+    events = msgspec.structs.replace(
+        run.events, ready=1, serving_tunes=tunes, serving_compiles=compiles
+    )
+    return msgspec.structs.replace(run, events=events)
 
 
 def a_restart(*runs: Run, **changes: Any) -> Restart:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tuneonce.bench.arms import ARMS, environment
+from tuneonce.bench.arms import ARMS, EMPTIED, environment
+from tuneonce.cli._bench_options import THEN_NAMES
 
 CALLER = {
     "PATH": "/bin",
@@ -42,6 +43,10 @@ def test_what_sets_the_arms_apart(arm: str, mode: str, caching: str | None) -> N
     assert env["TUNEONCE_EVENTS"] == "/run"
     directories = {name: value for name, value in env.items() if value.startswith("/arm/")}
     assert set(directories) == {
+        "CUDA_CACHE_PATH",
+        "FLASHINFER_WORKSPACE_BASE",
+        "SGLANG_CACHE_DIR",
+        "TILELANG_CACHE_DIR",
         "TORCHINDUCTOR_CACHE_DIR",
         "TRITON_CACHE_DIR",
         "TUNEONCE_STORE",
@@ -55,6 +60,16 @@ def test_what_is_not_measured_stays_the_callers() -> None:
     env = made("stock")
     for name in ("PATH", "HOME", "TUNEONCE_RAISE", "TRITON_PRINT_AUTOTUNING"):
         assert env[name] == CALLER[name]
+
+
+def test_what_would_spoil_every_arm_is_not_passed_on() -> None:
+    env = made("stock", {**CALLER, "VLLM_PORT": "1", "VLLM_TRITON_FORCE_FIRST_CONFIG": "1"})
+    assert not {"VLLM_PORT", "VLLM_TRITON_FORCE_FIRST_CONFIG"} & set(env)
+
+
+def test_what_may_be_emptied_is_of_the_arm_alone() -> None:
+    assert tuple(EMPTIED) == THEN_NAMES
+    assert all(made("stock")[name].startswith("/arm/") for name in EMPTIED.values())
 
 
 def test_downloaded_models_stay_where_they_are() -> None:

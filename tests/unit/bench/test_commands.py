@@ -55,10 +55,12 @@ def test_arms_without_a_wish() -> None:
 
 def test_a_plan_for_vllm(plans: list[Plan]) -> None:
     words = "bench restart --arms tuneonce,stock --repeats 3 --runs 4 --num-prompts 5 --ignore-eos"
+    words += " --then empty-store --then empty-triton-cache"
     assert main([*words.split(), "--", "vllm", "serve", "m", "--port", "{port}", "--repeats"]) == 0
     (plan,) = plans
     assert plan.arms == ("tuneonce", "stock")
     assert (plan.repeats, plan.runs) == (3, 4)
+    assert plan.then == ("empty-store", "empty-triton-cache")
     assert plan.command == ["vllm", "serve", "m", "--port", str(plan.port), "--repeats"]
     assert (plan.load.num_prompts, plan.load.ignore_eos, plan.load.max_concurrency) == (5, True, 8)
 
@@ -79,7 +81,7 @@ def test_the_demo_on_a_gpu(plans: list[Plan], monkeypatch: pytest.MonkeyPatch) -
     assert main(["demo", "--num-prompts", "3", "--port", "4321"]) == 0
     (plan,) = plans
     assert plan.arms == ("stock", "stock-cache", "tuneonce")
-    assert plan.settings == {}
+    assert (plan.settings, plan.then) == ({}, ())
     assert plan.command[-4:] == ["--preset", "gpu", "--port", "4321"]
     assert plan.load.num_prompts == 3
     assert plan.load.input_len > 1000

@@ -11,8 +11,10 @@ from tuneonce.bench.interrupts import Interrupted, Interrupts
 
 def test_the_first_signal_raises_and_the_next_only_hurry() -> None:
     with Interrupts() as interrupts:
+        assert not interrupts.asked
         with pytest.raises(Interrupted, match="SIGTERM") as caught:
             signal.raise_signal(signal.SIGTERM)
+        assert interrupts.asked
         assert caught.value.signum == signal.SIGTERM
         assert not interrupts.impatient
         signal.raise_signal(signal.SIGINT)

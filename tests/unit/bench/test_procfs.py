@@ -49,3 +49,27 @@ def test_members_are_known_by_session_mark_and_parent() -> None:
         assert found == {leader.pid, marked.pid}
         for child in (leader, marked, other):
             child.kill()
+
+
+def test_members_stay_known_and_so_do_their_children() -> None:
+    with subprocess.Popen(
+        ["sh", "-c", "cat & echo $!; wait"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as seen:
+        assert seen.stdout is not None
+        child = int(seen.stdout.readline())
+        known = procfs.read(seen.pid)
+        assert known is not None
+        # Neither session, mark nor parent leads from the leader to them.
+        found = procfs.members(leader=-1, mark="MARK=1", known={known})
+        assert {process.pid for process in found} == {seen.pid, child}
+        later = known._replace(started=known.started + 1)
+        assert procfs.members(leader=-1, mark="MARK=1", known={later}) == set()
+        os.killpg(seen.pid, 9)
+
+
+def test_names() -> None:
+    assert procfs.name(os.getpid())
+    assert procfs.name(-1) == ""

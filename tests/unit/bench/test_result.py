@@ -65,6 +65,17 @@ def test_later_fields_are_passed_over() -> None:
     assert decode(json.dumps(data).encode(), source="x") == DOCUMENT
 
 
+def test_documents_from_before_later_fields_are_read() -> None:
+    data = json.loads(encode(DOCUMENT))
+    del data["then"]
+    for run in data["runs"]:
+        for name in ("after", "engine_init_s", "winners"):
+            del run[name]
+        for name in ("ready", "serving_tunes", "serving_compiles", "serving_s"):
+            (run["events"] or {}).pop(name, None)
+    assert decode(json.dumps(data).encode(), source="x") == DOCUMENT
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from tests.unit.bench.documents import LOAD, a_restart, a_run
+from tests.unit.bench.documents import LOAD, a_restart, a_run, while_serving
 from tuneonce.bench.result import Gpu, LoadResult, Restart, Serve
 from tuneonce.bench.table import Grid, footnotes, headline, run_grids, serve_grid
 from tuneonce.cli._bench_view import draw
@@ -102,6 +102,41 @@ def test_what_nobody_counted_is_not_zero() -> None:
     )
     (grid,) = run_grids(document)
     assert cells(grid)["Tunes"] == ["–", "0", "–"]
+
+
+def test_the_slowest_engine_core_counts() -> None:
+    document = a_restart(
+        a_run("stock", 2, seconds=10, tunes=0),
+        a_run("tuneonce", 2, seconds=10, tunes=0, engine_init_s=[2.0, 3.5]),
+    )
+    (grid,) = run_grids(document)
+    assert cells(grid)["Engine init (s)"] == ["–", "3.50", "–"]
+    assert "Engine init is what vLLM's log says, of the slowest engine core." in footnotes(document)
+
+
+def test_what_was_done_while_serving() -> None:
+    document = a_restart(
+        while_serving(a_run("stock", 2, seconds=10, tunes=3), tunes=2, compiles=4),
+        # Without a ready event, 0 would be a claim.
+        a_run("tuneonce", 2, seconds=10, tunes=0),
+    )
+    (grid,) = run_grids(document)
+    assert cells(grid)["Tunes while serving"] == ["2", "–", "–"]
+    assert cells(grid)["Compiles while serving"] == ["4", "–", "–"]
+
+
+def test_runs_after_something_was_emptied_come_last() -> None:
+    document = a_restart(
+        *(a_run("tuneonce", run, seconds=10, tunes=0) for run in (1, 2, 3, 4, 5)),
+        then=["empty-triton-cache", "empty-store", "washed"],
+    )
+    assert [grid.title for grid in run_grids(document)] == [
+        "Run 2: after a restart",
+        "Run 1: cold start",
+        "Run 3: Triton's cache emptied",
+        "Run 4: tuneonce's store emptied",
+        "Run 5: washed",
+    ]
 
 
 def test_footnotes() -> None:
