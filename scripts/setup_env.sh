@@ -63,8 +63,9 @@ say "tuneonce, editable, and what its tests and its demo need"
 install --editable ".[dev,bench,demo]"
 say "kernels of other packages, for the tests"
 # Without what it depends on: it would move torch and triton.
-install --no-deps "fla-core==0.6.0"
-install "einops>=0.8"
+install --no-deps "fla-core==0.6.0" "gemlite==0.6.0.post2" "liger-kernel==0.8.5" \
+    "cut-cross-entropy==25.1.1"
+install "einops>=0.8" tqdm
 
 touch "$stamp"
 say "ready after $((SECONDS - started)) s"

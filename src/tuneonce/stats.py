@@ -42,7 +42,7 @@ class Totals(msgspec.Struct):
 
     def add(self, event: dict[str, Any], *, serving: bool = False) -> None:
         """Count one event; events this version does not know are passed over."""
-        if serving and event.get("e") in ("tune", "compile"):
+        if serving:
             self._add_serving(event)
         match event.get("e"):
             case "resolve":
@@ -66,11 +66,16 @@ class Totals(msgspec.Struct):
                 _count(self.problems, event.get("what"))
 
     def _add_serving(self, event: dict[str, Any]) -> None:
-        tune = event["e"] == "tune"
-        self.serving_tunes += tune
-        self.serving_compiles += not tune
-        # What a tuning run compiles is in its own seconds.
-        self.serving_s += _seconds(event, "seconds") - (_seconds(event, "compile_s") if tune else 0)
+        # What a tuning run compiles is in events of its own.
+        match event.get("e"):
+            case "tune":
+                self.serving_tunes += 1
+                self.serving_s += _seconds(event, "seconds") - _seconds(event, "compile_s")
+            case "measure" if "tune_s" in event:
+                self.serving_s += _seconds(event, "tune_s") - _seconds(event, "compile_s")
+            case "compile":
+                self.serving_compiles += 1
+                self.serving_s += _seconds(event, "seconds")
 
     def sentence(self) -> str:
         """What a start came to, for a log."""
@@ -132,9 +137,7 @@ class Live:
         self._met = False
 
     def __call__(self, event: dict[str, Any]) -> None:
-        if self._pid != os.getpid():
-            self._pid, self._totals = os.getpid(), Totals(processes=1)
-        self._totals.add(event, serving=self.ready)
+        self.now().add(event, serving=self.ready)
         if not self._met and event.get("e") == "resolve":
             self._met = True
             self._on_first()
@@ -146,6 +149,8 @@ class Live:
 
     def now(self) -> Totals:
         """The totals so far."""
+        if self._pid != os.getpid():
+            self._pid, self._totals = os.getpid(), Totals(processes=1)
         return self._totals
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from tuneonce.events import EventLog
-from tuneonce.stats import Totals, summarise, total
+from tuneonce.stats import Live, Totals, summarise, total
 
 
 def totals(*events: dict[str, Any]) -> Totals:
@@ -103,3 +103,88 @@ def test_it_is_data() -> None:
     counted = totals(resolve("miss", "unknown"))
     assert msgspec.json.decode(msgspec.json.encode(counted), type=Totals) == counted
     assert json.loads(msgspec.json.encode(counted))["reasons"] == {"unknown": 1}
+
+
+# -- start-up and serving ------------------------------------------------------------------------
+
+TUNE = {"e": "tune", "seconds": 2.0, "compile_s": 1.5, "measured": 2}
+COMPILE = {"e": "compile", "seconds": 1.5}
+READY = {"e": "ready"}
+
+
+def serving(counted: Totals) -> tuple[int, int, int, float]:
+    return counted.ready, counted.serving_tunes, counted.serving_compiles, counted.serving_s
+
+
+def test_what_comes_after_ready_is_serving() -> None:
+    counted = totals(COMPILE, TUNE, READY, resolve("miss"), COMPILE, TUNE, {"e": "load"})
+    # What the tuning run compiled is in an event of its own: not counted twice.
+    assert serving(counted) == (1, 1, 1, 2.0)
+    assert (counted.tunes, counted.compiles, counted.tune_s) == (2, 2, 4.0)
+
+
+def test_without_ready_nothing_is_serving() -> None:
+    assert serving(totals(COMPILE, TUNE)) == (0, 0, 0, 0.0)
+
+
+def test_an_observers_benchmarks_while_serving() -> None:
+    opening = {"e": "tune", "seconds": 0.0, "compile_s": 0.0}
+    measured = {"e": "measure", "seconds": 2.0, "tune_s": 2.0, "compile_s": 1.5}
+    assert serving(totals(READY, opening, COMPILE, measured)) == (1, 1, 1, 2.0)
+    assert totals(measured, READY).serving_s == 0
+
+
+def test_each_process_is_ready_for_itself() -> None:
+    counted = total([[COMPILE, READY, TUNE], [TUNE, COMPILE], [READY, COMPILE]])
+    assert serving(counted) == (2, 1, 1, 2.0)
+
+
+def test_ready_twice_in_a_file_is_a_process_that_said_it_twice() -> None:
+    assert totals(READY, READY).ready == 2
+
+
+def listening() -> tuple[Live, list[None]]:
+    met: list[None] = []
+    return Live(lambda: met.append(None)), met
+
+
+def test_live_totals_are_those_of_the_file() -> None:
+    live, met = listening()
+    events = [COMPILE, resolve("miss"), TUNE, READY, resolve("hit", saved_s=1.0), COMPILE]
+    for event in events:
+        live(event)
+    assert live.now() == totals(*events)
+    assert (live.ready, len(met)) == (True, 1)
+
+
+def test_the_first_kernel_is_told_once_and_a_compile_is_none() -> None:
+    live, met = listening()
+    live(COMPILE)
+    live(READY)
+    assert met == []
+    for _ in range(3):
+        live(resolve("miss"))
+    assert len(met) == 1
+
+
+def test_a_forked_child_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    live, _ = listening()
+    live(resolve("hit", saved_s=3.0))
+    live(READY)
+    monkeypatch.setattr("tuneonce.stats.os.getpid", lambda: -1)
+    assert not live.ready
+    assert live.now() == Totals(processes=1)
+    live(TUNE)
+    assert serving(live.now()) == (0, 0, 0, 0.0)
+    live(READY)
+    live(TUNE)
+    assert serving(live.now()) == (1, 1, 0, 0.5)
+
+
+def test_a_sentence_for_a_log() -> None:
+    counted = totals(resolve("hit", saved_s=7.25), resolve("miss"), TUNE, COMPILE)
+    assert counted.sentence() == "1 hits, 1 tunes (2.0 s), 1 compiles (1.5 s), 7.2 s saved"
+    counted = totals(resolve("hit"), resolve("provisional", "work_class", saved_s=1.0))
+    assert counted.sentence() == (
+        "2 hits (1 provisional), 0 tunes (0.0 s), 0 compiles (0.0 s), 1.0 s saved"
+    )

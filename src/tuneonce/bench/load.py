@@ -201,6 +201,7 @@ class _Answer:
         self._texts: list[str] = []
         self._times: list[float] = []
         self._done = False
+        self._finished = False
         self._error: str | None = None
 
     def take(self, data: str, *, now: float) -> None:
@@ -213,6 +214,8 @@ class _Answer:
         if event.error is not None:
             self._error = self._error or f"sent an error midway: {_shorten(str(event.error))}"
         if event.choices:
+            # Transformers ends its streams like this and sends no [DONE].
+            self._finished = self._finished or event.choices[0].finish_reason is not None
             self._times.append(now)
             self._texts.append(event.choices[0].text or "")
         # Some servers send the usage with every choice; the last word counts.
@@ -225,7 +228,7 @@ class _Answer:
     def outcome(self) -> Outcome:
         if self._error is not None:
             return Outcome(error=self._error)
-        if not self._done:
+        if not (self._done or self._finished):
             return Outcome(error=f"the stream broke off after {len(self._times)} tokens")
         if not self._times:
             return Outcome(error="the stream held no token")
@@ -245,6 +248,7 @@ class _Answer:
 
 class _Choice(msgspec.Struct):
     text: str | None = None
+    finish_reason: str | None = None
 
 
 class _Usage(msgspec.Struct):

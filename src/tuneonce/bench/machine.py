@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .result import Gpu, Machine
 
-_PACKAGES = ("torch", "triton", "vllm")
+_PACKAGES = ("torch", "triton", "vllm", "sglang", "transformers", "fla-core")
 
 
 def describe_machine() -> Machine:

@@ -266,7 +266,7 @@ class _Slate:
         objects = _KernelObjects()
         self._loaded = [(fn, dict(fn.device_caches)) for fn in objects.functions]
         self._tuned = [
-            (tuner, dict(tuner.cache), {n: v for n, v in vars(tuner).items() if n in self._TUNED})
+            (tuner, _cache(tuner), {n: v for n, v in vars(tuner).items() if n in self._TUNED})
             for tuner in objects.tuners
         ]
         self._clear(objects)
@@ -276,7 +276,8 @@ class _Slate:
         for fn, caches in self._loaded:
             fn.device_caches.update(caches)
         for tuner, cache, kept in self._tuned:
-            tuner.cache.update(cache)
+            if cache:
+                tuner.cache.update(cache)
             vars(tuner).update(kept)
 
     def _clear(self, objects: _KernelObjects) -> None:
@@ -284,7 +285,8 @@ class _Slate:
         for fn in objects.functions:
             fn.device_caches.clear()
         for tuner in objects.tuners:
-            tuner.cache.clear()
+            if isinstance(tuner.cache, dict):
+                tuner.cache.clear()
             for name in self._TUNED:
                 vars(tuner).pop(name, None)
         for binary in objects.binaries:
@@ -294,6 +296,11 @@ class _Slate:
                 binary.module = binary.function = None
                 if "_run" in vars(binary):
                     binary._run = None
+
+
+def _cache(tuner: Any) -> dict[Any, Any]:
+    # Some packages' tuners keep results in an object of their own, which is left alone.
+    return dict(tuner.cache) if isinstance(tuner.cache, dict) else {}
 
 
 class _KernelObjects:

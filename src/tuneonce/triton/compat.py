@@ -70,6 +70,19 @@ def _skips_single(run: Any) -> bool:
         return False
 
 
+def passed_over() -> tuple[type[Exception], ...]:
+    """The errors that a benchmark in Triton passes over: the candidate does not compile or fit."""
+    found = [
+        getattr(sys.modules.get(module), name, None)
+        for module, name in (
+            (AUTOTUNER_MODULE, "OutOfResources"),
+            (AUTOTUNER_MODULE, "PTXASError"),
+            ("triton.compiler.errors", "CompileTimeAssertionFailure"),
+        )
+    ]
+    return tuple(error for error in found if error is not None)
+
+
 def autotune_listener() -> Any:
     """Triton's autotune listener, where the version has one and somebody set it."""
     knobs = sys.modules.get("triton.knobs")

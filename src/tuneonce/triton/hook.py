@@ -20,11 +20,13 @@ store is used, else the first candidate, which is not remembered.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import os
 import threading
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 from . import compat, probe
@@ -148,17 +150,46 @@ class Hook:
         if stock_key not in autotuner.cache:
             if probe.capturing():
                 return self._capture(autotuner, state, stock_key, nargs, args, kwargs)
+            adopted = False
             with state.lock:
                 if stock_key not in autotuner.cache:
-                    before = autotuner.__dict__.get("nargs")
-                    autotuner.nargs = nargs
-                    try:
-                        self._cold(autotuner, state, stock_key, nargs, args, kwargs)
-                    finally:
-                        autotuner.nargs = before
+                    with _arguments(autotuner, nargs):
+                        adopted = self._cold(autotuner, state, stock_key, nargs, args, kwargs)
+            if adopted:
+                return self._try(autotuner, state, stock_key, nargs, args, kwargs)
         config = autotuner.cache[stock_key]
         self._remember(autotuner, state, stock_key, config, args, kwargs)
         return self._launch(autotuner, config, args, kwargs)
+
+    def _try(
+        self,
+        autotuner: Any,
+        state: State,
+        stock_key: tuple[Any, ...],
+        nargs: dict[str, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """The first launch of a winner from the store, which may not run here.
+
+        Triton's key leaves out what the author left out: a constant that decides whether a
+        candidate fits. What a benchmark passes over must not end a launch: such a key is tuned here
+        as stock would, and its winner is this process's own.
+        """
+        config = autotuner.cache[stock_key]
+        try:
+            result = self._launch(autotuner, config, args, kwargs)
+        except compat.passed_over() as error:
+            self._persistence.events.emit(
+                "problem", what="winner_does_not_run", detail=f"{config}: {error}"
+            )
+            with state.lock, _arguments(autotuner, nargs):
+                pruned = list(autotuner.prune_configs(kwargs))
+                self._tune(autotuner, stock_key, args, kwargs, pruned, None)
+            config = autotuner.cache[stock_key]
+            result = self._launch(autotuner, config, args, kwargs)
+        self._remember(autotuner, state, stock_key, config, args, kwargs)
+        return result
 
     @staticmethod
     def _launch(autotuner: Any, config: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -206,12 +237,13 @@ class Hook:
         nargs: dict[str, Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-    ) -> None:
+    ) -> bool:
+        """Put the winner of a key into the cache. Whether it is adopted, and nothing was run."""
         # Pruning functions may be generators: materialise once.
         pruned = list(autotuner.prune_configs(kwargs))
         if len(pruned) == 1 and self._seams.skips_single_candidate:
             autotuner.cache[stock_key] = pruned[0]
-            return
+            return False
         # A tuned value that the caller gives too is an error, which stock finds as it measures.
         clash = any(not kwargs.keys().isdisjoint(config.kwargs) for config in pruned)
         asked = None if clash else self._ask(autotuner, state, nargs, kwargs, pruned)
@@ -224,7 +256,7 @@ class Hook:
             autotuner.cache[stock_key] = winner
             autotuner.configs_timings = asked.timings()
             self._tell_listener(autotuner, stock_key, duration=None)
-            return
+            return True
         measured = self._tune(autotuner, stock_key, args, kwargs, pruned, asked)
         self._tell_listener(
             autotuner, stock_key, duration=autotuner.bench_time if measured else None
@@ -237,6 +269,7 @@ class Hook:
                 f"finished after {autotuner.bench_time:.2f}s,\n"
                 f"best config selected: {autotuner.best_config};"
             )
+        return False
 
     def _ask(
         self,
@@ -351,6 +384,17 @@ class Hook:
         label = type(autotuner).__name__ if asked is None else asked.label
         self._persistence.events.emit("problem", what="cold_in_capture", detail=label)
         return self._launch(autotuner, pruned[0], args, kwargs)
+
+
+@contextlib.contextmanager
+def _arguments(autotuner: Any, nargs: dict[str, Any]) -> Iterator[None]:
+    """Triton's methods take the call's arguments from the autotuner; hold its lock around this."""
+    before = autotuner.__dict__.get("nargs")
+    autotuner.nargs = nargs
+    try:
+        yield
+    finally:
+        autotuner.nargs = before
 
 
 class _NoFile(Exception):

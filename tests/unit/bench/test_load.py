@@ -197,6 +197,12 @@ def test_a_bad_answer_is_a_failed_request(handler: Handler, text: str) -> None:
     assert text in error
 
 
+def test_a_stream_may_end_with_a_reason_instead_of_done() -> None:
+    last = event({"choices": [{"text": "", "finish_reason": "length"}]})
+    result = measure(answering(token("a"), last), a_load(num_prompts=1))
+    assert (result.successful, result.failed) == (1, 0)
+
+
 def test_a_request_has_a_time_limit() -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         response = await streamed(request, token("a"))

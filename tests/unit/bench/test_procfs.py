@@ -53,7 +53,7 @@ def test_members_are_known_by_session_mark_and_parent() -> None:
 
 def test_members_stay_known_and_so_do_their_children() -> None:
     with subprocess.Popen(
-        ["sh", "-c", "cat & echo $!; wait"],
+        ["sh", "-c", "tail -f /dev/null & echo $!; wait"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,

@@ -1,0 +1,239 @@
+"""The end of a process's start-up: said once, counted, and logged in two short lines.
+
+The programs run Triton's interpreter on a kernel without tensors, which needs no torch.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import last_json
+from tests.processes.test_activation import FORCE_FIRST, KERNEL, Machine, outcome
+from tuneonce.activation import child_environment
+
+pytest.importorskip("triton")
+pytest.importorskip("msgspec")
+
+# What a server does: its lines go to standard output, without the names of loggers.
+LOGGING = """
+import json, logging, os, sys
+import tuneonce
+logging.basicConfig(level="INFO", stream=sys.stdout, format="%(levelname)s %(message)s")
+tuneonce.install()
+"""
+ON = "INFO tuneonce: on, store "
+READY = re.compile(
+    r"INFO tuneonce: ready: \d+ hits, \d+ tunes \(\d+\.\d s\), \d+ compiles \(\d+\.\d s\), "
+    r"\d+\.\d s saved"
+)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    home = tmp_path / "home"
+    home.mkdir()
+    made = Machine(home)
+    made.write("little.py", KERNEL)
+    return made
+
+
+def lines(machine: Machine, program: str, **env: str | None) -> list[str]:
+    """What the program wrote, standard error included."""
+    x = machine.write("x.py", LOGGING + program)
+    done = machine.start(sys.executable, x, env=machine.variables(**env))
+    return (done.stdout + done.stderr).splitlines()
+
+
+SERVER = """
+print("loading")
+import little
+print("kernels are there")
+little.launch(1)
+little.launch(2)
+print("warmed up")
+tuneonce.ready()
+tuneonce.ready()
+print("serving")
+little.launch(2)
+little.launch(3)
+tuneonce.ready()
+"""
+
+
+def test_two_lines_and_nothing_else(machine: Machine) -> None:
+    said = lines(machine, SERVER)
+    assert said[:2] == ["loading", "kernels are there"]
+    assert said[2] == f"{ON}{machine.store}"
+    assert said[3] == "warmed up"
+    assert READY.fullmatch(said[4])
+    assert "ready: 0 hits, 2 tunes" in said[4]
+    assert said[5:] == ["serving"]
+    totals = machine.totals()
+    assert (totals.ready, totals.tunes, totals.serving_tunes) == (1, 3, 1)
+    assert 0 < totals.serving_s < totals.tune_s
+    assert [event.get("e") for event in machine.events()].count("ready") == 1
+
+
+def test_the_second_start_says_what_it_saved(machine: Machine) -> None:
+    lines(machine, SERVER)
+    said = lines(machine, SERVER)
+    assert said[2] == f"{ON}{machine.store}"
+    assert "ready: 2 hits, 0 tunes (0.0 s), 0 compiles (0.0 s)" in said[4]
+    totals = machine.totals()
+    assert (totals.ready, totals.tunes, totals.hits, totals.serving_tunes) == (2, 3, 3, 1)
+
+
+@pytest.mark.parametrize("program", ["", "import triton\n", "import little\n"])
+def test_nothing_where_no_kernel_runs(machine: Machine, program: str) -> None:
+    assert lines(machine, f"{program}tuneonce.ready()\ntuneonce.ready()\n") == []
+    assert machine.totals().ready == ("import" in program)
+
+
+@pytest.mark.parametrize("before", ["", "tuneonce.uninstall()\n"])
+def test_ready_where_tuneonce_is_off(machine: Machine, before: str) -> None:
+    program = f"{before}tuneonce.ready()\nimport little\nlittle.launch()\ntuneonce.ready()\n"
+    off = None if before else "0"
+    assert lines(machine, program, TUNEONCE=off) == []
+    assert not machine.store.exists()
+
+
+def test_ready_before_the_first_kernel(machine: Machine) -> None:
+    said = lines(machine, "import little\ntuneonce.ready()\nlittle.launch()\ntuneonce.ready()\n")
+    assert said == [f"{ON}{machine.store}"]
+    assert (machine.totals().ready, machine.totals().serving_tunes) == (1, 1)
+
+
+def test_observing_splits_too_and_says_no_store(machine: Machine) -> None:
+    said = lines(machine, SERVER, TUNEONCE="observe")
+    assert not [line for line in said if line.startswith(ON)]
+    totals = machine.totals()
+    assert (totals.ready, totals.tunes, totals.serving_tunes) == (1, 3, 1)
+    assert 0 < totals.serving_s < totals.tune_s
+
+
+FORK = """
+import little
+little.launch(1)
+tuneonce.ready()
+sys.stdout.flush()
+for number in range(2):
+    if os.fork() == 0:
+        if number:
+            little.launch(2)
+        tuneonce.ready()
+        tuneonce.ready()
+        if number:
+            little.launch(3)
+        sys.stdout.flush()
+        os._exit(0)
+    os.wait()
+little.launch(4)
+tuneonce.ready()
+"""
+
+
+def test_a_forked_child_is_ready_for_itself(machine: Machine) -> None:
+    said = lines(machine, FORK)
+    assert [line for line in said if line.startswith(ON)] == [said[0]]
+    ready = [line for line in said if READY.fullmatch(line)]
+    # One of the parent and one of the child that ran a kernel: its own, not its parent's numbers.
+    assert ["1 tunes" in line for line in ready] == [True, True]
+    totals = machine.totals()
+    assert (totals.processes, totals.ready, totals.tunes, totals.serving_tunes) == (3, 3, 4, 2)
+
+
+def test_a_child_started_anew_is_ready_for_itself(machine: Machine) -> None:
+    child = machine.write("child.py", LOGGING + SERVER)
+    program = f"""
+import subprocess
+subprocess.run([sys.executable, {str(child)!r}], check=True)
+import little
+little.launch(1)
+tuneonce.ready()
+"""
+    said = lines(machine, program)
+    assert [READY.fullmatch(line) is not None for line in said].count(True) == 2
+    assert (machine.totals().processes, machine.totals().ready) == (2, 2)
+    assert outcome(machine.totals()) == (3, 9, 1)
+
+
+def test_the_line_names_no_password(machine: Machine) -> None:
+    said = lines(machine, "import little\nlittle.launch()\n", TUNEONCE_STORE="memory:")
+    assert said == [f"{ON}memory:"]
+
+
+# -- Autotuner.run replaced after us -------------------------------------------------------------
+
+REPLACED = f"""
+import little
+from tuneonce import activation
+activation.check()
+{FORCE_FIRST}
+autotuner.Autotuner.run = run
+little.launch()
+activation.check()
+activation.check()
+tuneonce.ready()
+tuneonce.ready()
+"""
+
+
+def test_whoever_replaces_run_later_is_noticed_once(machine: Machine) -> None:
+    said = lines(machine, REPLACED)
+    warnings = [line for line in said if line.startswith("WARNING")]
+    assert warnings == ["WARNING tuneonce: __main__.run has replaced Autotuner.run and decides now"]
+    assert said == warnings
+    assert machine.totals().problems == {"replaced": 1}
+    assert outcome(machine.totals()) == (0, 0, 0)
+
+
+def test_ready_alone_notices_it(machine: Machine) -> None:
+    said = lines(machine, REPLACED.replace("activation.check()\n", ""))
+    assert len(said) == 1
+    assert machine.totals().problems == {"replaced": 1}
+
+
+def test_somebody_else_after_that_is_noticed_again(machine: Machine) -> None:
+    program = (
+        REPLACED.replace("tuneonce.ready()\n", "")
+        + """
+def another(self, *args, **kwargs):
+    return run(self, *args, **kwargs)
+autotuner.Autotuner.run = another
+activation.check()
+activation.check()
+"""
+    )
+    lines(machine, program)
+    assert machine.totals().problems == {"replaced": 2}
+
+
+def test_whoever_calls_on_to_us_is_named_and_kernels_are_kept(machine: Machine) -> None:
+    program = """
+import little
+import triton.runtime.autotuner as autotuner
+ours = autotuner.Autotuner.run
+def logged(self, *args, **kwargs):
+    return ours(self, *args, **kwargs)
+autotuner.Autotuner.run = logged
+little.launch()
+tuneonce.ready()
+"""
+    said = lines(machine, program)
+    assert machine.totals().problems == {"replaced": 1}
+    assert outcome(machine.totals()) == (1, 3, 0)
+    assert any("__main__.logged has replaced" in line for line in said)
+    lines(machine, program)
+    assert outcome(machine.totals()) == (1, 3, 1)
+
+
+def test_the_ways_in_agree_on_who_is_ready(machine: Machine) -> None:
+    program = machine.write("y.py", "import little, tuneonce\nlittle.launch()\ntuneonce.ready()\n"
+                            "print('[]')\n")  # fmt: skip
+    done = machine.start(sys.executable, program, env=child_environment(machine.variables()))
+    assert (last_json(done.stdout), done.stderr) == ([], "")
+    assert machine.totals().ready == 1
