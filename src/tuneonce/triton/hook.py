@@ -38,8 +38,6 @@ from .tuner import reset, tune
 
 logger = logging.getLogger("tuneonce")
 
-_ATTRIBUTE = "_tuneonce_state"
-
 
 class Hook:
     """The hook of one process, over one version of Triton."""
@@ -57,11 +55,6 @@ class Hook:
         self._seen_instead: Any = None
         self._run = self._make_run()
         os.register_at_fork(after_in_child=self._after_fork)
-
-    @property
-    def seams(self) -> compat.Seams:
-        """What was found in this Triton."""
-        return self._seams
 
     def install(self) -> bool:
         """Put the hook in place. False: this Triton is not as expected, and is left alone."""
@@ -199,10 +192,10 @@ class Hook:
         return autotuner.fn.run(*args, **kwargs, **config.all_kwargs())
 
     def _state(self, autotuner: Any) -> State:
-        state: State | None = autotuner.__dict__.get(_ATTRIBUTE)
+        state: State | None = autotuner.__dict__.get("_tuneonce_state")
         if state is None:
             with self._new_state:
-                state = autotuner.__dict__.setdefault(_ATTRIBUTE, State())
+                state = autotuner.__dict__.setdefault("_tuneonce_state", State())
                 self._states.add(state)
         return state
 

@@ -15,7 +15,6 @@ import sys
 from typing import Any
 
 from ..world import World
-from . import compat
 
 
 def current_world(*, interpreted: bool) -> World:
@@ -147,12 +146,3 @@ def _nvml_mig(nvml: Any, handle: ctypes.c_void_p) -> str | None:
             if nvml.nvmlDeviceGetName(handle, name, 96) == 0:
                 return name.value.decode(errors="replace")
     return None
-
-
-def describe() -> dict[str, str]:
-    """The seams and the device, for ``tuneonce env``."""
-    module = sys.modules.get(compat.AUTOTUNER_MODULE)
-    if module is None:
-        return {}
-    seams = compat.find(module)
-    return {"triton": seams.version, "missing": ", ".join(seams.missing) or "none"}
