@@ -148,6 +148,7 @@ def test_three_arms_two_runs_two_repeats(tell: Tell, tmp_path: Path) -> None:
 def test_runs_after_something_was_emptied(tell: Tell, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     then = ["--then", "empty-triton-cache", "--then", "empty-store", "--then", "empty-store"]
+    then += ["--then-arms", "tuneonce,stock-cache"]
     table, progress = bench(
         "restart",
         *("--arms", "stock-cache,tuneonce", "--json", str(out), *then, *SMALL),
@@ -386,3 +387,16 @@ def test_the_demo_tunes_once(tmp_path: Path) -> None:
     assert warm["events"]["tunes"] == warm["events"]["candidates_measured"] == 0
     assert warm["events"]["hits"] > 0
     assert warm["output_digest"] == cold["output_digest"] is not None
+
+
+def test_more_starts_in_one_arm(tell: Tell, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    then = ["--then", "restart", "--then", "empty-store", "--then-arms", "tuneonce", "--runs", "1"]
+    bench("restart", "--arms", "stock,tuneonce", "--json", str(out), *then, *SMALL, *server(tell))
+    runs = [(r["arm"], r["run"], r["after"]) for r in json.loads(out.read_bytes())["runs"]]
+    assert runs == [
+        ("stock", 1, None),
+        ("tuneonce", 1, None),
+        ("tuneonce", 2, "restart"),
+        ("tuneonce", 3, "empty-store"),
+    ]

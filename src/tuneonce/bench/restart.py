@@ -44,7 +44,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. `command` has its port in place already.
 
     After `runs` starts there is one more for each of `then`, names of
-    `tuneonce.bench.arms.EMPTIED`. `settings` are environment variables that every arm needs.
+    `tuneonce.bench.arms.EMPTIED` or others, which empty nothing; only in the arms of `then_arms`,
+    if that is given. `settings` are environment variables that every arm needs.
     `work_dir` gets a directory of this benchmark's own; without it there is a temporary one, which
     is removed at the end. `keep` keeps that, and the caches in either.
     """
@@ -63,6 +64,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     settings: Mapping[str, str] = {}
     then: tuple[str, ...] = ()
+    then_arms: tuple[str, ...] | None = None
 
 
 class Watcher(Protocol):
@@ -123,7 +125,9 @@ def run_restart(
             for repeat in range(1, plan.repeats + 1):
                 for name in _rotated(plan.arms, repeat - 1):
                     home = root / f"repeat-{repeat}" / name
-                    befores = [*[None] * plan.runs, *plan.then]
+                    befores: list[str | None] = [None] * plan.runs
+                    if plan.then_arms is None or name in plan.then_arms:
+                        befores += plan.then
                     for number, after in enumerate(befores, start=1):
                         run, notes = _one_run(
                             plan,
@@ -179,7 +183,7 @@ def _one_run(
     events.mkdir(parents=True)
     caches.mkdir(exist_ok=True)
     env = environment(arm, base=base, caches=caches, events=events, activate=activate)
-    if after is not None:
+    if after in EMPTIED:
         _empty(Path(env[EMPTIED[after]]))
     log = directory / "server.log"
     started = _now()

@@ -92,6 +92,7 @@ _SERVER_ROWS = (
 )
 # What was done before a run; other versions may know more than these.
 _AFTER = {
+    "restart": "after a restart",
     "empty-triton-cache": "Triton's cache emptied",
     "empty-store": "tuneonce's store emptied",
 }

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..bench.result import Load
 
 ARM_NAMES = ("stock", "stock-cache", "tuneonce")
-THEN_NAMES = ("empty-triton-cache", "empty-store")
+THEN_NAMES = ("restart", "empty-triton-cache", "empty-store")
 
 
 class Subparsers(Protocol):
@@ -96,6 +96,12 @@ def add_restart_arguments(parser: argparse.ArgumentParser) -> None:
         choices=THEN_NAMES,
         default=[],
         help="one more start after those, with this done before it; may be given again",
+    )
+    parser.add_argument(
+        "--then-arms",
+        type=arms,
+        metavar="ARMS",
+        help="the arms that do what --then says (default: all of --arms)",
     )
     parser.add_argument(
         "--port", type=port, default=0, metavar="N", help="of the server (default: a free one)"

@@ -78,6 +78,7 @@ def run_restart_command(args: argparse.Namespace) -> int:
         repeats=args.repeats,
         runs=args.runs,
         then=tuple(args.then),
+        then_arms=args.then_arms,
         command=command,
         host=args.host,
         port=port_number,

@@ -85,6 +85,7 @@ def run_demo_command(args: argparse.Namespace) -> int:
         repeats=args.repeats,
         runs=args.runs,
         then=tuple(args.then),
+        then_arms=args.then_arms,
         command=command,
         host=_HOST,
         port=port,

@@ -55,12 +55,12 @@ def test_arms_without_a_wish() -> None:
 
 def test_a_plan_for_vllm(plans: list[Plan]) -> None:
     words = "bench restart --arms tuneonce,stock --repeats 3 --runs 4 --num-prompts 5 --ignore-eos"
-    words += " --then empty-store --then empty-triton-cache"
+    words += " --then empty-store --then restart --then-arms tuneonce"
     assert main([*words.split(), "--", "vllm", "serve", "m", "--port", "{port}", "--repeats"]) == 0
     (plan,) = plans
     assert plan.arms == ("tuneonce", "stock")
     assert (plan.repeats, plan.runs) == (3, 4)
-    assert plan.then == ("empty-store", "empty-triton-cache")
+    assert (plan.then, plan.then_arms) == (("empty-store", "restart"), ("tuneonce",))
     assert plan.command == ["vllm", "serve", "m", "--port", str(plan.port), "--repeats"]
     assert (plan.load.num_prompts, plan.load.ignore_eos, plan.load.max_concurrency) == (5, True, 8)
 
