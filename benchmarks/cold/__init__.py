@@ -1,0 +1,1 @@
+"""Parts of ``cold_tune.py`` and ``tune_quality.py``."""
