@@ -194,14 +194,20 @@ def _build(module: Any, installation: _Installation) -> None:
 
         installation.hook = Observer(module, installation.events)
     else:
+        from .progress import Progress
         from .resolver import Resolver
         from .store import open_store
+        from .triton.compiles import build_workers
         from .triton.hook import Hook
         from .triton.persist import Persistence
 
         resolver = Resolver(open_store(settings.store), installation.events)
         persistence = Persistence(resolver, installation.events, settings.raise_errors)
-        installation.hook = Hook(module, persistence)
+        workers = build_workers(settings.workers, installation.events)
+        progress = Progress(on=settings.progress, raise_errors=settings.raise_errors)
+        installation.hook = Hook(
+            module, persistence, workers, progress=progress, recheck=settings.recheck
+        )
     installation.hook.install()
 
 

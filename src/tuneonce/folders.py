@@ -16,14 +16,14 @@ from typing import Generic, TypeAlias
 
 import msgspec
 
+from .choice import place
 from .errors import RecordUnreadable
 from .key import FORMAT, Parts, readable
-from .records import BadRecord, Measurement, R, Verdict, unpack
-from .resolver import place
+from .records import BadRecord, Measurement, R, Variants, Verdict, unpack
 from .store.base import Store
 
 ROOT = f"{FORMAT}/"
-VERDICT_END, MEASUREMENT_END = ".verdict.json", ".measured.json"
+VERDICT_END, MEASUREMENT_END, VARIANTS_END = ".verdict.json", ".measured.json", ".variants.json"
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -63,6 +63,7 @@ class Folder:
     key: str
     verdicts: list[Held[Verdict]] = field(default_factory=list)
     loose: list[Held[Measurement]] = field(default_factory=list)
+    variants: list[Held[Variants]] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
@@ -109,6 +110,8 @@ def _read_folder(store: Store, address: tuple[str, ...], names: Iterable[str]) -
             _sort_in(_read(store, name, Verdict), folder.verdicts, folder.broken)
         elif name.count("/") == 4 and name.endswith(MEASUREMENT_END):
             _sort_in(_read(store, name, Measurement), folder.loose, folder.broken)
+        elif name.count("/") == 4 and name.endswith(VARIANTS_END):
+            _sort_in(_read(store, name, Variants), folder.variants, folder.broken)
         else:
             folder.unknown.append(name)
     return folder

@@ -108,6 +108,9 @@ class Key:
     def verdict_name(self, work_class: str, candidates: Iterable[str]) -> str:
         return f"{self.directory}/{verdict_file(work_class, candidates)}"
 
+    def variants_name(self, work_class: str, candidates: Iterable[str]) -> str:
+        return f"{self.directory}/{variants_file(work_class, candidates)}"
+
     def measurement_name(self, work_class: str, candidate: str) -> str:
         return f"{self.directory}/{measurement_file(work_class, candidate)}"
 
@@ -115,6 +118,11 @@ class Key:
 def verdict_file(work_class: str, candidates: Iterable[str]) -> str:
     """The last part of a verdict's address."""
     return f"{work_class}.{list_digest(candidates)}.verdict.json"
+
+
+def variants_file(work_class: str, candidates: Iterable[str]) -> str:
+    """The last part of the address of what a verdict's candidates were compiled with."""
+    return f"{work_class}.{list_digest(candidates)}.variants.json"
 
 
 def measurement_file(work_class: str, candidate: str) -> str:

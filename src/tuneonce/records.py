@@ -6,9 +6,11 @@ is the body, checked against the schema of its kind while it is read::
     {"schema":"tuneonce.verdict/1","sha256":"<of the second line, newline included>"}
     {"key":[["kernel.name","chunk_fwd_kernel_h"],...],"winner":"9f0c...","measurements":[...]}
 
-Kinds: `Measurement`, one candidate's times, written the moment it was measured, and `Verdict`, the
-winner of a list of candidates together with all the measurements behind it. Once a verdict is
-published the loose measurements of its candidates are redundant and are removed.
+Kinds: `Measurement`, one candidate's times, written the moment it was measured; `Verdict`, the
+winner of a list of candidates together with all the measurements behind it; `Variants`, what the
+candidates were compiled with, so that they can be compiled before their first launch where the
+verdict does not hold. Once a verdict is published the loose measurements of its candidates are
+redundant and are removed.
 
 `unpack` raises `BadRecord` with a reason from a small fixed set, which statistics count.
 """
@@ -24,6 +26,7 @@ import msgspec
 
 MEASUREMENT = "tuneonce.measurement/1"
 VERDICT = "tuneonce.verdict/1"
+VARIANTS = "tuneonce.variants/1"
 
 BadReason = Literal["truncated", "checksum", "schema", "version", "misplaced"]
 
@@ -44,7 +47,9 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
 
     `times` is what the benchmark returned: for Triton's own ``do_bench`` the median, the 20th and
     the 80th percentile in milliseconds. `shape` restores its Python type. A candidate that could
-    not run has no times and says why in `failed`. `key` is the digest of the key it was measured
+    not run has no times and says why in `failed`. `samples` is how many there were, 0 where the
+    benchmark does not say; not `settled` means that a race was still on when they were summed up,
+    so that they order and prune but do not decide. `key` is the digest of the key it was measured
     for, filled in where the measurement is kept by itself.
     """
 
@@ -59,6 +64,8 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     seconds: float
     compile_s: float
     key: str = ""
+    samples: int = 0
+    settled: bool = True
 
     def __post_init__(self) -> None:
         if (self.failed is None) != bool(self.times):
@@ -73,15 +80,16 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
         return self.times if self.shape == "tuple" else list(self.times)
 
 
-Origin = Literal["measured", "assembled", "stock-cache"]
+Origin = Literal["measured", "assembled", "stock-cache", "rechecked"]
 
 
 class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     """The winner for one key at one work class, over one list of candidates.
 
-    `origin`: ``measured`` by a tuning run, ``assembled`` from measurements that were all there, or
-    taken over from Triton's own ``*.autotune.json`` (``stock-cache``). `tune_s` is the time the
-    tuning took when it was really done, in seconds: what every later hit saves.
+    `origin`: ``measured`` by a tuning run, ``assembled`` from measurements that were all there,
+    taken over from Triton's own ``*.autotune.json`` (``stock-cache``), or ``rechecked``: put in the
+    place of a verdict that was proven wrong. `tune_s` is the time the tuning took when it was
+    really done, in seconds: what every later hit saves.
     """
 
     key: list[tuple[str, str]]
@@ -102,15 +110,33 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
             raise ValueError("the winner of a verdict is not one of its candidates")
 
 
-R = TypeVar("R", Measurement, Verdict)
-_SCHEMAS: dict[type, str] = {Measurement: MEASUREMENT, Verdict: VERDICT}
+class Variants(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """The compiled variants of a key's candidates, as Triton specialised the kernel for them.
+
+    A variant is a flat mapping (`tuneonce.triton.variants`); `common` is what all have, `each` the
+    rest, by candidate. Read by whoever meets this kernel in another world or with another source:
+    what is in here is compiled, never launched.
+    """
+
+    key: list[tuple[str, str]]
+    kernel: str
+    work_class: WorkClass
+    candidates: list[str]
+    common: dict[str, Any]
+    each: dict[str, dict[str, Any]]
+    recorded_at: float
 
 
-def pack(record: Measurement | Verdict) -> bytes:
+R = TypeVar("R", Measurement, Verdict, Variants)
+Record = Measurement | Verdict | Variants
+_SCHEMAS: dict[type, str] = {Measurement: MEASUREMENT, Verdict: VERDICT, Variants: VARIANTS}
+
+
+def pack(record: Record) -> bytes:
     """The bytes of a record. Raises ValueError for what JSON cannot hold: an infinite time."""
     if isinstance(record, Measurement):
         _require_finite(record)
-    else:
+    elif isinstance(record, Verdict):
         for measurement in record.measurements:
             _require_finite(measurement)
     try:

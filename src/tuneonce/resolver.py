@@ -22,24 +22,23 @@ from __future__ import annotations
 import enum
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from ._version import __version__
+from .choice import by_candidate, choose, nearest, place
+from .codec import digest
 from .errors import RecordUnreadable, StoreError
 from .events import EventLog
 from .key import (
+    FORMAT,
     Candidate,
     Key,
-    class_distance,
-    list_digest,
-    measurement_file,
-    parts_digest,
-    verdict_file,
 )
-from .records import BadRecord, Measurement, Origin, R, Verdict, pack, unpack
+from .priors import expected_times
+from .records import BadRecord, Measurement, Origin, R, Record, Variants, Verdict, pack, unpack
 from .store.base import Store
 
 logger = logging.getLogger("tuneonce")
@@ -86,6 +85,14 @@ class Question:
     @property
     def digests(self) -> list[str]:
         return [candidate.digest for candidate in self.candidates]
+
+    @property
+    def seed(self) -> int:
+        """A number for what a race leaves to chance: the same in every world, for every source."""
+        parts = [
+            list(p) for p in self.key.parts if p[0] == "kernel.name" or p[0].startswith("key.")
+        ]
+        return int(digest([*parts, self.work_class], length=12), 16)
 
     @property
     def label(self) -> str:
@@ -150,18 +157,25 @@ class Resolver:
         behind = [m for verdict in verdicts for m in verdict.measurements]
         known = self._usable(question, [*behind, *loose])
         missing = [digest for digest in question.digests if digest not in known]
-        if not missing and (winner := choose(question.digests, known)) is not None:
+        # A race that was cut off has seen all, and decided nothing.
+        unsettled = any(not known[d].settled for d in question.digests if d in known)
+        if (
+            not missing
+            and not unsettled
+            and (winner := choose(question.digests, known)) is not None
+        ):
             saved = sum(known[digest].seconds for digest in set(question.digests))
             winner = self.publish(question, known, winner, origin="assembled", tune_s=saved)
             return Resolution(Outcome.HIT, winner, known, reason="assembled", saved_s=saved)
         elsewhere = [v for v in verdicts if v.work_class != question.work_class]
-        near = _nearest(question, elsewhere)
+        near = nearest(question.digests, question.work_class, elsewhere)
         if near is not None and not (known and len(elsewhere) < len(verdicts)):
             reason = "stock_cache" if near.origin == "stock-cache" else "work_class"
-            theirs = _by_candidate(question, near.measurements)
+            theirs = by_candidate(question.digests, near.measurements)
             return Resolution(Outcome.PROVISIONAL, near.winner, theirs, reason, near.tune_s)
-        if known and missing:
-            return Resolution(Outcome.PARTIAL, None, known, reason="candidates_missing")
+        if known and (missing or unsettled):
+            reason = "candidates_missing" if missing else "unfinished"
+            return Resolution(Outcome.PARTIAL, None, known, reason=reason)
         return Resolution(Outcome.MISS, None, known, reason="all_failed" if known else "unknown")
 
     def _usable(
@@ -175,7 +189,31 @@ class Resolver:
             if m.work_class == question.work_class
             and (m.failed is None or m.measured_at >= oldest_failure)
         )
-        return _by_candidate(question, fitting)
+        return by_candidate(question.digests, fitting)
+
+    def expected(self, question: Question) -> dict[str, float]:
+        """Relative times of the live candidates, by digest, from verdicts that do not hold here."""
+        return expected_times(
+            question.key,
+            question.work_class,
+            question.digests,
+            names=self._list,
+            read=lambda name: self._read(name, Verdict),
+        )
+
+    def variants(self) -> Iterator[Variants]:
+        """What candidates of any kernel were compiled with anywhere, the earliest first."""
+        found = []
+        for name in self._list(f"{FORMAT}/"):
+            if name.endswith(".variants.json"):
+                record = self._read(name, Variants)
+                found += [] if record is None else [record]
+        yield from sorted(found, key=lambda record: record.recorded_at)
+
+    def keep_variants(self, question: Question, variants: Variants) -> None:
+        """Keep what the candidates of a key were compiled with, unless it is there already."""
+        name = question.key.variants_name(question.work_class, question.digests)
+        self._put(name, variants, only_if_absent=True, durable=False)
 
     # -- answers -----------------------------------------------------------------------------
 
@@ -227,6 +265,32 @@ class Resolver:
             self._remove_loose(question, known)
         return adopted
 
+    def replace(
+        self, question: Question, known: dict[str, Measurement], winner: str, *, wrong: str | None
+    ) -> bool:
+        """Put a better winner in the place of the verdict that says `wrong`, or where none is.
+
+        True: the store says `winner` now. A verdict that says something else by now is left alone.
+        Who asks between the removal and the new verdict finds none, and tunes as ever.
+        """
+        name = question.key.verdict_name(question.work_class, question.digests)
+        tune_s = sum(m.seconds for m in known.values())
+        try:
+            data = self._store.get(name)
+            if data is not None:
+                old = unpack(data, Verdict)
+                if old.winner != wrong or not self._store.delete_if(name, data):
+                    return False
+                tune_s = old.tune_s
+        except BadRecord:  # whoever resolves this key next sets it aside
+            return False
+        except StoreError as error:
+            self._store_failed(error)
+            return False
+        self.publish(question, known, winner, origin="rechecked", tune_s=tune_s)
+        published = self._read(name, Verdict)
+        return published is not None and published.winner == winner
+
     def _remove_loose(self, question: Question, known: Iterable[str]) -> None:
         for candidate in known:
             name = question.key.measurement_name(question.work_class, candidate)
@@ -267,7 +331,7 @@ class Resolver:
     def _put(
         self,
         name: str,
-        record: Measurement | Verdict,
+        record: Record,
         *,
         only_if_absent: bool = False,
         durable: bool = True,
@@ -327,55 +391,3 @@ class Resolver:
 
     def _problem(self, what: str, detail: str) -> None:
         self._events.emit("problem", what=what, detail=detail)
-
-
-def choose(order: Sequence[str], known: dict[str, Measurement]) -> str | None:
-    """Triton's rule: the first candidate, in the list's order, with the least times.
-
-    None if no candidate could run. `order` may name only measured candidates.
-    """
-    runnable = [digest for digest in order if known[digest].failed is None]
-    return min(runnable, key=lambda digest: known[digest].times) if runnable else None
-
-
-def _by_candidate(
-    question: Question, measurements: Iterable[Measurement]
-) -> dict[str, Measurement]:
-    """The newest measurement of each live candidate."""
-    live = set(question.digests)
-    found: dict[str, Measurement] = {}
-    for measurement in sorted(measurements, key=lambda m: m.measured_at):
-        if measurement.candidate in live:
-            found[measurement.candidate] = measurement
-    return found
-
-
-def _nearest(question: Question, verdicts: Iterable[Verdict]) -> Verdict | None:
-    """The verdict whose work class is nearest, of those whose winner is a live candidate.
-
-    At equal distance the larger work class: a winner for much work loses little on less, a winner
-    for little work may lose much on more. Then the newest.
-    """
-    usable = [v for v in verdicts if v.winner in question.digests]
-    exact = list_digest(question.digests)
-    return min(
-        usable,
-        key=lambda v: (
-            class_distance(v.work_class, question.work_class),
-            v.work_class < question.work_class,
-            list_digest(v.candidates) != exact,
-            -v.published_at,
-        ),
-        default=None,
-    )
-
-
-def place(record: Measurement | Verdict) -> str:
-    """The last two parts of the only name under which a record answers.
-
-    One that was copied to another name must not answer for what belongs there.
-    """
-    if isinstance(record, Verdict):
-        last = verdict_file(record.work_class, record.candidates)
-        return f"{parts_digest(record.key)}/{last}"
-    return f"{record.key}/{measurement_file(record.work_class, record.candidate)}"

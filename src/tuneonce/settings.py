@@ -7,6 +7,11 @@
 ``TUNEONCE_STORE``          where results are kept: a directory or a URL
 ``TUNEONCE_EVENTS``         directory for the events files; default ``.events/`` in the store's
                             directory, ``0`` writes none
+``TUNEONCE_WORKERS``        processes that compile while a key is tuned; default: the cores that
+                            this process may use; ``0`` or ``1``: compile in this process
+``TUNEONCE_PROGRESS``       ``0``: no progress line while a key is tuned
+``TUNEONCE_RECHECK``        ``report``: measure all candidates of each key whose verdict is known,
+                            and write what that says; ``fix``: and replace wrong verdicts
 ``TUNEONCE_RAISE``          ``1``: an internal error is raised instead of logged (our test suite)
 ==========================  =====================================================================
 
@@ -39,6 +44,17 @@ class Mode(enum.Enum):
     """Results are kept and used."""
 
 
+class Recheck(enum.Enum):
+    """What happens to a verdict at the first launch of its key, besides being used."""
+
+    OFF = "off"
+    """Nothing."""
+    REPORT = "report"
+    """All candidates are measured, and an event says what the verdict costs."""
+    FIX = "fix"
+    """The same, and a verdict that is proven wrong is replaced."""
+
+
 _FALSE = frozenset({"0", "false", "no", "off", "n"})
 _TRUE = frozenset({"1", "true", "yes", "on", "y"})
 
@@ -51,6 +67,9 @@ class Settings:
     store: str
     events: Path | None
     raise_errors: bool
+    workers: int | None = None
+    progress: bool = True
+    recheck: Recheck = Recheck.OFF
 
 
 def read_mode(environ: Mapping[str, str], *, default: Mode = Mode.ON) -> Mode:
@@ -82,7 +101,27 @@ def read(environ: Mapping[str, str], *, started_with: Mapping[str, str] | None =
         store=store,
         events=_events_directory(environ, store),
         raise_errors=environ.get("TUNEONCE_RAISE", "").strip().lower() in _TRUE,
+        workers=_workers(environ.get("TUNEONCE_WORKERS", "").strip()),
+        progress=not _is_false(environ.get("TUNEONCE_PROGRESS")),
+        recheck=_recheck(environ.get("TUNEONCE_RECHECK", "").strip().lower()),
     )
+
+
+def _workers(word: str) -> int | None:
+    if not word:
+        return None
+    if not (word.isascii() and word.isdigit()):
+        raise SettingsError(f"TUNEONCE_WORKERS={word!r} is no number of processes: 0, 1, 2, ...")
+    return int(word)
+
+
+def _recheck(word: str) -> Recheck:
+    if not word or word in _FALSE:
+        return Recheck.OFF
+    try:
+        return Recheck(word)
+    except ValueError:
+        raise SettingsError(f"TUNEONCE_RECHECK={word!r} is not known: report or fix") from None
 
 
 def store_location(

@@ -32,6 +32,7 @@ from triton.runtime.jit import JITFunction, TensorWrapper
 
 from tuneonce.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
+from tuneonce.triton.compiles import build_workers
 from tuneonce.triton.hook import Hook
 from tuneonce.triton.persist import Persistence
 
@@ -74,7 +75,8 @@ def make_hook(store: Any) -> tuple[Hook, Events]:
     events = Events()
     resolver = Resolver(store, events)  # type: ignore[arg-type]
     persistence = Persistence(resolver, events, raise_errors=True)  # type: ignore[arg-type]
-    return Hook(sys.modules["triton.runtime.autotuner"], persistence), events
+    workers = build_workers(2, events)  # type: ignore[arg-type]
+    return Hook(sys.modules["triton.runtime.autotuner"], persistence, workers), events
 
 
 @contextlib.contextmanager

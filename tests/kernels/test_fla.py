@@ -52,7 +52,7 @@ def test_the_second_process_tunes_and_compiles_nothing(children: Children, tmp_p
 
     assert set(cold["winners"]) == KERNELS
     assert cold["totals"]["candidates"] > 50
-    assert cold["totals"]["compiles"] >= cold["totals"]["candidates"]
+    assert totals[0].compiles > 50  # in other processes, most of them
     assert totals[0].tunes == cold["totals"]["tuned_keys"]
     assert totals[0].candidates_measured == cold["totals"]["candidates"]
 

@@ -35,6 +35,7 @@ LAYERS = (
             "tuneonce.errors",
             "tuneonce.imports",
             "tuneonce.paths",
+            "tuneonce.cpus",
             "tuneonce.settings",
             "tuneonce.records",
         ),
@@ -51,12 +52,20 @@ LAYERS = (
             "tuneonce.events",
             "tuneonce.stats",
             "tuneonce.claims",
+            "tuneonce.priors",
+            "tuneonce.choice",
             "tuneonce.resolver",
+            "tuneonce.race",
+            "tuneonce.expected",
+            "tuneonce.finals",
             "tuneonce.folders",
             "tuneonce.inventory",
             "tuneonce.history",
             "tuneonce.explain",
             "tuneonce.upkeep",
+            "tuneonce.workload",
+            "tuneonce.progress",
+            "tuneonce.oracle",
         ),
     ),
     Layer(
@@ -97,6 +106,11 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "import stands in the function it calls."
     ),
     ("tuneonce.hosts.sglang", "tuneonce.activation"): "The same, for SGLang.",
+    ("tuneonce.progress", "rich.console"): (
+        "A line that is drawn while a server tunes, and rich draws it; imported where it is drawn."
+    ),
+    ("tuneonce.progress", "rich.live"): "The same.",
+    ("tuneonce.progress", "rich.text"): "The same.",
 }
 
 GUARDS = ("TYPE_CHECKING", "typing.TYPE_CHECKING")

@@ -50,6 +50,8 @@ class SimulatedGPU:
     describe the machine; `seed`, `noise` and `times` the latencies (see `LatencyModel`);
     `history` bounds the number of launches that are remembered. With `real_time` a benchmark
     takes as long as Triton's `do_bench` and a synchronisation waits for the launches before it.
+    With `do_bench` the benchmarker is Triton's own, over simulated events, as on a real GPU: it
+    makes hundreds of launches, and `benchmarked` stays empty.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class SimulatedGPU:
         noise: float = 0.0,
         times: Callable[[Launch], float | None] | None = None,
         real_time: bool = False,
+        do_bench: bool = False,
         history: int = 10_000,
     ) -> None:
         self.product = product
@@ -75,6 +78,7 @@ class SimulatedGPU:
         self.max_shared_mem = max_shared_mem or _MAX_SHARED.get(arch, _HOPPER_SHARED)
         self.model = LatencyModel(seed=seed, noise=noise, sm_count=sm_count, times=times)
         self.real_time = real_time
+        self.do_bench = do_bench
         self.benchmarked: list[Benchmarked] = []
         self.loaded = 0
         """Binaries loaded onto the simulated device so far."""
@@ -153,13 +157,11 @@ class SimulatedGPU:
     def best(self, kernel: str | None = None) -> Launch:
         """The launch that is truly the fastest of those benchmarked (of `kernel`, where given).
 
-        Raises ValueError if none was benchmarked.
+        With `do_bench`, of those launched. Raises ValueError if there was none.
         """
-        return self.model.best(
-            done.launch
-            for done in self.benchmarked
-            if done.launch and not done.failed and kernel in (None, done.kernel)
-        )
+        benchmarked = (done.launch for done in self.benchmarked if not done.failed)
+        launches = self.launches if self.do_bench else benchmarked
+        return self.model.best(one for one in launches if one and kernel in (None, one.kernel))
 
     def forget(self) -> None:
         """Empty `launches` and `benchmarked`."""

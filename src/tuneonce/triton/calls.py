@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..key import KernelId
@@ -22,6 +23,21 @@ class State:
 
     def __reduce__(self) -> tuple[type[State], tuple[()]]:
         return State, ()  # a deep copy of an autotuner learns for itself
+
+
+@dataclass(frozen=True)
+class Cold:
+    """One launch of an autotuner whose key this process does not know yet.
+
+    `nargs` are the positional arguments by name, `stock_key` is Triton's key for the launch.
+    """
+
+    autotuner: Any
+    state: State
+    stock_key: tuple[Any, ...]
+    nargs: dict[str, Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 KeyOf = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import sys
 from dataclasses import dataclass
@@ -99,3 +100,50 @@ def interpreting() -> bool:
     """Whether kernels run in Triton's interpreter."""
     knobs: Any = sys.modules.get("triton.knobs")
     return bool(knobs.runtime.interpret)
+
+
+def binary_key(src: Any, backend: Any, options: Any) -> str:
+    """The name under which Triton keeps the binary of `src`."""
+    from triton._C.libtriton import get_cache_invalidating_env_vars
+
+    variables = str(sorted(get_cache_invalidating_env_vars().items()))
+    key = f"{triton_key()}-{src.hash()}-{backend.hash()}-{options.hash()}-{variables}"
+    return hashlib.sha256(key.encode("utf-8")).hexdigest()
+
+
+def triton_key() -> str:
+    """Triton's digest of its own installation; half a second the first time."""
+    for module in ("triton.runtime.cache", "triton.compiler.compiler"):
+        if (function := getattr(sys.modules.get(module), "triton_key", None)) is not None:
+            return str(function())
+    raise LookupError("triton_key")
+
+
+def make_ir(src: Any, target: Any, options: Any, backend: Any, context: Any) -> Any:
+    """The module of `src` in Triton's first language."""
+    rest = (options, backend.get_codegen_implementation(options), backend.get_module_map(), context)
+    takes_target = "target" in inspect.signature(src.make_ir).parameters
+    return src.make_ir(target, *rest) if takes_target else src.make_ir(*rest)
+
+
+def set_knobs() -> dict[str, dict[str, Any]]:
+    """Knobs that the program has set, by group: those that plain data can describe."""
+    knobs: Any = sys.modules["triton.knobs"]
+    found: dict[str, dict[str, Any]] = {}
+    for group in ("build", "cache", "compilation", "language", "nvidia", "amd"):
+        values = {
+            name: value
+            for name, value in vars(getattr(knobs, group, None) or object).items()
+            if not name.startswith("_") and isinstance(value, (str, int, bool, type(None)))
+        }
+        if values and hasattr(knobs, group):
+            found[group] = values
+    # Its default was read from the environment when Triton was imported.
+    found["cache"] = {**found.get("cache", {}), "dir": knobs.cache.dir}
+    return found
+
+
+def compiles_asynchronously() -> bool:
+    """Whether the program compiles in threads of its own at the moment."""
+    module: Any = sys.modules.get("triton.runtime._async_compile")
+    return module is not None and module.active_mode.get() is not None

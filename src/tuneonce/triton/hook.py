@@ -29,12 +29,18 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-from . import compat, probe
-from .calls import State, call_pre_hook, entry_for, key_reader, stock_key_of, view_of
-from .listen import CompileListener
+from ..progress import Progress
+from ..settings import Recheck
+from . import compat, probe, told
+from .ahead import Ahead
+from .calls import Cold, State, call_pre_hook, entry_for, key_reader, stock_key_of, view_of
+from .compiles import Workers, await_binary
+from .listen import CompileListener, compile_seconds
+from .outcome import Taken
 from .persist import Asked, Persistence, identify
+from .recheck import Rechecker
 from .source import innermost
-from .tuner import reset, tune
+from .tuner import Known, reset, tune
 
 logger = logging.getLogger("tuneonce")
 
@@ -42,11 +48,25 @@ logger = logging.getLogger("tuneonce")
 class Hook:
     """The hook of one process, over one version of Triton."""
 
-    def __init__(self, module: Any, persistence: Persistence) -> None:
+    def __init__(
+        self,
+        module: Any,
+        persistence: Persistence,
+        workers: Workers,
+        *,
+        progress: Progress | None = None,
+        recheck: Recheck = Recheck.OFF,
+    ) -> None:
         self._module = module
+        self._progress = progress or Progress(on=False)
+        self._rechecker: Rechecker | None = None
+        if recheck is not Recheck.OFF:
+            self._rechecker = Rechecker(persistence, workers, fix=recheck is Recheck.FIX)
+        self._workers = workers
         self._class = module.Autotuner
         self._persistence = persistence
         self._seams = compat.find(module)
+        self._ahead = Ahead(workers, persistence.resolver, persistence.events)
         self._listener = CompileListener(persistence.events)
         self._states: weakref.WeakSet[State] = weakref.WeakSet()
         self._new_state = threading.Lock()
@@ -75,6 +95,7 @@ class Hook:
     def uninstall(self) -> None:
         """Restore what was there; under somebody's wrapper we stay and pass on to stock."""
         self._listener.uninstall()
+        self._workers.close()
         self._active = False
         for state in list(self._states):
             state.shapes = {}
@@ -141,47 +162,45 @@ class Hook:
         nargs = dict(zip(autotuner.arg_names, args, strict=False))
         stock_key = stock_key_of(autotuner, nargs, kwargs)
         if stock_key not in autotuner.cache:
+            cold = Cold(autotuner, state, stock_key, nargs, args, kwargs)
             if probe.capturing():
-                return self._capture(autotuner, state, stock_key, nargs, args, kwargs)
+                return self._capture(cold)
             adopted = False
             with state.lock:
                 if stock_key not in autotuner.cache:
                     with _arguments(autotuner, nargs):
-                        adopted = self._cold(autotuner, state, stock_key, nargs, args, kwargs)
+                        adopted = self._cold(cold)
             if adopted:
-                return self._try(autotuner, state, stock_key, nargs, args, kwargs)
+                return self._try(cold)
         config = autotuner.cache[stock_key]
         self._remember(autotuner, state, stock_key, config, args, kwargs)
         return self._launch(autotuner, config, args, kwargs)
 
-    def _try(
-        self,
-        autotuner: Any,
-        state: State,
-        stock_key: tuple[Any, ...],
-        nargs: dict[str, Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
+    def _try(self, cold: Cold) -> Any:
         """The first launch of a winner from the store, which may not run here.
 
         Triton's key leaves out what the author left out: a constant that decides whether a
         candidate fits. What a benchmark passes over must not end a launch: such a key is tuned here
         as stock would, and its winner is this process's own.
         """
-        config = autotuner.cache[stock_key]
+        autotuner, args, kwargs = cold.autotuner, cold.args, cold.kwargs
+        config = autotuner.cache[cold.stock_key]
+        if self._ahead.begun:
+            await_binary(cold, config, self._workers)
+        compiled = compile_seconds()
         try:
             result = self._launch(autotuner, config, args, kwargs)
         except compat.passed_over() as error:
             self._persistence.events.emit(
                 "problem", what="winner_does_not_run", detail=f"{config}: {error}"
             )
-            with state.lock, _arguments(autotuner, nargs):
-                pruned = list(autotuner.prune_configs(kwargs))
-                self._tune(autotuner, stock_key, args, kwargs, pruned, None)
-            config = autotuner.cache[stock_key]
+            with cold.state.lock, _arguments(autotuner, cold.nargs):
+                self._tune(cold, list(autotuner.prune_configs(kwargs)), None)
+            config = autotuner.cache[cold.stock_key]
             result = self._launch(autotuner, config, args, kwargs)
-        self._remember(autotuner, state, stock_key, config, args, kwargs)
+        if compile_seconds() > compiled:  # its binary is gone, and so may be those of others
+            self._ahead.begin()
+        self._remember(autotuner, cold.state, cold.stock_key, config, args, kwargs)
         return result
 
     @staticmethod
@@ -222,16 +241,9 @@ class Hook:
 
     # -- a cold key --------------------------------------------------------------------------
 
-    def _cold(
-        self,
-        autotuner: Any,
-        state: State,
-        stock_key: tuple[Any, ...],
-        nargs: dict[str, Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> bool:
+    def _cold(self, cold: Cold) -> bool:
         """Put the winner of a key into the cache. Whether it is adopted, and nothing was run."""
+        autotuner, stock_key, kwargs = cold.autotuner, cold.stock_key, cold.kwargs
         # Pruning functions may be generators: materialise once.
         pruned = list(autotuner.prune_configs(kwargs))
         if len(pruned) == 1 and self._seams.skips_single_candidate:
@@ -239,18 +251,20 @@ class Hook:
             return False
         # A tuned value that the caller gives too is an error, which stock finds as it measures.
         clash = any(not kwargs.keys().isdisjoint(config.kwargs) for config in pruned)
-        asked = None if clash else self._ask(autotuner, state, nargs, kwargs, pruned)
+        asked = None if clash else self._ask(cold, autotuner, pruned)
         winner = None if asked is None else asked.winner
         if asked is not None and winner is None and not asked.known:
-            winner = self._take_over(view_of(autotuner, nargs), stock_key, pruned, asked)
+            winner = self._take_over(view_of(autotuner, cold.nargs), stock_key, pruned, asked)
         if asked is not None:
             asked.report()
         if asked is not None and winner is not None:
+            if self._rechecker is not None:
+                winner = self._rechecker.check(cold, pruned, asked)
             autotuner.cache[stock_key] = winner
             autotuner.configs_timings = asked.timings()
             self._tell_listener(autotuner, stock_key, duration=None)
             return True
-        measured = self._tune(autotuner, stock_key, args, kwargs, pruned, asked)
+        measured = self._tune(cold, pruned, asked)
         self._tell_listener(
             autotuner, stock_key, duration=autotuner.bench_time if measured else None
         )
@@ -264,66 +278,58 @@ class Hook:
             )
         return False
 
-    def _ask(
-        self,
-        autotuner: Any,
-        state: State,
-        nargs: dict[str, Any],
-        kwargs: dict[str, Any],
-        pruned: list[Any],
-    ) -> Asked | None:
-        if state.identity is None:
-            state.identity = identify(autotuner)
-        return self._persistence.ask(autotuner, nargs, kwargs, pruned, state.identity)
+    def _ask(self, cold: Cold, autotuner: Any, pruned: list[Any]) -> Asked | None:
+        """`autotuner` is the real one, or a view of it."""
+        if cold.state.identity is None:
+            cold.state.identity = identify(autotuner)
+        return self._persistence.ask(
+            autotuner, cold.nargs, cold.kwargs, pruned, cold.state.identity
+        )
 
-    def _tune(
-        self,
-        autotuner: Any,
-        stock_key: tuple[Any, ...],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        pruned: list[Any],
-        asked: Asked | None,
-    ) -> int:
+    def _tune(self, cold: Cold, pruned: list[Any], asked: Asked | None) -> int:
         """Returns how many candidates were measured: none if all are known, and known to fail."""
+        autotuner, events = cold.autotuner, self._persistence.events
         label = asked.label if asked is not None else type(autotuner).__name__
-        events = self._persistence.events
-        compile_total = 0.0
-        count = 0
 
-        def measured(position: int, result: Any, seconds: float, compile_s: float) -> None:
-            nonlocal compile_total, count
-            compile_total += compile_s
-            count += 1
-            events.emit(
-                "measure",
-                kernel=label,
-                candidate=str(pruned[position]),
-                seconds=round(seconds, 6),
-                compile_s=round(compile_s, 6),
-            )
+        def on_taken(position: int, taken: Taken) -> None:
+            line.looked(position)
+            if taken.settled:
+                told.measure(events, label, pruned[position], taken)
             if asked is not None:
-                asked.measured(position, result, seconds, compile_s)
+                asked.taken(position, taken)
 
-        known = {} if asked is None else asked.known
-        timings, winner = tune(autotuner, args, kwargs, pruned, known=known, on_measured=measured)
+        def on_compiled(position: int, seconds: float) -> None:
+            line.compiled(position)  # the event is the workers'
+
+        known = Known()
         if asked is not None:
-            saved = sum(measurement.seconds for measurement in known.values())
-            winner = asked.publish(winner, tune_s=autotuner.bench_time + saved)
-        autotuner.cache[stock_key] = winner
-        if count:
-            reset(autotuner, kwargs, winner)
-        autotuner.configs_timings = timings
-        if count:
-            events.emit(
-                "tune",
-                kernel=label,
-                candidates=len(pruned),
-                measured=count,
-                seconds=round(autotuner.bench_time, 6),
-                compile_s=round(compile_total, 6),
+            self._ahead.begin()
+            known = Known(measurements=asked.known, prior=asked.prior())
+        with told.line(self._progress, label, asked, cold, pruned) as line:
+            tuned = tune(
+                cold,
+                pruned,
+                known,
+                self._workers,
+                seed=0 if asked is None else asked.seed,
+                on_taken=on_taken,
+                on_compiled=on_compiled,
             )
-        return count
+        winner = tuned.winner
+        if asked is not None:
+            saved = sum(measurement.seconds for measurement in known.measurements.values())
+            winner = asked.publish(winner, tune_s=autotuner.bench_time + saved)
+        autotuner.cache[cold.stock_key] = winner
+        if tuned.measured:
+            reset(autotuner, cold.kwargs, winner)
+        autotuner.configs_timings = tuned.timings
+        if asked is not None and tuned.variants:
+            jit = innermost(autotuner.fn)
+            asked.keep_variants(f"{jit.fn.__module__}:{jit.fn.__qualname__}", tuned.variants)
+        if tuned.measured:
+            with self._persistence.guarded("tell"):
+                told.tune(events, label, asked, cold, pruned, winner, tuned)
+        return tuned.measured
 
     @staticmethod
     def _take_over(
@@ -354,25 +360,18 @@ class Hook:
                 cache_hit=duration is None,
             )
 
-    def _capture(
-        self,
-        autotuner: Any,
-        state: State,
-        stock_key: tuple[Any, ...],
-        nargs: dict[str, Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> Any:
+    def _capture(self, cold: Cold) -> Any:
         # No lock is waited for here: the thread that holds it is measuring, which synchronises.
-        view = view_of(autotuner, nargs)
+        autotuner, args, kwargs = cold.autotuner, cold.args, cold.kwargs
+        view = view_of(autotuner, cold.nargs)
         pruned = list(view.prune_configs(kwargs))
-        asked = self._ask(view, state, nargs, kwargs, pruned)
+        asked = self._ask(cold, view, pruned)
         if asked is not None:
             asked.report()
         if asked is not None and asked.winner is not None:
-            autotuner.cache[stock_key] = asked.winner
+            autotuner.cache[cold.stock_key] = asked.winner
             autotuner.configs_timings = asked.timings()
-            self._tell_listener(autotuner, stock_key, duration=None)
+            self._tell_listener(autotuner, cold.stock_key, duration=None)
             return self._launch(autotuner, asked.winner, args, kwargs)
         label = type(autotuner).__name__ if asked is None else asked.label
         self._persistence.events.emit("problem", what="cold_in_capture", detail=label)

@@ -7,7 +7,9 @@ and the statistics say why. With ``TUNEONCE_RAISE=1`` the error is raised instea
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +18,12 @@ from ..codec import Unencodable
 from ..events import EventLog
 from ..key import KernelId, Key
 from ..key import work_class as class_of
-from ..records import Measurement
+from ..records import Measurement, Variants
 from ..resolver import Outcome, Question, Resolution, Resolver
 from . import convert, probe
+from .outcome import Broken, Taken, as_measurement
 from .source import NoIdentity, innermost, kernel_id
-from .tuner import Broken, as_measurement
+from .variants import Variant, split
 
 logger = logging.getLogger("tuneonce")
 
@@ -125,6 +128,10 @@ class Asked:
         self.resolution = resolution
 
     @property
+    def question(self) -> Question:
+        return self._question
+
+    @property
     def label(self) -> str:
         return self._question.label
 
@@ -140,6 +147,10 @@ class Asked:
         return None if digest is None else self._live(digest)
 
     @property
+    def seed(self) -> int:
+        return self._question.seed
+
+    @property
     def known(self) -> dict[int, Measurement]:
         """The usable measurements by position in the live list."""
         return {i: self._known[d] for i, d in enumerate(self._digests) if d in self._known}
@@ -148,27 +159,47 @@ class Asked:
         """``configs_timings`` from what is known, in the live list's order."""
         return {self._pruned[i]: m.as_timing() for i, m in self.known.items()}
 
-    def measured(self, position: int, result: Any, seconds: float, compile_s: float) -> None:
-        """Keep one result of a benchmark."""
+    def taken(self, position: int, taken: Taken) -> None:
+        """Keep one candidate's result."""
         with self._persistence.guarded("record"):
             candidate = self._question.candidates[position]
             measurement = as_measurement(
-                result,
+                taken,
                 candidate=candidate.digest,
                 config=candidate.config,
-                method=self._method,
+                method=self._method if not taken.samples else "race",
                 work_class=self._question.work_class,
-                seconds=seconds,
-                compile_s=compile_s,
             )
             if measurement is None:
-                if not isinstance(result, Broken):  # else the program hears of its error
+                if not isinstance(taken.result, Broken):  # else the program hears of its error
                     self._persistence.events.emit(
                         "problem", what="benchmark_gave_no_time", detail=self.label
                     )
                 return
             self._known[candidate.digest] = measurement
             self._persistence.resolver.record(self._question, measurement)
+
+    def prior(self) -> dict[int, float]:
+        """Expected relative times by position, from verdicts that do not hold here."""
+        with self._persistence.guarded("expect"):
+            expected = self._persistence.resolver.expected(self._question)
+            return {i: expected[d] for i, d in enumerate(self._digests) if d in expected}
+        return {}
+
+    def keep_variants(self, kernel: str, found: Mapping[int, Variant]) -> None:
+        """Keep what the candidates were compiled with, by position."""
+        with self._persistence.guarded("variants"):
+            common, each = split({self._digests[i]: v for i, v in sorted(found.items())})
+            variants = Variants(
+                key=list(self._question.key.parts),
+                kernel=kernel,
+                work_class=self._question.work_class,
+                candidates=self._digests,
+                common=common,
+                each=each,
+                recorded_at=time.time(),
+            )
+            self._persistence.resolver.keep_variants(self._question, variants)
 
     def publish(self, winner: Any, *, tune_s: float) -> Any:
         """Publish a measured winner; returns the live candidate that all processes use."""
@@ -195,13 +226,11 @@ class Asked:
                 if config in timings:
                     candidate = self._question.candidates[position]
                     measurement = as_measurement(
-                        timings[config],
+                        Taken(timings[config]),
                         candidate=candidate.digest,
                         config=candidate.config,
                         method="triton-autotune-json",
                         work_class="cxx",
-                        seconds=0.0,
-                        compile_s=0.0,
                     )
                     if measurement is not None:
                         found[candidate.digest] = measurement
@@ -218,6 +247,11 @@ class Asked:
             )
             return self._live(adopted)
         return None
+
+    def corrected(self, winner: str, known: dict[str, Measurement]) -> None:
+        """What the store says since a recheck has replaced the verdict."""
+        self._known = dict(known)
+        self.resolution = dataclasses.replace(self.resolution, winner=winner, known=known)
 
     def _live(self, digest: str) -> Any:
         return self._pruned[self._digests.index(digest)]

@@ -1,8 +1,14 @@
-"""Measures the candidates of one key as stock Triton does, except those that are known already.
+"""Measures the candidates of one key, except those that are known already, and names the winner.
 
-What stock does and is kept: ``_bench`` for each candidate in order, the winner by the least times
-with ties to the first, ``reset_to_zero`` after the last candidate, ``bench_time`` and
-``configs_timings`` on the autotuner. Each result is handed out the moment it exists.
+Candidates are compiled ahead, in other processes, and race (`tuneonce.race`): what stock Triton
+does in a long benchmark of each, one after the other, is done in short rounds that drop what is
+clearly slower. A benchmark function of the kernel's author, or of a driver that has its own, is
+not replaced: it measures every candidate, in the list's order, as in stock Triton.
+
+What stock does and is kept: ``_bench`` decides what is launched (hooks, ``reset_to_zero``,
+``restore_value``), what it passes over is a candidate that cannot run, what it lets through ends
+the tuning, ``bench_time`` and ``configs_timings`` are on the autotuner at the end. Each result is
+handed out the moment it exists.
 """
 
 from __future__ import annotations
@@ -10,86 +16,251 @@ from __future__ import annotations
 import builtins
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
+from ..race import Summary, race
 from ..records import Measurement
+from .calls import Cold
+from .compiles import Compiles, Workers
 from .listen import compile_seconds
+from .outcome import Broken, Taken
+from .ship import ship
+from .track import Device, Track, device_for, kernel_calls
+from .variants import Variant
 
-OnMeasured = Callable[[int, Any, float, float], None]
+OnTaken = Callable[[int, Taken], None]
+_DID_NOT_RUN = (math.inf, math.inf, math.inf)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What the store knows: measurements by position, expected relative times by position."""
+
+    measurements: Mapping[int, Measurement] = field(default_factory=dict)
+    prior: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass
+class Tuned:
+    """What came of it.
+
+    `spent` says where the seconds went, for the events; `variants` are what candidates were
+    compiled with, by position, of those of which that is known.
+    """
+
+    winner: Any
+    timings: dict[Any, Any]
+    measured: int = 0
+    spent: dict[str, float] = field(default_factory=dict)
+    variants: dict[int, Variant] = field(default_factory=dict)
 
 
 def tune(
-    autotuner: Any,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
+    cold: Cold,
     pruned: Sequence[Any],
+    known: Known,
+    workers: Workers,
     *,
-    known: Mapping[int, Measurement],
-    on_measured: OnMeasured,
-) -> tuple[dict[Any, Any], Any]:
-    """Return ``configs_timings`` over `pruned`, and the winner, one of `pruned`.
+    seed: int,
+    on_taken: OnTaken,
+    on_compiled: Callable[[int, float], None],
+) -> Tuned:
+    """Tune one key; the caller holds the autotuner's lock. Raises what ``_bench`` raises.
 
-    `known` holds measurements by position. `on_measured(position, result, seconds, compile_s)` is
-    called after each candidate that was measured here. Raises what ``_bench`` raises.
+    `on_taken(position, taken)` hears of every result, of some twice: after a first look and when
+    they are settled. `on_compiled(position, seconds)` of every compilation in another process.
     """
-    start = time.time()
-    timings: dict[Any, Any] = {}
-    nargs = autotuner.nargs
-    for position, config in enumerate(pruned):
-        if position in known:
-            timings[config] = known[position].as_timing()
-            continue
-        # Again for each: a ``warmup`` of the same kernel in another thread resets it.
-        autotuner.nargs = nargs
-        began, compiled = time.perf_counter(), compile_seconds()
-        result: Any = None
-        try:
-            result = timings[config] = autotuner._bench(*args, config=config, **kwargs)
-        except Exception as error:
-            result = Broken(error)
-            raise
-        finally:
-            if result is not None:
-                spent = time.perf_counter() - began
-                on_measured(position, result, spent, compile_seconds() - compiled)
-    winner = builtins.min(timings, key=_comparable(timings) if known else timings.__getitem__)
-    autotuner.bench_time = time.time() - start
-    autotuner.nargs = nargs
-    return timings, winner
+    began = time.time()
+    tuning = _Tuning(cold, pruned, known, workers, seed, on_taken, on_compiled)
+    with _arguments_stay(cold.autotuner):
+        winner = tuning.run()
+    cold.autotuner.bench_time = time.time() - began
+    return Tuned(winner, tuning.timings(), tuning.measured, tuning.spent(), tuning.variants)
 
 
-@dataclass(frozen=True)
-class Broken:
-    """In a result's place: the benchmark ended with an error that stock lets through."""
+class _Tuning:
+    def __init__(
+        self,
+        cold: Cold,
+        pruned: Sequence[Any],
+        known: Known,
+        workers: Workers,
+        seed: int,
+        on_taken: OnTaken,
+        on_compiled: Callable[[int, float], None],
+    ) -> None:
+        self._cold, self._pruned, self._known, self._seed = cold, pruned, known, seed
+        self._on_taken = on_taken
+        self._workers = workers
+        self.variants: dict[int, Variant] = {}
+        self._compiles = Compiles(workers, self._ship, on_compiled=on_compiled)
+        self._results: dict[int, Any] = {
+            position: measurement.as_timing()
+            for position, measurement in known.measurements.items()
+        }
+        self._here: dict[int, float] = {}  # compile seconds in this process
+        self._spent: dict[int, float] = {}
+        self._load_s = self._sample_s = 0.0
+        self.measured = 0
 
-    error: Exception
+    def run(self) -> Any:
+        cold, pruned = self._cold, self._pruned
+        device = device_for(cold.autotuner)
+        calls = None
+        if device is not None:
+            calls = kernel_calls(cold.autotuner, cold.args, cold.kwargs, pruned)
+        if device is None or calls is None:
+            return self._each()
+        return self._race(device, calls)
+
+    def timings(self) -> dict[Any, Any]:
+        """``configs_timings``: of all that were measured, in the list's order."""
+        return {self._pruned[i]: self._results[i] for i in sorted(self._results)}
+
+    def spent(self) -> dict[str, float]:
+        """Seconds: Python to TTIR, waiting for compilers, loading, measuring, compiling here."""
+        return {
+            "front_s": self._compiles.front_s,
+            "wait_s": self._compiles.wait_s,
+            "load_s": self._load_s,
+            "sample_s": self._sample_s,
+            "compile_s": sum(self._here.values()) + sum(self._compiles.seconds.values()),
+        }
+
+    # -- by somebody's benchmark -------------------------------------------------------------
+
+    def _each(self) -> Any:
+        cold, timings = self._cold, self._results
+        unknown = [position for position in range(len(self._pruned)) if position not in timings]
+        arrivals = self._compiles.arrivals(unknown)
+        arrived: set[int] = set()
+        for position in unknown:
+            while position not in arrived:
+                arrived.add(next(arrivals))
+            # Again for each: a ``warmup`` of the same kernel in another thread resets it.
+            cold.autotuner.nargs = cold.nargs
+            failed = self._compiles.failures.get(position)
+            if failed is not None:
+                timings[position] = list(_DID_NOT_RUN)
+                self._taken(position, Taken(timings[position], failed=failed))
+                continue
+            result: Any = None
+            with self._clocked(position):
+                try:
+                    result = timings[position] = cold.autotuner._bench(
+                        *cold.args, config=self._pruned[position], **cold.kwargs
+                    )
+                except Exception as error:
+                    result = Broken(error)
+                    raise
+                finally:
+                    if result is not None:
+                        self._clock_so_far(position)
+                        self._taken(position, Taken(result))
+        found = self.timings()
+        known = bool(self._known.measurements)
+        return builtins.min(
+            found, key=(lambda config: _comparable(found[config])) if known else found.__getitem__
+        )
+
+    # -- by a race ---------------------------------------------------------------------------
+
+    def _race(self, device: Device, calls: Sequence[Any]) -> Any:
+        # One of several equal candidates stands for all, as in Triton's dictionary of timings.
+        distinct = {config: position for position, config in reversed([*enumerate(self._pruned)])}
+        positions = sorted(distinct.values())
+        known = self._known.measurements
+        failures = self._compiles.failures
+        track = Track(
+            device,
+            calls,
+            failures=failures,
+            clock=self._clocked,
+            on_failure=self._failed,
+            on_error=lambda position, error: self._taken(position, Taken(Broken(error))),
+        )
+        result = race(
+            [p for p in positions if p not in known or known[p].failed is None],
+            self._compiles.arrivals,
+            track,
+            known={p: m.times[0] for p, m in known.items() if m.failed is None},
+            prior=self._known.prior,
+            seed=self._seed,
+            on_summary=self._summed,
+        )
+        for position in sorted(result.failed - track.told):
+            # If none had the memory, that says nothing about any of them.
+            kept = result.winner is not None or position not in track.short_of_memory
+            self._failed(position, kept=kept)
+        if result.winner is None:
+            return self._pruned[0]  # as stock: its launch says what is wrong
+        return self._pruned[result.winner]
+
+    def _summed(self, position: int, summary: Summary, settled: bool) -> None:
+        times = [summary.median_ms, summary.p20_ms, summary.p80_ms]
+        self._results[position] = times
+        self._taken(position, Taken(times, samples=summary.samples, settled=settled))
+
+    def _failed(self, position: int, *, kept: bool = True) -> None:
+        self._results[position] = list(_DID_NOT_RUN)
+        if kept:
+            reason = self._compiles.failures.get(position)
+            self._taken(position, Taken(list(_DID_NOT_RUN), failed=reason))
+
+    # -- for both ----------------------------------------------------------------------------
+
+    def _ship(self, position: int) -> Any:
+        shipment = ship(self._cold, self._pruned[position], pending=self._workers.pending)
+        if shipment is not None and shipment.variant is not None:
+            self.variants[position] = shipment.variant
+        return shipment
+
+    def _taken(self, position: int, taken: Taken) -> None:
+        taken.seconds = self._spent.get(position, 0.0)
+        taken.compile_s = self._here.get(position, 0.0) + self._compiles.seconds.get(position, 0.0)
+        taken.seconds += self._compiles.seconds.get(position, 0.0)
+        self.measured += taken.settled
+        self._on_taken(position, taken)
+
+    @contextmanager
+    def _clocked(self, *positions: int, loading: bool = False) -> Iterator[None]:
+        """The seconds of what is done inside belong to these candidates, in equal parts."""
+        with self._workers.measuring():
+            self._began, self._compiled = time.perf_counter(), compile_seconds()
+            self._loading = loading
+            try:
+                yield
+            finally:
+                self._clock_so_far(*positions)
+
+    def _clock_so_far(self, *positions: int) -> None:
+        now, compiled = time.perf_counter(), compile_seconds()
+        spent, here = now - self._began, compiled - self._compiled
+        self._began, self._compiled = now, compiled
+        if self._loading:
+            self._load_s += spent - here
+        else:
+            self._sample_s += spent - here
+        for position in positions:
+            self._spent[position] = self._spent.get(position, 0.0) + spent / len(positions)
+            self._here[position] = self._here.get(position, 0.0) + here / len(positions)
 
 
-def _comparable(timings: Mapping[Any, Any]) -> Callable[[Any], tuple[Any, ...]]:
+def _comparable(result: Any) -> tuple[Any, ...]:
     """Results of an earlier process may be lists where this one's benchmark returns numbers."""
-
-    def times(config: Any) -> tuple[Any, ...]:
-        result = timings[config]
-        return tuple(result) if isinstance(result, (list, tuple)) else (result,)
-
-    return times
+    return tuple(result) if isinstance(result, (list, tuple)) else (result,)
 
 
-# Errors of the device by the names of their classes, and by how the messages of others begin. A
-# candidate that caused one may do so again, and a context that it has killed takes the process
-# along; what else a benchmark raises says nothing about the candidate.
-_DEVICE_ERRORS = frozenset({"OutOfMemoryError", "AcceleratorError"})
-_DEVICE_MESSAGES = ("CUDA error", "Triton Error [CUDA]", "HIP error", "Triton Error [HIP]")
-
-
-def device_failure(error: Exception) -> str | None:
-    """Why a candidate must not be tried again for a while; None if it may be."""
-    text = str(error).strip()
-    if type(error).__name__ in _DEVICE_ERRORS or text.startswith(_DEVICE_MESSAGES):
-        return f"{type(error).__name__}: {text.partition(chr(10))[0][:200]}"
-    return None
+@contextmanager
+def _arguments_stay(autotuner: Any) -> Iterator[None]:
+    before = autotuner.nargs
+    try:
+        yield
+    finally:
+        autotuner.nargs = before
 
 
 def reset(autotuner: Any, kwargs: Mapping[str, Any], winner: Any) -> None:
@@ -99,53 +270,3 @@ def reset(autotuner: Any, kwargs: Mapping[str, Any], winner: Any) -> None:
     """
     full_nargs = {**autotuner.nargs, **kwargs, **winner.all_kwargs()}
     autotuner.pre_hook(full_nargs, reset_only=True)
-
-
-def as_measurement(
-    result: Any,
-    *,
-    candidate: str,
-    config: Sequence[tuple[str, list[Any]]],
-    method: str,
-    work_class: str,
-    seconds: float,
-    compile_s: float,
-) -> Measurement | None:
-    """A benchmark's result as a record; None for a result that is no time (NaN, not a number).
-
-    A `Broken` candidate is a record only if it was the device that failed.
-    """
-    times: tuple[float, ...] = ()
-    shape: Literal["list", "tuple", "scalar"] = "list"
-    failed: str | None = None
-    if isinstance(result, Broken):
-        failed = device_failure(result.error)
-        if failed is None:
-            return None
-    else:
-        if isinstance(result, (list, tuple)):
-            shape, values = ("tuple" if isinstance(result, tuple) else "list"), tuple(result)
-        else:
-            shape, values = "scalar", (result,)
-        try:
-            times = tuple(float(value) for value in values if not isinstance(value, str))
-        except (TypeError, ValueError, OverflowError):
-            return None
-        if len(times) != len(values) or not times:
-            return None
-        if all(math.isinf(t) and t > 0 for t in times):
-            times, failed = (), "did not run"
-        elif not all(math.isfinite(t) for t in times):
-            return None
-    return Measurement(
-        candidate=candidate,
-        config=list(config),
-        times=times,
-        shape=shape,
-        failed=failed,
-        method=method,
-        work_class=work_class,
-        measured_at=time.time(),
-        seconds=seconds,
-        compile_s=compile_s,
-    )

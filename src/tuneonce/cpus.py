@@ -1,0 +1,82 @@
+"""How many cores this process may use, and where the processes of a node share them."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .paths import make_private_directory
+
+
+def usable_cpus(
+    *, cgroup: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> int:
+    """The cores of this process's affinity, or fewer if a control group of its has a quota.
+
+    `cgroup` is where control groups are mounted, `own` says which are this process's.
+    """
+    try:
+        count = len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):  # not on every system
+        count = os.cpu_count() or 1
+    for quota in _quotas(cgroup, own):
+        count = min(count, math.ceil(quota))
+    return max(1, count)
+
+
+def _quotas(cgroup: Path, own: Path) -> Iterator[float]:
+    """Cores' worth of time of every group that this process is in, where that is limited.
+
+    Version 2 has one tree, version 1 one for each controller. In a container the mounted tree
+    begins at its own group, whatever the name of that is.
+    """
+    try:
+        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
+    except (OSError, ValueError):
+        lines = []
+    unified = next((path for number, _, path in lines if number == "0"), "/")
+    controlled = next((path for _, names, path in lines if "cpu" in names.split(",")), "/")
+    for group in _with_parents(cgroup, unified):
+        yield from _quota(group / "cpu.max")
+    for tree in ("cpu", "cpu,cpuacct"):
+        for group in _with_parents(cgroup / tree, controlled):
+            yield from _quota(group / "cpu.cfs_quota_us", group / "cpu.cfs_period_us")
+
+
+def _with_parents(tree: Path, group: str) -> Iterator[Path]:
+    path = Path(group.lstrip("/"))
+    if ".." not in path.parts:  # a group outside of what is mounted
+        yield from (tree / part for part in (path, *path.parents) if part != Path())
+    yield tree
+
+
+def _quota(*files: Path) -> Iterator[float]:
+    """The limit over its period; nothing where there is none ("max", -1)."""
+    try:
+        limit, period = map(float, " ".join(file.read_text() for file in files).split())
+        if limit > 0 and math.isfinite(limit / period):
+            yield limit / period
+    except (OSError, ValueError, ZeroDivisionError):
+        return
+
+
+def slots_directory() -> Path | None:
+    """A directory for locks that the node's processes of one user share; None: there is none."""
+    try:
+        mine = Path(tempfile.gettempdir()) / f"tuneonce-{os.getuid()}"
+        slots = mine / "slots"
+        make_private_directory(slots)
+        # Where everybody may write, somebody else may have been first.
+        return slots if _is_private(mine) and _is_private(slots) else None
+    except OSError:
+        return None
+
+
+def _is_private(path: Path) -> bool:
+    found = path.lstat()
+    writable_by_others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not writable_by_others

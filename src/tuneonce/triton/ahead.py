@@ -1,0 +1,145 @@
+"""Compiles other kernels' candidates before their first call, from records of another start.
+
+The first cold key of a process says that this is a first start of some kind: a new Triton, a new
+GPU, a changed source; the first winner without a binary, that Triton's cache was emptied. What such
+a start will need is known from the last one's records, and none of it needs a tensor: each variant
+is rebuilt, its code generated in a thread of this process while nobody measures, and the rest is
+done by the helpers when they have nothing urgent to do.
+
+Compiled are the winners of keys that are known, and of the others what a race will ask for first
+(`tuneonce.expected`), for kernels whose modules are loaded, in the order in which the last start
+met them. Nothing here is launched, measured or believed: a wrong record wastes a compilation.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any
+
+from ..events import EventLog
+from ..expected import Expectations
+from ..key import Key
+from ..race import RULES
+from ..records import Variants
+from ..resolver import Question, Resolver
+from . import convert, probe
+from .compile_pool import Compiled, CompilePool
+from .compiles import Workers
+from .ship import front
+from .source import innermost, kernel_id
+from .variants import find, join, rebuild
+
+logger = logging.getLogger("tuneonce")
+
+# Arbitrary: a store may hold the kernels of many models.
+_MOST = 2000
+
+
+class Ahead:
+    """Starts once in a process, at its first cold key."""
+
+    def __init__(self, workers: Workers, resolver: Resolver, events: EventLog) -> None:
+        self._workers, self._resolver, self._events = workers, resolver, events
+        self._begun = threading.Lock()
+
+    @property
+    def begun(self) -> bool:
+        return self._begun.locked()
+
+    def begin(self) -> None:
+        """Look for what else will be needed, in a thread. Does nothing the second time."""
+        pool = self._workers.pool()
+        if pool is None or not self._begun.acquire(blocking=False):
+            return
+        from triton.runtime.driver import driver
+
+        try:
+            target = driver.active.get_current_target()
+            world = probe.current_world(interpreted=False)
+        except Exception:  # no device: whatever is being tuned is not compiled
+            return
+        threading.Thread(
+            target=self._run, args=(pool, target, world), name="tuneonce-ahead", daemon=True
+        ).start()
+
+    def _run(self, pool: CompilePool, target: Any, world: Any) -> None:
+        began = time.perf_counter()
+        sent = 0
+        running: set[Future[Compiled]] = set()
+        try:
+            for record in self._resolver.variants():
+                for source, options in self._wanted(record, world):
+                    if sent >= _MOST or self._workers.pool() is not pool:
+                        return
+                    # Generating code holds the interpreter, which would disturb measuring.
+                    self._workers.wait_until_nobody_measures()
+                    shipment = front(source, target, options, pending=self._workers.pending)
+                    future = self._workers.compile(pool, shipment, urgent=False)
+                    if future is not None:
+                        sent += 1
+                        running.add(future)
+                    if len(running) > 4 * pool.workers:
+                        running = set(wait(running, return_when=FIRST_COMPLETED).not_done)
+        except Exception as error:  # it was only ever an attempt
+            self._events.emit("problem", what="ahead", detail=repr(error))
+            logger.debug("tuneonce: compiling ahead ended", exc_info=True)
+        finally:
+            if sent:
+                seconds = round(time.perf_counter() - began, 6)
+                self._events.emit("ahead", sent=sent, seconds=seconds)
+
+    def _wanted(self, record: Variants, world: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Sources and options of what the record's key will need first."""
+        try:
+            module, _, qualname = record.kernel.partition(":")
+            autotuner = _autotuner(find(module, qualname))
+            jit = innermost(autotuner)
+            question, digests = _question(record, autotuner, world)
+            resolution = self._resolver.resolve(question)
+            wanted = [resolution.winner]
+            if resolution.winner is None:
+                expectations = Expectations(
+                    range(len(digests)),
+                    known={},
+                    prior=_by_position(self._resolver.expected(question), digests),
+                    trust=RULES.trust,
+                    seed=question.seed,
+                )
+                wanted = [digests[position] for position in expectations.first()]
+            for digest in wanted:
+                rest = record.each.get(digest or "")
+                if rest is not None:
+                    yield rebuild(jit, join(jit, record.common, rest))
+        except Exception:  # another kernel of that name, a value that is gone
+            logger.debug("tuneonce: %s is not compiled ahead", record.kernel, exc_info=True)
+
+
+def _by_position(expected: dict[str, float], digests: list[str]) -> dict[int, float]:
+    return {i: expected[digest] for i, digest in enumerate(digests) if digest in expected}
+
+
+def _autotuner(found: Any) -> Any:
+    """The autotuner under any decorators. Raises ValueError."""
+    for _ in range(32):
+        if hasattr(found, "configs") and hasattr(found, "prune_configs"):
+            return found
+        found = getattr(found, "fn", None)
+    raise ValueError("no autotuner")
+
+
+def _question(record: Variants, autotuner: Any, world: Any) -> tuple[Question, list[str]]:
+    """The record's key in this world and with this source, and its live candidates."""
+    tuning = tuple(
+        (name.removeprefix("key."), json.loads(text))
+        for name, text in record.key
+        if name.startswith("key.")
+    )
+    recorded = set(record.candidates)
+    live = [c for c in convert.candidates(autotuner.configs) if c.digest in recorded]
+    key = Key(kernel_id(autotuner.fn), tuning, world.parts, world.name)
+    return Question(key, record.work_class, None, live), [c.digest for c in live]

@@ -1,0 +1,237 @@
+"""Compiles the candidates of one key ahead of their benchmarks, in other processes.
+
+`Compiles.arrivals` yields candidates in the order in which they become ready to be launched. What
+only this process can do (Python to TTIR) is done in between, so that the helpers always have
+something to do and the caller measures while they do it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import contextmanager
+from typing import Any
+
+from ..cpus import slots_directory, usable_cpus
+from ..events import EventLog
+from . import compat
+from .calls import Cold
+from .compile_pool import Compiled, CompilePool, Crashed, HelperLost, NotCompiled
+from .ship import NotShippable, Shipment, arrived, blocked, ship
+
+logger = logging.getLogger("tuneonce")
+
+# So that a helper which is done has its next job already.
+_AHEAD = 4
+
+
+class Workers:
+    """The compile pool of a process, or its absence; knows what is on its way. Thread-safe."""
+
+    def __init__(self, pool: CompilePool | None, events: EventLog) -> None:
+        self._pool = pool
+        self._events = events
+        self._lock = threading.Lock()
+        self._on_its_way: dict[str, Future[Compiled]] = {}
+        self._quiet = threading.Condition()
+        self._measuring = 0
+        os.register_at_fork(after_in_child=self._after_fork)
+
+    def pool(self) -> CompilePool | None:
+        """The pool, if compilations can leave this process now."""
+        pool = self._pool
+        return pool if pool is not None and pool.workers > 1 and blocked() is None else None
+
+    def pending(self, hash: str) -> bool:
+        """Whether this binary is being compiled."""
+        return hash in self._on_its_way
+
+    def compile(
+        self, pool: CompilePool, shipment: Shipment, *, urgent: bool
+    ) -> Future[Compiled] | None:
+        """Have it compiled; None if its binary is there. Raises HelperLost."""
+        with self._lock:
+            future = self._on_its_way.get(shipment.hash)
+            if future is None and shipment.job is not None:
+                future = pool.submit(shipment.job, urgent=urgent)
+                self._on_its_way[shipment.hash] = future
+                new = True
+            else:
+                new = False
+        if future is None:
+            return None
+        if new:
+            future.add_done_callback(lambda done: self._arrived(shipment, done))
+        elif urgent:
+            pool.hurry(future)
+        return future
+
+    def _arrived(self, shipment: Shipment, future: Future[Compiled]) -> None:
+        self._on_its_way.pop(shipment.hash, None)
+        if not future.cancelled() and future.exception() is None and shipment.job is not None:
+            seconds = round(future.result().seconds, 6)
+            self._events.emit("compile", kernel=shipment.job["name"], seconds=seconds, ahead=True)
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """What is done inside is not to be disturbed."""
+        with self._quiet:
+            self._measuring += 1
+        try:
+            yield
+        finally:
+            with self._quiet:
+                self._measuring -= 1
+                self._quiet.notify_all()
+
+    def wait_until_nobody_measures(self) -> None:
+        """For work that can be done at any time. Does not wait for ever."""
+        with self._quiet:
+            self._quiet.wait_for(lambda: not self._measuring, timeout=1.0)
+
+    def lost(self, error: Exception) -> None:
+        """The helper cannot be had: go on without, and say so once."""
+        with self._lock:
+            had, self._pool = self._pool, None
+        if had is not None:
+            self._events.emit("problem", what="compile_helper_lost", detail=str(error))
+            logger.warning("tuneonce: no compile helper (%s); compiling in this process", error)
+
+    def close(self) -> None:
+        """End what was started."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._on_its_way = {}
+        self._quiet = threading.Condition()
+        self._measuring = 0
+
+
+def build_workers(wanted: int | None, events: EventLog) -> Workers:
+    """Workers as the settings want them; nothing is started before the first cold key."""
+    count = usable_cpus() if wanted is None else wanted
+    pool = CompilePool(workers=count, slots=slots_directory) if count > 1 else None
+    return Workers(pool, events)
+
+
+class Compiles:
+    """One key's candidates on their way through the compiler.
+
+    `ship(position)` makes a shipment, None if nothing has to be compiled; what it raises is left
+    for the launch in this process to raise again. `failures` holds candidates that the compiler
+    rejected as a benchmark would, and those on which it crashed: they must not be launched.
+    `seconds` holds what each compilation took where it was done.
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        ship: Callable[[int], Shipment | None],
+        *,
+        on_compiled: Callable[[int, float], None],
+    ) -> None:
+        self._workers = workers
+        self._ship = ship
+        self._on_compiled = on_compiled
+        # Several candidates may share a binary: what they differ in was constant-folded away.
+        self._running: dict[Future[Compiled], list[int]] = {}
+        self._sent: dict[Future[Compiled], Shipment] = {}
+        self._passed_over = {error.__name__ for error in compat.passed_over()}
+        self.failures: dict[int, str] = {}
+        self.seconds: dict[int, float] = {}
+        self.front_s = 0.0
+        self.wait_s = 0.0
+
+    def arrivals(self, wave: Sequence[int]) -> Iterator[int]:
+        """The candidates of `wave` as they become ready, those that failed among them."""
+        pool = self._workers.pool()
+        if pool is None or len(wave) < 2:
+            yield from wave
+            return
+        waiting, ready = deque(wave), deque[int]()
+        try:
+            while waiting or self._running or ready:
+                feeding = bool(waiting) and len(self._running) < pool.workers + _AHEAD
+                if feeding:
+                    position = waiting.popleft()
+                    if not self._send(pool, position):
+                        ready.append(position)
+                elif ready:
+                    yield ready.popleft()
+                elif self._running:
+                    began = time.perf_counter()
+                    wait(self._running, return_when=FIRST_COMPLETED)
+                    self.wait_s += time.perf_counter() - began
+                ready.extend(self._settled())
+        finally:
+            if self._running:
+                pool.drop(self._running)
+
+    def _send(self, pool: CompilePool, position: int) -> bool:
+        if self._workers.pool() is not pool:  # it was lost meanwhile
+            return False
+        began = time.perf_counter()
+        try:
+            shipment = self._ship(position)
+            if shipment is None:
+                return False
+            future = self._workers.compile(pool, shipment, urgent=True)
+            if future is None:
+                return False
+            self._running.setdefault(future, []).append(position)
+            self._sent.setdefault(future, shipment)
+            return True
+        except HelperLost as error:
+            self._workers.lost(error)
+        except NotShippable:
+            pass
+        except Exception:  # the launch raises it again, where the program expects it
+            logger.debug("tuneonce: a candidate could not be compiled ahead", exc_info=True)
+        finally:
+            self.front_s += time.perf_counter() - began
+        return False
+
+    def _settled(self) -> Iterator[int]:
+        for future in [future for future in self._running if future.done()]:
+            positions = self._running.pop(future)
+            try:
+                compiled = future.result()
+                if not arrived(self._sent.pop(future)):
+                    raise HelperLost("Triton does not find its binaries")
+                for position in positions:
+                    self.seconds[position] = compiled.seconds / len(positions)
+                self._on_compiled(positions[0], compiled.seconds)
+            except Crashed as error:
+                self.failures.update(dict.fromkeys(positions, str(error)))
+            except NotCompiled as error:
+                if error.kind in self._passed_over:
+                    text = f"{error.kind}: {error}"
+                    self.failures.update(dict.fromkeys(positions, text))
+            except CancelledError:  # by another thread that had asked for it first
+                pass
+            except HelperLost as error:
+                self._workers.lost(error)
+            yield from positions
+
+
+def await_binary(cold: Cold, config: Any, workers: Workers) -> None:
+    """Let the helpers finish what they have begun for a candidate, or do it, before its launch."""
+    pool = workers.pool()
+    if pool is None:
+        return
+    try:
+        shipment = ship(cold, config, pending=workers.pending)
+        future = None if shipment is None else workers.compile(pool, shipment, urgent=True)
+        if future is not None:
+            future.result()
+    except HelperLost as error:
+        workers.lost(error)
+    except Exception:  # the launch will say what is wrong
+        logger.debug("tuneonce: a winner could not be compiled ahead", exc_info=True)

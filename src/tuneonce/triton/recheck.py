@@ -1,0 +1,162 @@
+"""Measures all candidates of a key whose winner is known, so that a verdict can be checked.
+
+Only where somebody asked for it (``TUNEONCE_RECHECK``, `tuneonce bench regret`), at the first
+launch of a key: a verdict holds no inputs, and made-up ones could crash the device. Launches are
+those of a tuning, hooks, ``reset_to_zero`` and ``restore_value`` included. `tuneonce.oracle` says
+what they prove.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+from ..oracle import Finding, benchmarked, side_by_side
+from ..resolver import Outcome
+from . import told
+from .calls import Cold
+from .compiles import Compiles, Workers
+from .outcome import Taken, as_measurement
+from .persist import Asked, Persistence
+from .ship import ship
+from .track import Track, device_for, kernel_calls
+from .tuner import reset
+
+
+class Rechecker:
+    """Checks each key of this process once; with `fix`, replaces verdicts that are wrong."""
+
+    def __init__(
+        self,
+        persistence: Persistence,
+        workers: Workers,
+        *,
+        fix: bool,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._persistence = persistence
+        self._workers = workers
+        self._fix = fix
+        self._clock = clock
+        self._seen: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()
+
+    def check(self, cold: Cold, pruned: Sequence[Any], asked: Asked) -> Any:
+        """The candidate to run: the verdict's winner, or the one that has taken its place.
+
+        The caller holds the autotuner's lock. An error ends the check, not the launch.
+        """
+        question = asked.question
+        key = (question.key.digest, question.work_class)
+        with self._lock:
+            if key in self._seen:
+                return asked.winner
+            self._seen.add(key)
+        with self._persistence.guarded("recheck"):
+            began = self._clock()
+            # One of several equal candidates stands for all, as in a tuning.
+            distinct = {config: i for i, config in reversed([*enumerate(pruned)])}
+            winner = distinct[asked.winner]
+            try:
+                finding = self._measure(cold, pruned, asked, winner, sorted(distinct.values()))
+            finally:
+                reset(cold.autotuner, cold.kwargs, asked.winner)
+            fixed = bool(self._fix and finding and finding.wrong and self._replace(asked, finding))
+            self._persistence.events.emit(
+                "recheck",
+                kernel=asked.label,
+                **told.key_fields(asked, cold),
+                provisional=asked.resolution.outcome is Outcome.PROVISIONAL,
+                winner=told.candidate_text(asked, pruned, winner),
+                **({} if finding is None else _fields(asked, pruned, finding)),
+                fixed=fixed,
+                seconds=round(self._clock() - began, 6),
+            )
+        return asked.winner
+
+    def _measure(
+        self,
+        cold: Cold,
+        pruned: Sequence[Any],
+        asked: Asked,
+        winner: int,
+        positions: Sequence[int],
+    ) -> Finding | None:
+        """None: the verdict's winner does not run here."""
+        autotuner, random = cold.autotuner, Random(asked.seed)
+        workers = self._workers
+        compiles = Compiles(
+            workers,
+            lambda position: ship(cold, pruned[position], pending=workers.pending),
+            on_compiled=lambda position, seconds: None,
+        )
+        failures = compiles.failures
+        # What failed while it was tuned may fail in a way that ends the process.
+        failed = {i for i, measurement in asked.known.items() if measurement.failed is not None}
+        arrivals = compiles.arrivals([i for i in positions if i not in failed or i == winner])
+        device = device_for(autotuner)
+        calls = None
+        if device is not None:
+            calls = kernel_calls(autotuner, cold.args, cold.kwargs, pruned)
+        if device is not None and calls is not None:
+            track = Track(
+                device,
+                calls,
+                failures=failures,
+                clock=lambda *positions, loading=False: workers.measuring(),
+                on_error=lambda position, error: None,
+            )
+            return side_by_side(winner, arrivals, track, random, clock=self._clock)
+
+        def bench(position: int) -> Any:
+            if position in failures:
+                return math.inf
+            # Again for each: a ``warmup`` of the same kernel in another thread resets it.
+            autotuner.nargs = cold.nargs
+            with workers.measuring():
+                return autotuner._bench(*cold.args, config=pruned[position], **cold.kwargs)
+
+        return benchmarked(winner, arrivals, bench, random)
+
+    def _replace(self, asked: Asked, finding: Finding) -> bool:
+        """Put the right winner into the store. False: the verdict has changed, or cannot be."""
+        question = asked.question
+        # What is known to fail stays known; every time is a new one.
+        known = {
+            m.candidate: m
+            for m in asked.known.values()
+            if m.failed is not None and m.work_class == question.work_class
+        }
+        for position, result in finding.results.items():
+            candidate = question.candidates[position]
+            measurement = as_measurement(
+                Taken(result, samples=finding.samples[position]),
+                candidate=candidate.digest,
+                config=candidate.config,
+                method="recheck",
+                work_class=question.work_class,
+            )
+            if measurement is not None:
+                known[candidate.digest] = measurement
+        right = question.digests[finding.best]
+        wrong = asked.resolution.winner
+        if not self._persistence.resolver.replace(question, known, right, wrong=wrong):
+            return False
+        asked.corrected(right, known)
+        return True
+
+
+def _fields(asked: Asked, pruned: Sequence[Any], finding: Finding) -> dict[str, Any]:
+    return {
+        "fastest": told.candidate_text(asked, pruned, finding.fastest),
+        "best": told.candidate_text(asked, pruned, finding.best),
+        "regret": round(finding.regret, 6),
+        "noise": round(finding.noise, 6),
+        "wrong": finding.wrong,
+        "candidates": len(finding.results),
+        "passes": finding.passes,
+    }

@@ -1,0 +1,100 @@
+"""What is expected of candidates by verdicts that do not hold for a key."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.factories import H100, make_key, put_verdict
+from tests.fakes import RememberedEvents, candidate
+from tuneonce.key import Key
+from tuneonce.resolver import Question, Resolver
+from tuneonce.store import Store
+from tuneonce.store.memory import MemoryStore
+
+BLOCKS = (16, 32, 64)
+OURS = make_key(tuning={"n": 64, "x.dtype": "torch.bfloat16"})
+
+
+def expected(store: Store, key: Key = OURS, work_class: str = "c02") -> dict[int, float]:
+    """Rounded, by block."""
+    question = Question(key, work_class, None, [candidate(block) for block in BLOCKS])
+    found = Resolver(store, RememberedEvents()).expected(question)
+    return {b: round(found[candidate(b).digest], 3) for b in BLOCKS if candidate(b).digest in found}
+
+
+def times(*medians: float) -> dict[int, tuple[float, ...]]:
+    return {block: (ms,) * 3 for block, ms in zip(BLOCKS, medians, strict=False)}
+
+
+def test_nothing_is_known() -> None:
+    assert expected(MemoryStore()) == {}
+
+
+def test_the_same_kernel_here_before_the_same_elsewhere_before_another_source() -> None:
+    store = MemoryStore()
+    put_verdict(store, make_key(source="1" * 16), times(3, 1, 2))
+    assert expected(store) == {16: 3.0, 32: 1.0, 64: 2.0}
+    put_verdict(store, make_key(product=H100), times(1, 2, 4))
+    assert expected(store) == {16: 1.0, 32: 2.0, 64: 4.0}
+    put_verdict(store, make_key(tuning={"n": 128, "x.dtype": "torch.bfloat16"}), times(6, 4, 2))
+    assert expected(store) == {16: 3.0, 32: 2.0, 64: 1.0}
+
+
+def test_another_kernel_says_nothing() -> None:
+    store = MemoryStore()
+    put_verdict(store, make_key("sub"), times(3, 1, 2))
+    put_verdict(store, make_key("add_more"), times(3, 1, 2))
+    assert expected(store) == {}
+
+
+def test_the_nearest_three_are_averaged_and_the_far_ones_are_not_asked() -> None:
+    store = MemoryStore()
+    for n in (1, 2, 3):  # differ in one part
+        key = make_key(tuning={"n": n, "x.dtype": "torch.bfloat16"})
+        put_verdict(store, key, times(1, 2.0**n, 1))
+    put_verdict(store, make_key(tuning={"n": 9, "x.dtype": "torch.float16"}), times(1, 1000, 1))
+    assert expected(store) == {16: 1.0, 32: 4.0, 64: 1.0}
+
+
+def test_a_nearer_work_class_comes_first() -> None:
+    store = MemoryStore()
+    for work_class, ms in (("c02", 2.0), ("c03", 3.0), ("c04", 4.0), ("c09", 900.0)):
+        put_verdict(store, OURS, times(1, ms, 1), work_class=work_class)
+    found = expected(store, work_class="c03")
+    assert found[32] == pytest.approx(math.prod((2, 3, 4)) ** (1 / 3), abs=1e-3)
+
+
+def test_what_failed_elsewhere_is_expected_last_and_one_candidate_is_no_expectation() -> None:
+    store = MemoryStore()
+    put_verdict(store, make_key(product=H100), {16: (1.0,) * 3, 32: ()})
+    assert expected(store) == {16: 1.0, 32: 10.0}
+    alone = MemoryStore()
+    put_verdict(alone, make_key(product=H100), {16: (1.0,) * 3, 999: (2.0,) * 3})
+    assert expected(alone) == {}
+
+
+def test_a_record_that_cannot_be_read_is_passed_over() -> None:
+    store = MemoryStore()
+    name = put_verdict(store, make_key(product=H100), times(1, 2, 4))
+    store.put(name, b"{}\n")
+    assert expected(store) == {}
+    store.put(name, b"")
+    assert expected(store) == {}
+
+
+def test_only_so_many_records_are_read() -> None:
+    class Counting(MemoryStore):
+        reads = 0
+
+        def get(self, name: str) -> bytes | None:
+            self.reads += 1
+            return super().get(name)
+
+    store = Counting()
+    for n in range(100):
+        put_verdict(store, make_key(tuning={"n": n, "x.dtype": "half"}), times(1, 2, 4))
+    store.reads = 0
+    assert expected(store) == {16: 1.0, 32: 2.0, 64: 4.0}
+    assert store.reads <= 24
