@@ -14,6 +14,7 @@ then, with ``t`` in seconds since ``started``::
     {"t":1.2,"e":"resolve","kernel":"...","outcome":"hit","reason":null,"saved_s":7.9}
     {"t":1.2,"e":"measure","kernel":"...","candidate":"BLOCK=64 num_warps=4","seconds":0.31,...}
     {"t":9.1,"e":"tune","kernel":"...","candidates":25,"measured":25,"seconds":7.9,"compile_s":6.1}
+    {"t":9.1,"e":"recheck","kernel":"...","key":"...","regret":0.01,"fixed":false,...}
     {"t":0.8,"e":"compile","kernel":"...","seconds":0.6}
     {"t":0.9,"e":"load","kernel":"...","seconds":0.01}
     {"t":9.4,"e":"ready"}                     start-up is over, what follows happens while serving

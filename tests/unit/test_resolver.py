@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import FaultyStore, RememberedEvents, candidate, measured, question
+from tuneonce.choice import choose
 from tuneonce.errors import (
     RecordUnreadable,
     StoreError,
@@ -30,7 +31,6 @@ from tuneonce.resolver import (
     Question,
     Resolution,
     Resolver,
-    choose,
 )
 from tuneonce.store import Store
 from tuneonce.store.files import FileStore

@@ -10,6 +10,7 @@ import pytest
 from tuneonce.errors import SettingsError
 from tuneonce.settings import (
     Mode,
+    Recheck,
     environment_at_start,
     read,
     read_mode,
@@ -155,6 +156,31 @@ def test_the_events_of_a_file_store_are_in_its_directory() -> None:
 def test_whether_errors_are_raised() -> None:
     assert read({"TUNEONCE_RAISE": "1"}).raise_errors
     assert not read({"TUNEONCE_RAISE": "0"}).raise_errors
+
+
+def test_progress_is_on_unless_it_is_off() -> None:
+    assert read({}).progress
+    assert read({"TUNEONCE_PROGRESS": "1"}).progress
+    assert not read({"TUNEONCE_PROGRESS": " Off "}).progress
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        (None, Recheck.OFF),
+        ("", Recheck.OFF),
+        ("0", Recheck.OFF),
+        ("report", Recheck.REPORT),
+        (" FIX ", Recheck.FIX),
+    ],
+)
+def test_recheck(word: str | None, expected: Recheck) -> None:
+    assert read({} if word is None else {"TUNEONCE_RECHECK": word}).recheck is expected
+
+
+def test_a_recheck_that_is_none() -> None:
+    with pytest.raises(SettingsError, match="yes"):
+        read({"TUNEONCE_RECHECK": "yes"})
     assert not read({}).raise_errors
 
 

@@ -17,8 +17,9 @@ from ..errors import TuneonceError, UsageError
 # In the order of `tuneonce --help`.
 COMMANDS = {
     "run": "run a command with tuneonce switched on",
+    "tune": "run a program only to fill the store, and show what was tuned",
     "demo": "what a restart costs, before and after, on a small server; or just the server",
-    "bench": "benchmarks for any OpenAI-compatible server: load alone, or over restarts",
+    "bench": "what a restart of a server costs; how good the stored winners are",
     "ls": "what is in the store",
     "show": "every measurement behind a kernel's verdicts",
     "why": "why a kernel was tuned again: the nearest record and what differs",

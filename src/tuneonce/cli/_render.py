@@ -29,14 +29,15 @@ def print_json(document: object) -> None:
     print(json.dumps(msgspec.to_builtins(document), indent=2))
 
 
-def console() -> Console:
+def console(*, stderr: bool = False) -> Console:
     """Where tables go: plain text when piped, nothing interpreted in what is printed."""
     from rich.console import Console
 
-    encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
-    if encoding != "utf8" and hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # a bar or a dash must not be a traceback
-    return Console(highlight=False, markup=False, emoji=False)
+    stream = sys.stderr if stderr else sys.stdout
+    encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
+    if encoding != "utf8" and hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")  # a bar or a dash must not be a traceback
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def table(*, show_header: bool = True) -> Table:

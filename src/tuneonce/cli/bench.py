@@ -1,4 +1,7 @@
-"""``tuneonce bench``: what a restart costs (``restart``), the load alone (``serve``), ``show``."""
+"""``tuneonce bench``: what a restart costs (``restart``), the load alone (``serve``), ``show``.
+
+``regret``, how good the stored winners are, is in a file of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import TuneonceError, UsageError
+from . import _bench_regret
 from ._bench_options import (
     ARM_NAMES,
     Subparsers,
@@ -36,7 +40,9 @@ arm, each with fresh cache directories of its own. {port} in the command becomes
 
 def add_parser(subparsers: Subparsers) -> None:
     """Add ``bench`` and its subcommands."""
-    bench = subparsers.add_parser("bench", help="measure what a restart of a server costs")
+    bench = subparsers.add_parser(
+        "bench", help="what a restart of a server costs; how good the stored winners are"
+    )
     commands = bench.add_subparsers(dest="bench_command", metavar="COMMAND", required=True)
 
     restart = commands.add_parser(
@@ -64,6 +70,8 @@ def add_parser(subparsers: Subparsers) -> None:
     show.add_argument("file", type=Path, help="what --json wrote")
     show.add_argument("--json", action="store_true", help="print the document instead")
     show.set_defaults(run=run_show_command)
+
+    _bench_regret.add_parser(commands)
 
 
 def run_restart_command(args: argparse.Namespace) -> int:

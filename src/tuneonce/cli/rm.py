@@ -46,7 +46,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--older-than", metavar="DAYS", type=_days, help="only those written longer ago"
     )
     parser.add_argument(
-        "--origin", metavar="ORIGIN", help="only verdicts measured, assembled or from stock-cache"
+        "--origin",
+        metavar="ORIGIN",
+        help="only verdicts measured, assembled, rechecked, or from stock-cache",
     )
     parser.add_argument("--yes", action="store_true", help="do not ask")
     add_store_option(parser)

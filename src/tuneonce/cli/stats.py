@@ -14,6 +14,8 @@ from ._common import (
 )
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ..history import Statistics
     from ..stats import Totals
 
@@ -71,6 +73,8 @@ def _draw(found: Statistics) -> None:
         grid.add_row(f"all {len(found.processes)}", *_numbers(found.totals), style="bold")
     out.print(grid)
     totals = found.totals
+    if totals.ready:
+        out.print(_serving(found))
     out.print(
         f"{totals.candidates_measured} candidates measured, {totals.not_persisted} keys not "
         "persisted. prov: provisional hits; comp: compiled; load: loaded from Triton's cache; "
@@ -83,6 +87,33 @@ def _draw(found: Statistics) -> None:
         if counts:
             told = ", ".join(f"{plain(name)} {n}" for name, n in sorted(counts.items()))
             out.print(f"{heading}: {told}")
+
+
+def _serving(found: Statistics) -> Table:
+    """What the processes did after they had said that their start-up was over."""
+    from ._render import clock, command_text, plain, seconds, table
+
+    grid = table()
+    grid.add_column("while serving", overflow="ellipsis", no_wrap=True, max_width=40)
+    for heading in ("ready", "tunes", "comp", "seconds"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    ready = [process for process in found.processes if process.totals.ready]
+    rows: list[tuple[str, Totals, str | None]] = [
+        (f"{clock(p.started)} {plain(p.mode)} {command_text(p.command)}", p.totals, None)
+        for p in ready
+    ]
+    if len(found.processes) > 1:
+        rows.append((f"all {len(ready)} that were ready", found.totals, "bold"))
+    for title, totals, style in rows:
+        grid.add_row(
+            title,
+            str(totals.ready),
+            str(totals.serving_tunes),
+            str(totals.serving_compiles),
+            seconds(totals.serving_s),
+            style=style,
+        )
+    return grid
 
 
 def _numbers(totals: Totals) -> list[str]:

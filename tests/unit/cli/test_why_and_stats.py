@@ -130,6 +130,21 @@ def test_stats_of_nothing(tell: Tell, events: Path) -> None:
     assert tell("stats", "--json").json["processes"] == []
 
 
+def test_stats_while_serving(tell: Tell, events: Path) -> None:
+    tunes, compiled = {"e": "tune", "seconds": 3.0, "compile_s": 1.0}, {"e": "compile"}
+    served = process(tunes, {"e": "ready"}, tunes, {**compiled, "seconds": 0.5}, argv=["x" * 90])
+    write_events(events, process(tunes, compiled), served)
+    said = tell("stats")
+    lines = [line.split() for line in said.out.splitlines()]
+    assert ["while", "serving", "ready", "tunes", "comp", "seconds"] in lines
+    [row] = [line for line in lines if line[:2] == ["11-14", "22:13"] and len(line) == 8]
+    assert row[-4:] == ["1", "1", "1", "2.5"]
+    assert ["all", "1", "that", "were", "ready", "1", "1", "1", "2.5"] in lines
+    assert max(map(len, said.out.splitlines())) <= 80
+    write_events(events, process(tunes), process(tunes))
+    assert "serving" not in tell("stats").out
+
+
 def test_stats_fit_eighty_columns(tell: Tell, events: Path) -> None:
     long = process({"e": "tune", "seconds": 123456.0}, argv=["x" * 70, "y" * 70])
     write_events(events, long, long)

@@ -1,0 +1,187 @@
+"""Runs a Python program for what it does to the store, and reads what its processes told."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import SettingsError, TuneonceError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..history import Events
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How the program ended, and the events of all its processes.
+
+    `store` is the store's address for people, without the credentials that `address` may have.
+    """
+
+    command: list[str]
+    status: int
+    store: str
+    address: str
+    seconds: float
+    history: list[Events]
+
+
+def add_workload_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``SCRIPT`` and ``-m MODULE``, ``--store`` and ``--json OUT``."""
+    parser.add_argument("--store", metavar="URL", help="where results are kept: a directory or URL")
+    parser.add_argument(
+        "--json",
+        metavar="OUT",
+        help="write the result there before any table is drawn; - is standard output",
+    )
+    # Whatever comes after the module or the script is the program's, options too.
+    parser.add_argument(
+        "-m",
+        dest="module",
+        nargs=argparse.REMAINDER,
+        metavar="MODULE",
+        help="run a module, as python -m does; what follows are its arguments",
+    )
+    parser.add_argument(
+        "script", nargs=argparse.REMAINDER, metavar="SCRIPT", help="a program and its arguments"
+    )
+
+
+def run_workload(args: argparse.Namespace, *, variables: Mapping[str, str]) -> Ran:
+    """Run the program to its end with tuneonce on, `variables` set and events of its own.
+
+    Raises UsageError where it cannot be started. Ctrl-C and SIGTERM are the program's: whatever
+    it makes of them, what it did until then is told.
+    """
+    from ..activation import child_environment
+    from ..history import read_history
+
+    command = _command(args)
+    environment = {**os.environ, **variables}
+    store = _store(environment, args.store)
+    address = environment["TUNEONCE_STORE"]
+    # The program may write what it likes, but standard output is for the document.
+    stdout = sys.stderr.fileno() if args.json == "-" else None
+    directory = tempfile.mkdtemp(prefix="tuneonce-events-")
+    try:
+        environment = child_environment({**environment, "TUNEONCE_EVENTS": directory})
+        began = time.monotonic()
+        with _signals_are_the_programs() as started:
+            child = subprocess.Popen([sys.executable, *command], env=environment, stdout=stdout)
+            started.append(child)
+            status = child.wait()
+        seconds = time.monotonic() - began
+        history = read_history(Path(directory))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    if status < 0:
+        status = 128 - status
+    return Ran(command, status, store, address, seconds, history)
+
+
+def _command(args: argparse.Namespace) -> list[str]:
+    rest: list[str] = args.script
+    if args.module is not None:
+        words = [*args.module, *rest]  # argparse stops at a lone -- and goes on behind it
+        if not words:
+            raise UsageError("-m: which module?")
+        return ["-m", *words]
+    if rest[:1] == ["--"]:
+        rest = rest[1:]
+    if not rest:
+        raise UsageError("no program to run: name a script, or -m and a module")
+    if not Path(rest[0]).exists():
+        raise UsageError(f"{rest[0]} does not exist: name a Python script, or -m and a module")
+    return rest
+
+
+def _store(environment: dict[str, str], chosen: str | None) -> str:
+    """The store's address, put into the environment. Raises UsageError where nothing can be kept"""
+    from ..settings import Mode, read, store_location
+    from ..store import open_store
+
+    if chosen is not None:
+        if not chosen.strip():
+            raise UsageError("--store is empty")
+        environment["TUNEONCE_STORE"] = chosen
+    try:  # what is wrong is told now, not by the program
+        environment["TUNEONCE_STORE"] = store_location(environment)
+        mode = read(environment).mode
+        with open_store(environment["TUNEONCE_STORE"]) as store:
+            url = store.describe().url
+    except SettingsError as error:
+        raise UsageError(str(error)) from error
+    if mode is not Mode.ON:
+        name = "TUNEONCE" if environment.get("TUNEONCE", "").strip() else "TRITON_CACHE_AUTOTUNING"
+        raise UsageError(f"{name}={environment[name]} keeps tuneonce off: nothing would be kept")
+    return url
+
+
+@contextmanager
+def _signals_are_the_programs() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Outlive Ctrl-C, which a terminal sends to the program too, and pass SIGTERM on to it."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for child in started:
+            child.send_signal(number)
+
+    def outlive(number: int, frame: FrameType | None) -> None:
+        """The program has it already."""
+
+    before: dict[int, Any] = {}
+    try:
+        # Handlers, not SIG_IGN, which the program would inherit.
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, outlive)
+        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, pass_on)
+    except ValueError:  # not in the main thread, where nobody sends us any
+        pass
+    try:
+        yield started
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def check_json_argument(out: str | None) -> None:
+    """Raises UsageError for a file that cannot be written: before the work, not after it."""
+    from ..bench.result import check_writable
+
+    if out is not None and out != "-":
+        check_writable(Path(out))
+
+
+def save_json(document: object, out: str | None) -> Console:
+    """Write the document where ``--json`` says; returns where tables go."""
+    import json
+
+    import msgspec
+
+    from ._render import console
+
+    if out is None:
+        return console()
+    text = json.dumps(msgspec.to_builtins(document), indent=2) + "\n"
+    if out != "-":
+        try:
+            Path(out).write_text(text, encoding="ascii")
+        except OSError as error:
+            raise TuneonceError(f"cannot write {out}: {error.strerror}") from error
+        return console()
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    return console(stderr=True)

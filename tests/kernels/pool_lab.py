@@ -1,0 +1,177 @@
+"""Small kernels, and a tuner whose compilations leave the process, for tests of the compile pool.
+
+The kernels have a switch for each way in which a candidate can fail to compile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+
+from tests.fakes import RememberedEvents
+from tuneonce.resolver import Resolver
+from tuneonce.store.memory import MemoryStore
+from tuneonce.testing import SimulatedGPU
+from tuneonce.triton.compile_pool import CompilePool
+from tuneonce.triton.compiles import build_workers
+from tuneonce.triton.hook import Hook
+from tuneonce.triton.persist import Persistence
+from tuneonce.triton.ship import front
+
+SIZE = 1024
+TARGET = GPUTarget("cuda", 90, 32)
+
+
+def make_add() -> Any:
+    """A kernel function; each call makes one that was never compiled in this process."""
+
+    @triton.jit
+    def add(x, out, n, BLOCK: tl.constexpr, ASM: tl.constexpr = "mov.b32 $0, $1;"):
+        tl.static_assert(BLOCK != 32, "32 is too small")
+        i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        value = tl.load(x + i, mask=i < n)
+        value = tl.inline_asm_elementwise(
+            ASM, "=r,r", [value], dtype=tl.float32, is_pure=True, pack=1
+        )
+        tl.store(out + i, value, mask=i < n)
+
+    return add
+
+
+def make_scale() -> Any:
+    """Another kernel function."""
+
+    @triton.jit
+    def scale(x, out, n, BLOCK: tl.constexpr):
+        i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        tl.store(out + i, tl.load(x + i, mask=i < n) * 2, mask=i < n)
+
+    return scale
+
+
+def blocks(*sizes: int, warps: int = 4) -> list[triton.Config]:
+    return [triton.Config({"BLOCK": size}, num_warps=warps) for size in sizes]
+
+
+# PTX that the assembler does not know.
+BROKEN = triton.Config({"BLOCK": 256, "ASM": "bogus.b32 $0, $1;"})
+
+
+def autotuned(kernel: Any, configs: list[triton.Config], **options: Any) -> Any:
+    return triton.autotune(configs, ["n"], **options)(kernel)
+
+
+def launch(kernel: Any, n: int = SIZE) -> int:
+    """Launch an autotuned kernel over `n` elements; the winner's block."""
+    x, out = torch.arange(float(SIZE)), torch.zeros(SIZE)
+    kernel[lambda meta: (triton.cdiv(n, meta["BLOCK"]),)](x, out, n)
+    block: int = kernel.best_config.kwargs["BLOCK"]
+    return block
+
+
+def by_block(launch: Any) -> float:
+    """The larger the block, the faster."""
+    return 10.0 / float(launch.constants["BLOCK"])
+
+
+@dataclass
+class Tuner:
+    """A hook in place, and what is behind it."""
+
+    hook: Hook
+    events: RememberedEvents
+    pool: CompilePool | None
+    gpu: SimulatedGPU
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [one for one in self.events.seen if one["e"] == event]
+
+    @property
+    def ahead(self) -> int:
+        """Compilations in other processes."""
+        return sum(bool(one.get("ahead")) for one in self.of("compile"))
+
+    @property
+    def here(self) -> int:
+        """Compilations in this process."""
+        return len(self.of("compile")) - self.ahead
+
+    @property
+    def started(self) -> bool:
+        assert self.pool is not None
+        return self.pool._helper is not None
+
+
+@contextlib.contextmanager
+def tuner(*, workers: int = 2, store: Any = None, **gpu: Any) -> Iterator[Tuner]:
+    """A tuner over `store` (default: a new one) on a simulated GPU on which large blocks win."""
+    options = {"times": by_block, "do_bench": True, **gpu}
+    with SimulatedGPU(**options) as simulated:
+        events = RememberedEvents()
+        resolver = Resolver(MemoryStore() if store is None else store, events)
+        persistence = Persistence(resolver, events, raise_errors=True)
+        behind = build_workers(workers, events)
+        hook = Hook(triton.runtime.autotuner, persistence, behind)
+        assert hook.install()
+        try:
+            yield Tuner(hook, events, behind._pool, simulated)
+        finally:
+            hook.uninstall()
+
+
+def job(block: int = 64, *, options: Any = None) -> dict[str, Any]:
+    """The compilation of one variant of `add`. `options` stands for the compiler's options."""
+    kernel = make_add()
+    signature = {"x": "*fp32", "out": "*fp32", "n": "i32", "BLOCK": "constexpr", "ASM": "constexpr"}
+    constants = {"BLOCK": block, "ASM": "mov.b32 $0, $1;"}
+    source = triton.compiler.ASTSource(kernel, signature, constants)
+    shipment = front(source, TARGET, {}, pending=lambda binary: False)
+    assert shipment.job is not None, "it is in the cache already"
+    return {**shipment.job, "options": {} if options is None else options}
+
+
+class Does:
+    """Unpacked, as a job's options are in the child that compiles, it calls a function."""
+
+    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
+        self.call = (function, args)
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+def kills_itself(signal: int) -> Does:
+    return Does(eval, f"__import__('os').kill(__import__('os').getpid(), {int(signal)})")
+
+
+def waits_for(fifo: Path) -> Does:
+    """Waits until somebody opens the FIFO to write; no options, then."""
+    return Does(open, str(fifo))
+
+
+def release(fifo: Path) -> None:
+    """Let those go on that wait for the FIFO; waits until there is one."""
+    with fifo.open("w"):
+        pass
+
+
+def binaries(directory: Path) -> dict[str, dict[str, bytes]]:
+    """Files of Triton's cache by key and name, tuning results left out."""
+    found: dict[str, dict[str, bytes]] = {}
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and not path.name.endswith(".autotune.json"):
+            found.setdefault(path.parent.name, {})[path.name] = path.read_bytes()
+    return found
+
+
+def cache() -> Path:
+    return Path(os.environ["TRITON_CACHE_DIR"])

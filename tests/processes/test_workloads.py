@@ -1,0 +1,214 @@
+"""`tuneonce tune` and `tuneonce bench regret` over small programs on a simulated GPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import ROOT
+from tuneonce.store.files import FileStore
+
+pytest.importorskip("triton")
+pytest.importorskip("torch")
+
+WORK = """
+import os, sys
+import torch, triton, triton.language as tl
+from tuneonce.testing import SimulatedGPU
+
+@triton.autotune([triton.Config({"BLOCK": size}) for size in (64, 128, 256)], ["n"])
+@triton.jit
+def copy(x, out, n, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out + i, tl.load(x + i, mask=i < n), mask=i < n)
+
+best = int(os.environ.get("BEST", "128"))
+times = lambda one: 0.1 if one.constants["BLOCK"] == best else 0.15
+
+with SimulatedGPU(times=times, do_bench=True):
+    for n in map(int, sys.argv[1:]):
+        copy[lambda meta: (triton.cdiv(n, meta["BLOCK"]),)](torch.ones(n), torch.ones(n), n)
+        print("ran", n, flush=True)
+"""
+
+
+@dataclass
+class Shell:
+    """A directory with the program in it, and a way to type `tuneonce` there."""
+
+    home: Path
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return {
+            **os.environ,
+            "HOME": str(self.home),
+            "TRITON_CACHE_DIR": str(self.home / "triton"),
+            "TRITON_DEFAULT_FP_FUSION": "1",
+            "PYTHONPATH": str(ROOT / "src"),
+            "COLUMNS": "120",
+            **more,
+        }
+
+    def __call__(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "tuneonce", *words],
+            env=self.environment(**more),
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def json(self, *words: str, **more: str) -> Any:
+        done = self(*words, **more)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    (tmp_path / "work.py").write_text(WORK)
+    return Shell(tmp_path)
+
+
+def test_tune_fills_a_store_and_tells(shell: Shell) -> None:
+    done = shell("tune", "--store", "store", "--json", "out.json", "work.py", "1000", "3000")
+    assert done.returncode == 0, done.stderr
+    assert "ran 1000\nran 3000\n" in done.stdout
+    words = " ".join(done.stdout.split())
+    for text in ("__main__:copy", "1.50×", "2 keys tuned", "0 known before", "BLOCK=128"):
+        assert text in words
+    document = json.loads((shell.home / "out.json").read_text())
+    assert (document["schema"], document["status"]) == ("tuneonce.tune/1", 0)
+    assert document["command"] == ["work.py", "1000", "3000"]
+    assert [one["key"].split()[-1] for one in document["tuned"]] == ["n=1000", "n=3000"]
+    for one in document["tuned"]:
+        assert one["winner"].startswith("BLOCK=128 ")
+        assert one["gain"] == pytest.approx(1.5)
+        assert 0 < one["measure_s"] < one["seconds"]
+    with FileStore(shell.home / "store") as store:
+        assert len([name for name in store.list("") if name.endswith(".verdict.json")]) == 2
+    # The events were of this run alone and are gone; what is known is counted.
+    assert not (shell.home / "store" / ".events").exists()
+    document = shell.json("tune", "--store", "store", "--json", "-", "work.py", "1000", "64")
+    assert (len(document["tuned"]), document["known"]) == (1, 1)
+
+
+def test_json_has_standard_output_for_itself(shell: Shell) -> None:
+    done = shell("tune", "--json", "-", "work.py", "64")
+    assert json.loads(done.stdout)["tuned"]
+    assert "ran 64" in done.stderr
+    assert "1 key tuned" in done.stderr
+
+
+def test_a_module_and_options_of_the_programs(shell: Shell) -> None:
+    (shell.home / "package").mkdir()
+    (shell.home / "package" / "tool.py").write_text("import sys; print(sys.argv[1:])")
+    words = ["--json", "x", "--", "-m", "y"]
+    done = shell("tune", "-m", "package.tool", *words)
+    assert str(words) in done.stdout
+    assert "No process of it launched an autotuned kernel" in done.stdout
+    (shell.home / "plain.py").write_text("import sys; print(sys.argv[1:])")
+    assert str(words) in shell("tune", "plain.py", *words).stdout
+    assert not (shell.home / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [("sys.exit(3)", 3), ("1 / 0", 1), ("os.kill(os.getpid(), 9)", 137)],
+)
+def test_a_program_that_fails_has_its_table_and_its_exit_code(
+    shell: Shell, end: str, status: int
+) -> None:
+    (shell.home / "fails.py").write_text(f"{WORK}\n{end}\n")
+    done = shell("tune", "fails.py", "64")
+    assert done.returncode == status
+    assert "1 key tuned" in done.stdout
+    assert f"exit code {status}" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_interrupts_it_is_told_what_was_tuned(shell: Shell, number: int) -> None:
+    (shell.home / "waits.py").write_text(f"{WORK}\nimport time\ntime.sleep(100)\n")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "tuneonce", "tune", "waits.py", "64"],
+        env=shell.environment(),
+        cwd=shell.home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ran 64\n"
+        began = time.monotonic()
+        if number == signal.SIGINT:  # as a terminal does
+            os.killpg(running.pid, number)
+        else:
+            running.send_signal(number)
+        out, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert time.monotonic() - began < 60
+    assert "1 key tuned" in out
+    assert running.returncode in (1, 128 + number)
+
+
+@pytest.mark.parametrize(
+    ("words", "more"),
+    [
+        (["work.py"], {"TUNEONCE": "0"}),
+        (["work.py"], {"TUNEONCE": "observe"}),
+        (["work.py"], {"TRITON_CACHE_AUTOTUNING": "0"}),
+        (["--store", "nonsense://x", "work.py"], {}),
+        (["--json", "no/such/place", "work.py"], {}),
+        (["nothing.py"], {}),
+        (["-m"], {}),
+        ([], {}),
+    ],
+)
+@pytest.mark.parametrize("command", [["tune"], ["bench", "regret"]])
+def test_what_cannot_work_is_one_line(
+    shell: Shell, command: list[str], words: list[str], more: dict[str, str]
+) -> None:
+    done = shell(*command, *words, **more)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+
+
+# -- regret --------------------------------------------------------------------------------------
+
+
+def test_regret_is_told_and_fixed(shell: Shell) -> None:
+    shell("tune", "work.py", "64", "1000", "3000")
+    document = shell.json("bench", "regret", "--json", "-", "work.py", "64", "1000")
+    assert document["schema"] == "tuneonce.regret/1"
+    assert [one["regret"] for one in document["checked"]] == [0, 0]
+    [kernel] = document["kernels"]
+    assert (kernel["checked"], kernel["wrong"], kernel["max_regret"]) == (2, 0, 0)
+    assert [one["key"].split()[-1] for one in document["not_met"]] == ["n=3000"]
+
+    done = shell("bench", "regret", "work.py", "64", "1000", "9", BEST="256")
+    words = " ".join(done.stdout.split())
+    assert done.returncode == 0
+    for text in ("50.0 %", "2 wrong", "--fix replaces", "1 key had no verdict", "n=3000"):
+        assert text in words
+    document = shell.json("bench", "regret", "--fix", "--json", "-", "work.py", "64", BEST="256")
+    [one] = document["checked"]
+    assert (one["wrong"], one["fixed"]) == (True, True)
+    assert one["best"].startswith("BLOCK=256 ")
+    assert one["regret"] == pytest.approx(0.5, abs=1e-3)
+    document = shell.json("bench", "regret", "--fix", "--json", "-", "work.py", "64", BEST="256")
+    assert [one["regret"] for one in document["checked"]] == [0]
+    entries = shell.json("ls", "--json")["entries"]
+    origins = {one["key"]["n"]: one["origin"] for one in entries}
+    assert (origins["64"], origins["1000"]) == ("rechecked", "measured")
