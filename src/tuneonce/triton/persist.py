@@ -11,7 +11,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..codec import Unencodable
@@ -209,8 +209,13 @@ class Asked:
         if measurement is None or measurement.failed is not None:
             return winner  # nothing ran, or the benchmark's results are not times
         with self._persistence.guarded("publish"):
+            about = {**self._question.about, **probe.clocks()}
             adopted = self._persistence.resolver.publish(
-                self._question, self._known, digest, origin="measured", tune_s=tune_s
+                replace(self._question, about=about),
+                self._known,
+                digest,
+                origin="measured",
+                tune_s=tune_s,
             )
             return self._live(adopted)
         return winner

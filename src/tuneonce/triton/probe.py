@@ -6,8 +6,6 @@ not initialise anything that would not be initialised anyway. Facts that cannot 
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
 import hashlib
 import platform
@@ -15,6 +13,7 @@ import sys
 from typing import Any
 
 from ..world import World
+from . import nvml
 
 
 def current_world(*, interpreted: bool) -> World:
@@ -31,9 +30,19 @@ def capturing() -> bool:
         return False
 
 
+def clocks() -> dict[str, str]:
+    """The current device's clocks and what limits them, for the record; empty where not known."""
+    try:
+        device = _driver().get_current_device()
+        return nvml.clocks(_uuid(device))
+    except Exception:  # no device, or one that has no such library
+        return {}
+
+
 def forget() -> None:
     """Drop what was read, for a process whose devices changed (tests do this)."""
     _device_world.cache_clear()
+    _uuid.cache_clear()
 
 
 def _driver() -> Any:
@@ -54,7 +63,7 @@ def _device_world(device: int) -> World:
     driver = _driver()
     target = driver.get_current_target()
     facts = _torch_facts(device)
-    facts.update(_nvml_facts(facts.pop("uuid", None)) if target.backend == "cuda" else {})
+    facts.update(nvml.facts(_uuid(device)) if target.backend == "cuda" else {})
     return World(
         backend=str(target.backend),
         arch=str(target.arch),
@@ -96,53 +105,15 @@ def _torch_facts(device: int) -> dict[str, Any]:
         "product": getattr(properties, "name", None),
         "sm_count": getattr(properties, "multi_processor_count", None),
         "memory_gib": None if memory is None else round(memory / 2**30),
-        "uuid": str(getattr(properties, "uuid", "")) or None,
     }
 
 
-def _nvml_facts(uuid: str | None) -> dict[str, Any]:
-    """Driver, power cap and MIG slice through the driver's own management library."""
-    if uuid is None:
-        return {}
+@functools.lru_cache(maxsize=64)
+def _uuid(device: int) -> str | None:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
     try:
-        nvml = ctypes.CDLL("libnvidia-ml.so.1")
-    except OSError:
-        return {}
-    if nvml.nvmlInit_v2() != 0:
-        return {}
-    try:
-        facts: dict[str, Any] = {}
-        text = ctypes.create_string_buffer(96)
-        if nvml.nvmlSystemGetDriverVersion(text, 96) == 0:
-            facts["driver"] = text.value.decode(errors="replace")
-        handle = _nvml_device(nvml, uuid)
-        if handle is not None:
-            milliwatts = ctypes.c_uint()
-            if nvml.nvmlDeviceGetPowerManagementLimit(handle, ctypes.byref(milliwatts)) == 0:
-                facts["power_cap_w"] = round(milliwatts.value / 1000)
-            facts["mig"] = _nvml_mig(nvml, handle)
-        return facts
-    except AttributeError:  # a management library without one of these functions
-        return {}
-    finally:
-        nvml.nvmlShutdown()
-
-
-def _nvml_device(nvml: Any, uuid: str) -> ctypes.c_void_p | None:
-    for prefix in ("", "GPU-", "MIG-"):
-        handle = ctypes.c_void_p()
-        name = (prefix + uuid).encode()
-        if nvml.nvmlDeviceGetHandleByUUID(name, ctypes.byref(handle)) == 0:
-            return handle
-    return None
-
-
-def _nvml_mig(nvml: Any, handle: ctypes.c_void_p) -> str | None:
-    """The name of the MIG slice, for example ``NVIDIA H200 MIG 1g.18gb``; None on a whole GPU."""
-    with contextlib.suppress(AttributeError):
-        is_slice = ctypes.c_uint()
-        if nvml.nvmlDeviceIsMigDeviceHandle(handle, ctypes.byref(is_slice)) == 0 and is_slice.value:
-            name = ctypes.create_string_buffer(96)
-            if nvml.nvmlDeviceGetName(handle, name, 96) == 0:
-                return name.value.decode(errors="replace")
-    return None
+        return str(getattr(torch.cuda.get_device_properties(device), "uuid", "")) or None
+    except Exception:
+        return None
