@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -20,11 +19,9 @@ from typing import Any
 import pytest
 
 from tests.fakes import ROOT
+from tests.processes.groups import TOO_LONG, await_end_of, group
 
 pytest.importorskip("triton")
-
-# Only a test that would fail waits this long.
-TOO_LONG = 60.0
 
 PROGRAM = """
 import json, os, signal, sys, threading
@@ -117,36 +114,6 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Child]]:
     yield starter
     for child in children:
         child.close()
-
-
-def group(leader: int) -> dict[int, str]:
-    """The processes of a group that have not ended, with their commands."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            head, _, rest = (path / "stat").read_text().rpartition(")")
-        except OSError:
-            continue
-        state, _, process_group, *_ = rest.split()
-        if int(process_group) == leader and state not in "ZX":
-            found[int(path.name)] = head.partition("(")[2]
-    return found
-
-
-def await_end_of(leader: int) -> None:
-    """Wait until nothing of a group is left; each of its processes tells when it ends."""
-    deadline = time.monotonic() + TOO_LONG
-    while left := group(leader):
-        for pid in left:
-            try:
-                watched = os.pidfd_open(pid)
-            except ProcessLookupError:
-                continue
-            try:
-                select.select([watched], [], [], max(0.0, deadline - time.monotonic()))
-            finally:
-                os.close(watched)
-        assert time.monotonic() < deadline, left
 
 
 def begun(child: Child) -> int:
