@@ -171,8 +171,14 @@ class Compiles:
                     self.wait_s += time.perf_counter() - began
                 ready.extend(self._settled())
         finally:
-            if self._running:
-                pool.drop(self._running)
+            self.close()
+
+    def close(self) -> None:
+        """Drop what is not compiled yet."""
+        pool = self._workers.pool()
+        if self._running and pool is not None:
+            pool.drop(self._running)
+        self._running = {}
 
     def _send(self, pool: CompilePool, position: int) -> bool:
         if self._workers.pool() is not pool:  # it was lost meanwhile

@@ -17,7 +17,7 @@ import builtins
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,7 +75,7 @@ def tune(
     """
     began = time.time()
     tuning = _Tuning(cold, pruned, known, workers, seed, on_taken, on_compiled)
-    with _arguments_stay(cold.autotuner):
+    with _arguments_stay(cold.autotuner), closing(tuning):
         winner = tuning.run()
     cold.autotuner.bench_time = time.time() - began
     return Tuned(winner, tuning.timings(), tuning.measured, tuning.spent(), tuning.variants)
@@ -115,6 +115,10 @@ class _Tuning:
         if device is None or calls is None:
             return self._each()
         return self._race(device, calls)
+
+    def close(self) -> None:
+        """Nobody waits any more for what is not compiled yet."""
+        self._compiles.close()
 
     def timings(self) -> dict[Any, Any]:
         """``configs_timings``: of all that were measured, in the list's order."""
