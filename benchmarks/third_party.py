@@ -84,7 +84,23 @@ def start(name: str, arm: str, home: Path, options: list[str]) -> dict[str, Any]
     if done.returncode:
         raise SystemExit(f"{name}, {arm}: exit {done.returncode}\n{done.stderr[-3000:]}")
     document: dict[str, Any] = json.loads(done.stdout)
+    # Triton's listener heard what was compiled in the process, and loads of what helpers compiled.
+    for compiled_s in compiled_elsewhere(home / f"events-{arm}"):
+        document["compiles"] += 1
+        document["compile_s"] = round(document["compile_s"] + compiled_s, 3)
     return {"process_s": round(seconds, 2), **document}
+
+
+def compiled_elsewhere(events: Path) -> list[float]:
+    """Seconds of every compilation that a helper of the process did."""
+    from tuneonce.events import read_processes
+
+    return [
+        event["seconds"]
+        for process in read_processes(events)
+        for event in process
+        if event.get("e") == "compile" and event.get("ahead")
+    ]
 
 
 def reasons(events: Path) -> dict[str, str]:
