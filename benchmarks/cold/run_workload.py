@@ -129,7 +129,7 @@ def simulate(*, seed: int, noise: float, start: int) -> Any:
         def sample_ms(self, launch: Any, *, number: int) -> float:
             return super().sample_ms(launch, number=number + start * 1_000_003)
 
-    gpu = SimulatedGPU(seed=seed, noise=noise)
+    gpu = SimulatedGPU(seed=seed, do_bench=True, noise=noise)
     gpu.model = Started(seed=seed, noise=noise, sm_count=gpu.sm_count)
     # Not taken away again: the process ends, and a package may hold what it replaced.
     return gpu.install()
