@@ -191,15 +191,16 @@ class Resolver:
         )
         return by_candidate(question.digests, fitting)
 
-    def expected(self, question: Question) -> dict[str, float]:
-        """Relative times of the live candidates, by digest, from verdicts that do not hold here."""
-        return expected_times(
+    def expected(self, question: Question) -> dict[int, float]:
+        """Relative times of candidates, by position, from verdicts that do not hold here."""
+        found = expected_times(
             question.key,
             question.work_class,
             question.digests,
             names=self._list,
             read=lambda name: self._read(name, Verdict),
         )
+        return {i: found[d] for i, d in enumerate(question.digests) if d in found}
 
     def variants(self) -> Iterator[Variants]:
         """What candidates of any kernel were compiled with anywhere, the earliest first."""

@@ -99,14 +99,15 @@ class Ahead:
             module, _, qualname = record.kernel.partition(":")
             autotuner = _autotuner(find(module, qualname))
             jit = innermost(autotuner)
-            question, digests = _question(record, autotuner, world)
+            question = _question(record, autotuner, world)
+            digests = question.digests
             resolution = self._resolver.resolve(question)
             wanted = [resolution.winner]
             if resolution.winner is None:
                 expectations = Expectations(
                     range(len(digests)),
                     known={},
-                    prior=_by_position(self._resolver.expected(question), digests),
+                    prior=self._resolver.expected(question),
                     trust=RULES.trust,
                     seed=question.seed,
                 )
@@ -119,10 +120,6 @@ class Ahead:
             logger.debug("tuneonce: %s is not compiled ahead", record.kernel, exc_info=True)
 
 
-def _by_position(expected: dict[str, float], digests: list[str]) -> dict[int, float]:
-    return {i: expected[digest] for i, digest in enumerate(digests) if digest in expected}
-
-
 def _autotuner(found: Any) -> Any:
     """The autotuner under any decorators. Raises ValueError."""
     for _ in range(32):
@@ -132,7 +129,7 @@ def _autotuner(found: Any) -> Any:
     raise ValueError("no autotuner")
 
 
-def _question(record: Variants, autotuner: Any, world: Any) -> tuple[Question, list[str]]:
+def _question(record: Variants, autotuner: Any, world: Any) -> Question:
     """The record's key in this world and with this source, and its live candidates."""
     tuning = tuple(
         (name.removeprefix("key."), json.loads(text))
@@ -142,4 +139,4 @@ def _question(record: Variants, autotuner: Any, world: Any) -> tuple[Question, l
     recorded = set(record.candidates)
     live = [c for c in convert.candidates(autotuner.configs) if c.digest in recorded]
     key = Key(kernel_id(autotuner.fn), tuning, world.parts, world.name)
-    return Question(key, record.work_class, None, live), [c.digest for c in live]
+    return Question(key, record.work_class, None, live)

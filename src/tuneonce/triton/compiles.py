@@ -141,8 +141,7 @@ class Compiles:
         self._ship = ship
         self._on_compiled = on_compiled
         # Several candidates may share a binary: what they differ in was constant-folded away.
-        self._running: dict[Future[Compiled], list[int]] = {}
-        self._sent: dict[Future[Compiled], Shipment] = {}
+        self._running: dict[Future[Compiled], tuple[Shipment, list[int]]] = {}
         self._passed_over = {error.__name__ for error in compat.passed_over()}
         self.failures: dict[int, str] = {}
         self.seconds: dict[int, float] = {}
@@ -191,8 +190,7 @@ class Compiles:
             future = self._workers.compile(pool, shipment, urgent=True)
             if future is None:
                 return False
-            self._running.setdefault(future, []).append(position)
-            self._sent.setdefault(future, shipment)
+            self._running.setdefault(future, (shipment, []))[1].append(position)
             return True
         except HelperLost as error:
             self._workers.lost(error)
@@ -206,10 +204,10 @@ class Compiles:
 
     def _settled(self) -> Iterator[int]:
         for future in [future for future in self._running if future.done()]:
-            positions = self._running.pop(future)
+            shipment, positions = self._running.pop(future)
             try:
                 compiled = future.result()
-                if not arrived(self._sent.pop(future)):
+                if not arrived(shipment):
                     raise HelperLost("Triton does not find its binaries")
                 for position in positions:
                     self.seconds[position] = compiled.seconds / len(positions)

@@ -321,11 +321,10 @@ class Hook:
             winner = asked.publish(winner, tune_s=autotuner.bench_time + saved)
         autotuner.cache[cold.stock_key] = winner
         if tuned.measured:
-            reset(autotuner, cold.kwargs, winner)
+            reset(cold, winner)
         autotuner.configs_timings = tuned.timings
         if asked is not None and tuned.variants:
-            jit = innermost(autotuner.fn)
-            asked.keep_variants(f"{jit.fn.__module__}:{jit.fn.__qualname__}", tuned.variants)
+            asked.keep_variants(tuned.variants)
         if tuned.measured:
             with self._persistence.guarded("tell"):
                 told.tune(events, label, asked, cold, pruned, winner, tuned)

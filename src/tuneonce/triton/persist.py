@@ -182,17 +182,16 @@ class Asked:
     def prior(self) -> dict[int, float]:
         """Expected relative times by position, from verdicts that do not hold here."""
         with self._persistence.guarded("expect"):
-            expected = self._persistence.resolver.expected(self._question)
-            return {i: expected[d] for i, d in enumerate(self._digests) if d in expected}
+            return self._persistence.resolver.expected(self._question)
         return {}
 
-    def keep_variants(self, kernel: str, found: Mapping[int, Variant]) -> None:
+    def keep_variants(self, found: Mapping[int, Variant]) -> None:
         """Keep what the candidates were compiled with, by position."""
         with self._persistence.guarded("variants"):
             common, each = split({self._digests[i]: v for i, v in sorted(found.items())})
             variants = Variants(
                 key=list(self._question.key.parts),
-                kernel=kernel,
+                kernel=self.label,
                 work_class=self._question.work_class,
                 candidates=self._digests,
                 common=common,

@@ -23,8 +23,8 @@ from .compiles import Compiles, Workers
 from .outcome import Taken, as_measurement
 from .persist import Asked, Persistence
 from .ship import ship
-from .track import Track, device_for, kernel_calls
-from .tuner import reset
+from .track import Track, timing_for
+from .tuner import distinct, reset
 
 
 class Rechecker:
@@ -58,13 +58,12 @@ class Rechecker:
             self._seen.add(key)
         with self._persistence.guarded("recheck"):
             began = self._clock()
-            # One of several equal candidates stands for all, as in a tuning.
-            distinct = {config: i for i, config in reversed([*enumerate(pruned)])}
-            winner = distinct[asked.winner]
+            positions = distinct(pruned)
+            winner = positions[asked.winner]
             try:
-                finding = self._measure(cold, pruned, asked, winner, sorted(distinct.values()))
+                finding = self._measure(cold, pruned, asked, winner, sorted(positions.values()))
             finally:
-                reset(cold.autotuner, cold.kwargs, asked.winner)
+                reset(cold, asked.winner)
             fixed = bool(self._fix and finding and finding.wrong and self._replace(asked, finding))
             self._persistence.events.emit(
                 "recheck",
@@ -98,14 +97,10 @@ class Rechecker:
         # What failed while it was tuned may fail in a way that ends the process.
         failed = {i for i, measurement in asked.known.items() if measurement.failed is not None}
         arrivals = compiles.arrivals([i for i in positions if i not in failed or i == winner])
-        device = device_for(autotuner)
-        calls = None
-        if device is not None:
-            calls = kernel_calls(autotuner, cold.args, cold.kwargs, pruned)
-        if device is not None and calls is not None:
+        timing = timing_for(cold, pruned)
+        if timing is not None:
             track = Track(
-                device,
-                calls,
+                *timing,
                 failures=failures,
                 clock=lambda *positions, loading=False: workers.measuring(),
                 on_error=lambda position, error: None,

@@ -6,7 +6,7 @@ takes, besides the copies that ``restore_value`` asks for, and it is given back 
 or at once when anything else runs out of memory.
 
 A kernel's own benchmark function, or a driver's that is not Triton's, is not for us to replace:
-`track_for` then says None, and every candidate is measured by that function once.
+`timing_for` then says None, and every candidate is measured by that function once.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from math import inf
 from typing import Any
 
 from . import compat
+from .calls import Cold
 from .outcome import device_failure
 
 Call = Callable[[], Any]
@@ -132,6 +133,15 @@ def device_for(autotuner: Any) -> Device | None:
     if active.get_benchmarker() is not getattr(sys.modules.get("triton.testing"), "do_bench", None):
         return None
     return Device(active)
+
+
+def timing_for(cold: Cold, pruned: Sequence[Any]) -> tuple[Device, list[Call]] | None:
+    """How to time single launches of each of `pruned`; None: ``_bench`` must do it by itself."""
+    device = device_for(cold.autotuner)
+    if device is None:
+        return None
+    calls = kernel_calls(cold.autotuner, cold.args, cold.kwargs, pruned)
+    return None if calls is None else (device, calls)
 
 
 class Track:

@@ -28,7 +28,7 @@ from .compiles import Compiles, Workers
 from .listen import compile_seconds
 from .outcome import Broken, Taken
 from .ship import ship
-from .track import Device, Track, device_for, kernel_calls
+from .track import Device, Track, timing_for
 from .variants import Variant
 
 OnTaken = Callable[[int, Taken], None]
@@ -75,7 +75,7 @@ def tune(
     """
     began = time.time()
     tuning = _Tuning(cold, pruned, known, workers, seed, on_taken, on_compiled)
-    with _arguments_stay(cold.autotuner), closing(tuning):
+    with closing(tuning):
         winner = tuning.run()
     cold.autotuner.bench_time = time.time() - began
     return Tuned(winner, tuning.timings(), tuning.measured, tuning.spent(), tuning.variants)
@@ -107,14 +107,8 @@ class _Tuning:
         self.measured = 0
 
     def run(self) -> Any:
-        cold, pruned = self._cold, self._pruned
-        device = device_for(cold.autotuner)
-        calls = None
-        if device is not None:
-            calls = kernel_calls(cold.autotuner, cold.args, cold.kwargs, pruned)
-        if device is None or calls is None:
-            return self._each()
-        return self._race(device, calls)
+        timing = timing_for(self._cold, self._pruned)
+        return self._each() if timing is None else self._race(*timing)
 
     def close(self) -> None:
         """Nobody waits any more for what is not compiled yet."""
@@ -173,9 +167,7 @@ class _Tuning:
     # -- by a race ---------------------------------------------------------------------------
 
     def _race(self, device: Device, calls: Sequence[Any]) -> Any:
-        # One of several equal candidates stands for all, as in Triton's dictionary of timings.
-        distinct = {config: position for position, config in reversed([*enumerate(self._pruned)])}
-        positions = sorted(distinct.values())
+        positions = sorted(distinct(self._pruned).values())
         known = self._known.measurements
         failures = self._compiles.failures
         track = Track(
@@ -258,19 +250,15 @@ def _comparable(result: Any) -> tuple[Any, ...]:
     return tuple(result) if isinstance(result, (list, tuple)) else (result,)
 
 
-@contextmanager
-def _arguments_stay(autotuner: Any) -> Iterator[None]:
-    before = autotuner.nargs
-    try:
-        yield
-    finally:
-        autotuner.nargs = before
+def distinct(pruned: Sequence[Any]) -> dict[Any, int]:
+    """Positions of candidates; of several equal ones the first stands for all, as in Triton."""
+    return {config: position for position, config in reversed([*enumerate(pruned)])}
 
 
-def reset(autotuner: Any, kwargs: Mapping[str, Any], winner: Any) -> None:
+def reset(cold: Cold, winner: Any) -> None:
     """Clear what the measured launches have left in the caller's buffers, as stock Triton does.
 
     Runs the autotuner's pre-hook, which is the program's and may raise: after the winner is kept.
     """
-    full_nargs = {**autotuner.nargs, **kwargs, **winner.all_kwargs()}
-    autotuner.pre_hook(full_nargs, reset_only=True)
+    full_nargs = {**cold.nargs, **cold.kwargs, **winner.all_kwargs()}
+    cold.autotuner.pre_hook(full_nargs, reset_only=True)
