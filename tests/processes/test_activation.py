@@ -21,29 +21,13 @@ from typing import Any
 import pytest
 
 from tests.fakes import ROOT, last_json
+from tests.processes.stand_ins import KERNELS as KERNEL
 from tuneonce.activation import child_environment
 from tuneonce.events import read_processes
 from tuneonce.stats import Totals, summarise
 
 triton = pytest.importorskip("triton")
 msgspec = pytest.importorskip("msgspec")
-
-KERNEL = """
-import triton, triton.language as tl
-
-def bench(call, quantiles):
-    call()
-    return [1.0, 1.0, 1.0]
-
-@triton.autotune([triton.Config({"B": b}) for b in (16, 32, 64)], key=["n"], do_bench=bench)
-@triton.jit
-def kernel(n, B: tl.constexpr):
-    tl.program_id(0) * B + n
-
-def launch(n=1):
-    kernel[(1,)](n)
-    return str(kernel.best_config)
-"""
 
 
 @dataclass
