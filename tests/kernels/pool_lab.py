@@ -23,6 +23,7 @@ from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile_pool import CompilePool
 from tuneonce.triton.compiles import build_workers
+from tuneonce.triton.fronts import Fronts
 from tuneonce.triton.hook import Hook
 from tuneonce.triton.persist import Persistence
 from tuneonce.triton.ship import front
@@ -134,7 +135,7 @@ def job(block: int = 64, *, options: Any = None) -> dict[str, Any]:
     signature = {"x": "*fp32", "out": "*fp32", "n": "i32", "BLOCK": "constexpr", "ASM": "constexpr"}
     constants = {"BLOCK": block, "ASM": "mov.b32 $0, $1;"}
     source = triton.compiler.ASTSource(kernel, signature, constants)
-    shipment = front(source, TARGET, {}, pending=lambda binary: False)
+    shipment = front(source, TARGET, {}, pending=lambda binary: False, fronts=Fronts())
     assert shipment.job is not None, "it is in the cache already"
     return {**shipment.job, "options": {} if options is None else options}
 

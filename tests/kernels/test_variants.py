@@ -13,6 +13,7 @@ import triton.language as tl
 
 from tuneonce.codec import Unencodable
 from tuneonce.triton.calls import Cold, State
+from tuneonce.triton.fronts import Fronts
 from tuneonce.triton.ship import Shipment, front, ship
 from tuneonce.triton.variants import describe, join, rebuild, split
 
@@ -42,7 +43,9 @@ def shipments(scale: Any = 0.5, bias: Any = None, **more: Any) -> list[Shipment]
     args = (x, x, 64, bias, 1, scale, tl.float32, twice, "add")
     nargs = dict(zip(kernel.arg_names, args, strict=False))
     cold = Cold(kernel, State(), (), nargs, args, {"grid": (1,), "warmup": False, **more})
-    found = [ship(cold, config, pending=lambda _: False) for config in kernel.configs]
+    found = [
+        ship(cold, config, pending=lambda _: False, fronts=Fronts()) for config in kernel.configs
+    ]
     assert all(found)
     return found  # type: ignore[return-value]
 
@@ -72,7 +75,7 @@ def test_a_variant_comes_back_as_the_same_binary(values: dict[str, Any]) -> None
     for i, shipment in enumerate(made):
         variant = join(kernel.fn, stored[0], stored[1][str(i)])
         source, options = rebuild(kernel.fn, variant)
-        again = front(source, target(), options, pending=lambda _: False)
+        again = front(source, target(), options, pending=lambda _: False, fronts=Fronts())
         assert again.hash == shipment.hash
         assert again.job is not None
         assert shipment.job is not None

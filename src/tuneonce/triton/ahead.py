@@ -3,7 +3,7 @@
 The first cold key of a process says that this is a first start of some kind: a new Triton, a new
 GPU, a changed source; the first winner without a binary, that Triton's cache was emptied. What such
 a start will need is known from the last one's records, and none of it needs a tensor: each variant
-is rebuilt, its code generated in a thread of this process while nobody measures, and the rest is
+is rebuilt, its code generated in a thread of this process while nobody tunes, and the rest is
 done by the helpers when they have nothing urgent to do.
 
 Compiled are the winners of keys that are known, and of the others what a race will ask for first
@@ -19,11 +19,12 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
 from typing import Any
 
 from ..events import EventLog
 from ..expected import Expectations
-from ..key import Key
+from ..key import Candidate, Key
 from ..race import RULES
 from ..records import Variants
 from ..resolver import Question, Resolver
@@ -69,17 +70,26 @@ class Ahead:
 
     def _run(self, pool: CompilePool, target: Any, world: Any) -> None:
         began = time.perf_counter()
+        workers = self._workers
         sent = 0
         running: set[Future[Compiled]] = set()
         try:
             for record in self._resolver.variants():
-                for source, options in self._wanted(record, world):
-                    if sent >= _MOST or self._workers.pool() is not pool:
+                with workers.turns.piece():
+                    wanted = list(self._wanted(record, world))
+                for source, options in wanted:
+                    if sent >= _MOST or workers.pool() is not pool:
                         return
-                    # Generating code holds the interpreter, which would disturb measuring.
-                    self._workers.wait_until_nobody_measures()
-                    shipment = front(source, target, options, pending=self._workers.pending)
-                    future = self._workers.compile(pool, shipment, urgent=False)
+                    workers.launchers.begin(source)
+                    with workers.turns.piece():
+                        shipment = front(
+                            source,
+                            target,
+                            options,
+                            pending=workers.pending,
+                            fronts=workers.fronts,
+                        )
+                    future = workers.compile(pool, shipment, urgent=False)
                     if future is not None:
                         sent += 1
                         running.add(future)
@@ -120,6 +130,13 @@ class Ahead:
             logger.debug("tuneonce: %s is not compiled ahead", record.kernel, exc_info=True)
 
 
+@dataclass(frozen=True)
+class Recorded(Candidate):
+    """A candidate of which a record holds no more than the digest."""
+
+    digest: str = ""
+
+
 def _autotuner(found: Any) -> Any:
     """The autotuner under any decorators. Raises ValueError."""
     for _ in range(32):
@@ -138,5 +155,9 @@ def _question(record: Variants, autotuner: Any, world: Any) -> Question:
     )
     recorded = set(record.candidates)
     live = [c for c in convert.candidates(autotuner.configs) if c.digest in recorded]
+    if getattr(autotuner, "early_config_prune", None) is not None:
+        # It may make up candidates that are in no list: those of the last start are the best guess.
+        found = {candidate.digest for candidate in live}
+        live += [Recorded((), digest) for digest in record.candidates if digest not in found]
     key = Key(kernel_id(autotuner.fn), tuning, world.parts, world.name)
     return Question(key, record.work_class, None, live)

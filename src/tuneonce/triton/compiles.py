@@ -22,7 +22,10 @@ from ..events import EventLog
 from . import compat
 from .calls import Cold
 from .compile_pool import Compiled, CompilePool, Crashed, HelperLost, NotCompiled
+from .fronts import Fronts
+from .launchers import Launchers
 from .ship import NotShippable, Shipment, arrived, blocked, ship
+from .turns import Turns
 
 logger = logging.getLogger("tuneonce")
 
@@ -31,15 +34,17 @@ _AHEAD = 4
 
 
 class Workers:
-    """The compile pool of a process, or its absence; knows what is on its way. Thread-safe."""
+    """The compile pool of a process, or its absence; knows what is on its way. Thread-safe.
+
+    `fronts`, `launchers` and `turns` are what all who have something compiled share.
+    """
 
     def __init__(self, pool: CompilePool | None, events: EventLog) -> None:
         self._pool = pool
         self._events = events
         self._lock = threading.Lock()
         self._on_its_way: dict[str, Future[Compiled]] = {}
-        self._quiet = threading.Condition()
-        self._measuring = 0
+        self.fronts, self.launchers, self.turns = Fronts(), Launchers(), Turns()
         os.register_at_fork(after_in_child=self._after_fork)
 
     def pool(self) -> CompilePool | None:
@@ -77,22 +82,9 @@ class Workers:
             seconds = round(future.result().seconds, 6)
             self._events.emit("compile", kernel=shipment.job["name"], seconds=seconds, ahead=True)
 
-    @contextmanager
-    def measuring(self) -> Iterator[None]:
-        """What is done inside is not to be disturbed."""
-        with self._quiet:
-            self._measuring += 1
-        try:
-            yield
-        finally:
-            with self._quiet:
-                self._measuring -= 1
-                self._quiet.notify_all()
-
-    def wait_until_nobody_measures(self) -> None:
-        """For work that can be done at any time. Does not wait for ever."""
-        with self._quiet:
-            self._quiet.wait_for(lambda: not self._measuring, timeout=1.0)
+    def ship(self, cold: Cold, config: Any) -> Shipment | None:
+        """What has to be compiled before `config` can be launched (`tuneonce.triton.ship`)."""
+        return ship(cold, config, pending=self.pending, fronts=self.fronts)
 
     def lost(self, error: Exception) -> None:
         """The helper cannot be had: go on without, and say so once."""
@@ -110,8 +102,7 @@ class Workers:
     def _after_fork(self) -> None:
         self._lock = threading.Lock()
         self._on_its_way = {}
-        self._quiet = threading.Condition()
-        self._measuring = 0
+        self.fronts, self.launchers, self.turns = Fronts(), Launchers(), Turns()
 
 
 def build_workers(wanted: int | None, events: EventLog) -> Workers:
@@ -125,9 +116,10 @@ class Compiles:
     """One key's candidates on their way through the compiler.
 
     `ship(position)` makes a shipment, None if nothing has to be compiled; what it raises is left
-    for the launch in this process to raise again. `failures` holds candidates that the compiler
-    rejected as a benchmark would, and those on which it crashed: they must not be launched.
-    `seconds` holds what each compilation took where it was done.
+    for the launch in this process to raise again. `work(position)` says which take longest to
+    compile: those go first, since the last one is waited for. `failures` holds candidates that the
+    compiler rejected as a benchmark would, and those on which it crashed: they must not be
+    launched. `seconds` holds what each compilation took where it was done.
     """
 
     def __init__(
@@ -135,10 +127,13 @@ class Compiles:
         workers: Workers,
         ship: Callable[[int], Shipment | None],
         *,
+        work: Callable[[int], float],
         on_compiled: Callable[[int, float], None],
     ) -> None:
         self._workers = workers
         self._ship = ship
+        self._work = work
+        self._launchers: set[threading.Event] = set()
         self._on_compiled = on_compiled
         # Several candidates may share a binary: what they differ in was constant-folded away.
         self._running: dict[Future[Compiled], tuple[Shipment, list[int]]] = {}
@@ -154,7 +149,8 @@ class Compiles:
         if pool is None or len(wave) < 2:
             yield from wave
             return
-        waiting, ready = deque(wave), deque[int]()
+        waiting = deque(sorted(wave, key=self._work, reverse=True))
+        ready = deque[int]()
         try:
             while waiting or self._running or ready:
                 feeding = bool(waiting) and len(self._running) < pool.workers + _AHEAD
@@ -163,11 +159,13 @@ class Compiles:
                     if not self._send(pool, position):
                         ready.append(position)
                 elif ready:
+                    with self._waiting():
+                        while self._launchers:
+                            self._launchers.pop().wait()
                     yield ready.popleft()
                 elif self._running:
-                    began = time.perf_counter()
-                    wait(self._running, return_when=FIRST_COMPLETED)
-                    self.wait_s += time.perf_counter() - began
+                    with self._waiting():
+                        wait(self._running, return_when=FIRST_COMPLETED)
                 ready.extend(self._settled())
         finally:
             self.close()
@@ -179,6 +177,13 @@ class Compiles:
             pool.drop(self._running)
         self._running = {}
 
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        began = time.perf_counter()
+        with self._workers.turns.away():
+            yield
+        self.wait_s += time.perf_counter() - began
+
     def _send(self, pool: CompilePool, position: int) -> bool:
         if self._workers.pool() is not pool:  # it was lost meanwhile
             return False
@@ -187,6 +192,9 @@ class Compiles:
             shipment = self._ship(position)
             if shipment is None:
                 return False
+            launcher = self._workers.launchers.begin(shipment.src)
+            if launcher is not None and not launcher.is_set():
+                self._launchers.add(launcher)
             future = self._workers.compile(pool, shipment, urgent=True)
             if future is None:
                 return False
@@ -231,10 +239,16 @@ def await_binary(cold: Cold, config: Any, workers: Workers) -> None:
     if pool is None:
         return
     try:
-        shipment = ship(cold, config, pending=workers.pending)
-        future = None if shipment is None else workers.compile(pool, shipment, urgent=True)
+        with workers.turns.tuning():
+            shipment = workers.ship(cold, config)
+        if shipment is None:
+            return
+        launcher = workers.launchers.begin(shipment.src)
+        future = workers.compile(pool, shipment, urgent=True)
         if future is not None:
             future.result()
+        if launcher is not None:
+            launcher.wait()
     except HelperLost as error:
         workers.lost(error)
     except Exception:  # the launch will say what is wrong

@@ -39,6 +39,16 @@ def candidates(configs: Sequence[Any]) -> list[Candidate]:
     return found
 
 
+def work_per_warp(config: Any) -> float:
+    """The size of a configuration's tile, in elements a warp: what compiling takes goes with it.
+
+    Its numbers that are not sizes do no harm: this only says what to begin with.
+    """
+    values = config.kwargs.values()
+    sizes = (value for value in values if type(value) is int and value > 1)
+    return math.prod(sizes) / max(1, config.num_warps or 1)
+
+
 def tuning_key(
     arg_names: Sequence[str], keys: Iterable[str], arguments: Mapping[str, Any]
 ) -> tuple[tuple[str, Encoded], ...]:

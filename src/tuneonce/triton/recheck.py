@@ -12,6 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from random import Random
 from typing import Any
 
@@ -20,9 +21,9 @@ from ..resolver import Outcome
 from . import told
 from .calls import Cold
 from .compiles import Compiles, Workers
+from .convert import work_per_warp
 from .outcome import Taken, as_measurement
 from .persist import Asked, Persistence
-from .ship import ship
 from .track import Track, timing_for
 from .tuner import distinct, reset
 
@@ -61,7 +62,8 @@ class Rechecker:
             positions = distinct(pruned)
             winner = positions[asked.winner]
             try:
-                finding = self._measure(cold, pruned, asked, winner, sorted(positions.values()))
+                with self._workers.turns.tuning():
+                    finding = self._measure(cold, pruned, asked, winner, sorted(positions.values()))
             finally:
                 reset(cold, asked.winner)
             fixed = bool(self._fix and finding and finding.wrong and self._replace(asked, finding))
@@ -90,7 +92,8 @@ class Rechecker:
         workers = self._workers
         compiles = Compiles(
             workers,
-            lambda position: ship(cold, pruned[position], pending=workers.pending),
+            lambda position: workers.ship(cold, pruned[position]),
+            work=lambda position: work_per_warp(pruned[position]),
             on_compiled=lambda position, seconds: None,
         )
         failures = compiles.failures
@@ -102,7 +105,7 @@ class Rechecker:
             track = Track(
                 *timing,
                 failures=failures,
-                clock=lambda *positions, loading=False: workers.measuring(),
+                clock=lambda *positions, loading=False: nullcontext(),
                 on_error=lambda position, error: None,
             )
             return side_by_side(winner, arrivals, track, random, clock=self._clock)
@@ -112,8 +115,7 @@ class Rechecker:
                 return math.inf
             # Again for each: a ``warmup`` of the same kernel in another thread resets it.
             autotuner.nargs = cold.nargs
-            with workers.measuring():
-                return autotuner._bench(*cold.args, config=pruned[position], **cold.kwargs)
+            return autotuner._bench(*cold.args, config=pruned[position], **cold.kwargs)
 
         return benchmarked(winner, arrivals, bench, random)
 

@@ -19,6 +19,7 @@ from typing import Any
 from ..codec import Unencodable
 from . import compat
 from .calls import Cold
+from .fronts import Fronts
 from .source import innermost
 from .variants import Variant, describe
 
@@ -46,11 +47,12 @@ _PRINTING = (
 class Shipment:
     """One variant on its way: `hash` is the binary's key in Triton's cache.
 
-    `job` is for the helper, None if the binary is there already. `variant` describes it, None if
-    that is not possible.
+    `src` is Triton's source of it. `job` is for the helper, None if the binary is there already.
+    `variant` describes it, None if that is not possible.
     """
 
     hash: str
+    src: Any
     job: dict[str, Any] | None
     variant: Variant | None
 
@@ -62,7 +64,9 @@ class _Stop(BaseException):
         self.src, self.target, self.options = src, target, options
 
 
-def ship(cold: Cold, config: Any, *, pending: Callable[[str], bool]) -> Shipment | None:
+def ship(
+    cold: Cold, config: Any, *, pending: Callable[[str], bool], fronts: Fronts
+) -> Shipment | None:
     """What has to be compiled before `config` can be launched; None if it is in this process.
 
     `pending(hash)`: it is being compiled already, so its code need not be generated. Raises what
@@ -77,7 +81,7 @@ def ship(cold: Cold, config: Any, *, pending: Callable[[str], bool]) -> Shipment
         try:
             autotuner.fn.run(*cold.args, **{**kwargs, "warmup": True, **config.all_kwargs()})
         except _Stop as stop:
-            return front(stop.src, stop.target, stop.options, pending=pending)
+            return front(stop.src, stop.target, stop.options, pending=pending, fronts=fronts)
     return None
 
 
@@ -105,10 +109,14 @@ def _diverted(jit: Any) -> Iterator[None]:
 
 
 def front(
-    src: Any, target: Any, options: Mapping[str, Any], *, pending: Callable[[str], bool]
+    src: Any,
+    target: Any,
+    options: Mapping[str, Any],
+    *,
+    pending: Callable[[str], bool],
+    fronts: Fronts,
 ) -> Shipment:
     """Generate the code of `src`, unless its binary is there or on its way. Thread-safe."""
-    from triton._C.libtriton import ir
     from triton.compiler.compiler import ASTSource, make_backend
     from triton.runtime.cache import get_cache_manager
 
@@ -122,22 +130,18 @@ def front(
     except Unencodable:
         variant = None
     if pending(key) or get_cache_manager(key).get_group(f"{src.name[:150]}.json"):
-        return Shipment(key, None, variant)
-    context = ir.context()
-    ir.load_dialects(context)
-    backend.load_dialects(context)
-    module = compat.make_ir(src, target, parsed, backend, context)
+        return Shipment(key, src, None, variant)
     job = {
         "name": src.name,
         "source_hash": src.hash(),
-        "module": str(module),
+        "module": fronts.text(src, target, parsed, backend),
         "target": (target.backend, target.arch, target.warp_size),
         "options": dict(options),
         "directory": _directory(),
         "environment": dict(os.environ),
         "knobs": compat.set_knobs(),
     }
-    return Shipment(key, job, variant)
+    return Shipment(key, src, job, variant)
 
 
 def _directory() -> str | None:

@@ -25,9 +25,9 @@ from ..race import Summary, race
 from ..records import Measurement
 from .calls import Cold
 from .compiles import Compiles, Workers
+from .convert import work_per_warp
 from .listen import compile_seconds
 from .outcome import Broken, Taken
-from .ship import ship
 from .track import Device, Track, timing_for
 from .variants import Variant
 
@@ -75,7 +75,7 @@ def tune(
     """
     began = time.time()
     tuning = _Tuning(cold, pruned, known, workers, seed, on_taken, on_compiled)
-    with closing(tuning):
+    with closing(tuning), workers.turns.tuning():
         winner = tuning.run()
     cold.autotuner.bench_time = time.time() - began
     return Tuned(winner, tuning.timings(), tuning.measured, tuning.spent(), tuning.variants)
@@ -96,7 +96,12 @@ class _Tuning:
         self._on_taken = on_taken
         self._workers = workers
         self.variants: dict[int, Variant] = {}
-        self._compiles = Compiles(workers, self._ship, on_compiled=on_compiled)
+        self._compiles = Compiles(
+            workers,
+            self._ship,
+            work=lambda position: work_per_warp(pruned[position]),
+            on_compiled=on_compiled,
+        )
         self._results: dict[int, Any] = {
             position: measurement.as_timing()
             for position, measurement in known.measurements.items()
@@ -209,7 +214,7 @@ class _Tuning:
     # -- for both ----------------------------------------------------------------------------
 
     def _ship(self, position: int) -> Any:
-        shipment = ship(self._cold, self._pruned[position], pending=self._workers.pending)
+        shipment = self._workers.ship(self._cold, self._pruned[position])
         if shipment is not None and shipment.variant is not None:
             self.variants[position] = shipment.variant
         return shipment
@@ -224,13 +229,12 @@ class _Tuning:
     @contextmanager
     def _clocked(self, *positions: int, loading: bool = False) -> Iterator[None]:
         """The seconds of what is done inside belong to these candidates, in equal parts."""
-        with self._workers.measuring():
-            self._began, self._compiled = time.perf_counter(), compile_seconds()
-            self._loading = loading
-            try:
-                yield
-            finally:
-                self._clock_so_far(*positions)
+        self._began, self._compiled = time.perf_counter(), compile_seconds()
+        self._loading = loading
+        try:
+            yield
+        finally:
+            self._clock_so_far(*positions)
 
     def _clock_so_far(self, *positions: int) -> None:
         now, compiled = time.perf_counter(), compile_seconds()
