@@ -35,7 +35,7 @@ class Rules:
     # No more samples for a standard error below this: another allocation shifts more than that.
     fine: float = 0.0008
     # Samples of a first look, and the time of it after which no further one is taken.
-    look_samples: int = 3
+    look_samples: int = 5
     look_ms: float = 3.0
     # Out after the first look, when it is so many times slower than the best beside it.
     # Wider than any clock ramp that two adjacent launches could straddle.

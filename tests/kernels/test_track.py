@@ -29,7 +29,7 @@ from tuneonce.codec import decode
 from tuneonce.records import Measurement, Verdict, unpack
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.track import device_for, out_of_memory
+from tuneonce.triton.device import device_for, out_of_memory
 
 FOUR = (64, 128, 256, 512)
 MIB = 1 << 20

@@ -196,7 +196,7 @@ def test_a_look_at_each_as_it_arrives() -> None:
             yield candidate
 
     race(range(3), arriving, lane)
-    assert seen == [0, 3, 6]
+    assert seen == [0, 5, 10]
 
 
 def test_arrivals_that_end_early() -> None:

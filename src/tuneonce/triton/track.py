@@ -1,9 +1,4 @@
-"""Launches candidates and times single launches, as Triton's ``do_bench`` does.
-
-Cold L2: a buffer is overwritten before every timed launch. The buffer is Triton's (256 MiB), or
-smaller where that much is not free, down to none; it is the only device memory that measuring
-takes, besides the copies that ``restore_value`` asks for, and it is given back at the end of a key,
-or at once when anything else runs out of memory.
+"""Launches the candidates of one key: what Triton would hand to a benchmark, timed by `Device`.
 
 A kernel's own benchmark function, or a driver's that is not Triton's, is not for us to replace:
 `timing_for` then says None, and every candidate is measured by that function once.
@@ -11,8 +6,6 @@ A kernel's own benchmark function, or a driver's that is not Triton's, is not fo
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf
@@ -20,9 +13,7 @@ from typing import Any
 
 from . import compat
 from .calls import Cold
-from .outcome import device_failure
-
-Call = Callable[[], Any]
+from .device import Call, Device, device_for, out_of_memory
 
 
 def kernel_calls(
@@ -59,80 +50,6 @@ def _benchmark(autotuner: Any, function: Callable[..., Any]) -> Any:
             own.pop("do_bench", None)
         else:
             own["do_bench"] = before
-
-
-class Device:
-    """The device's timing: events around single launches, a buffer against a warm cache."""
-
-    def __init__(self, driver: Any) -> None:
-        self._driver = driver
-        self._interface = driver.get_device_interface()
-        self._buffer = _flush_buffer(driver)
-        self._events: list[tuple[Any, Any]] = []
-
-    def synchronize(self) -> None:
-        self._interface.synchronize()
-
-    def release(self) -> None:
-        """Give back all memory that measuring can do without; from here on L2 may be warm."""
-        self._buffer = None
-        # What torch keeps for itself is not free for Triton, which loads kernels without it.
-        empty_cache = getattr(self._interface, "empty_cache", None)
-        if empty_cache is not None:
-            with contextlib.suppress(RuntimeError):
-                empty_cache()
-
-    def time(self, calls: Sequence[Call]) -> list[float]:
-        """Milliseconds of one launch of each, in this order, all in flight together."""
-        while len(self._events) < len(calls):
-            event = self._interface.Event
-            self._events.append((event(enable_timing=True), event(enable_timing=True)))
-        pairs = self._events[: len(calls)]
-        for call, (begin, end) in zip(calls, pairs, strict=True):
-            if self._buffer is not None:
-                self._driver.clear_cache(self._buffer)
-            begin.record()
-            call()
-            end.record()
-        self.synchronize()
-        return [float(begin.elapsed_time(end)) for begin, end in pairs]
-
-
-def _flush_buffer(driver: Any) -> Any:
-    """A buffer to overwrite; smaller where memory is short, None where there is none at all."""
-    try:
-        return driver.get_empty_cache_for_benchmark()
-    except RuntimeError as error:
-        if not out_of_memory(error):
-            raise
-    torch: Any = sys.modules.get("torch")
-    for mib in (128, 64, 32):  # the largest L2 there is has 126 MiB, the usual ones 40 to 60
-        try:
-            device = driver.get_active_torch_device()
-            return torch.empty(mib << 18, dtype=torch.int32, device=device)
-        except RuntimeError as error:
-            if not out_of_memory(error):
-                raise
-    return None
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether the device had too little memory, as torch or the driver says it."""
-    if type(error).__name__ == "OutOfMemoryError":
-        return True
-    return device_failure(error) is not None and "out of memory" in str(error)
-
-
-def device_for(autotuner: Any) -> Device | None:
-    """How to time launches here; None if a benchmark function of somebody's must do it."""
-    if autotuner.__dict__.get("_do_bench") is not None:
-        return None
-    from triton.runtime.driver import driver
-
-    active = driver.active
-    if active.get_benchmarker() is not getattr(sys.modules.get("triton.testing"), "do_bench", None):
-        return None
-    return Device(active)
 
 
 def timing_for(cold: Cold, pruned: Sequence[Any]) -> tuple[Device, list[Call]] | None:

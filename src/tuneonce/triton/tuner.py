@@ -26,9 +26,10 @@ from ..records import Measurement
 from .calls import Cold
 from .compiles import Compiles, Workers
 from .convert import work_per_warp
+from .device import Device
 from .listen import compile_seconds
 from .outcome import Broken, Taken
-from .track import Device, Track, timing_for
+from .track import Track, timing_for
 from .variants import Variant
 
 OnTaken = Callable[[int, Taken], None]
