@@ -1,9 +1,11 @@
 """What verdicts that do not hold for a key let expect of its candidates.
 
 The nearest few are asked: of the same kernel in the same world (another tuning key, another work
-class), else of the same kernel in another world (another GPU product, another Triton), else of
-another source of a kernel of that name. Whatever they say only orders and prunes a race, which
-finds out itself how far it can be trusted (`tuneonce.expected`).
+class), then of the same kernel in another world (another GPU product, another Triton), then of
+another source of a kernel of that name. Whoever is farther away is only asked about candidates of
+which the nearer know nothing: those that were never tried there, because they could not win.
+Whatever they say only orders and prunes a race, which finds out itself how far it can be trusted
+(`tuneonce.expected`).
 """
 
 from __future__ import annotations
@@ -39,14 +41,23 @@ def expected_times(
     verdicts = [name for name in names(kernel) if name.endswith(_END)]
     here = [name for name in verdicts if name.startswith(world)]
     found = _ask(key, work_class, candidates, here, read)
-    if not found:
+    if not found.keys() >= set(candidates):
         elsewhere = [name for name in verdicts if not name.startswith(world)]
-        found = _ask(key, work_class, candidates, elsewhere, read)
-    if not found:
+        found = _complete(found, _ask(key, work_class, candidates, elsewhere, read))
+    if not found.keys() >= set(candidates):
         sources = names(f"{FORMAT}/{readable(key.kernel.name)}~")
         others = [n for n in sources if n.endswith(_END) and not n.startswith(kernel)]
-        found = _ask(key, work_class, candidates, others, read)
+        found = _complete(found, _ask(key, work_class, candidates, others, read))
     return found
+
+
+def _complete(near: dict[str, float], far: dict[str, float]) -> dict[str, float]:
+    """`near`, and what only `far` knows, in the unit of `near`: that of those whom both know."""
+    both = near.keys() & far.keys()
+    if not near or not both:
+        return near or far
+    unit = math.exp(fmean(math.log(near[candidate] / far[candidate]) for candidate in both))
+    return {candidate: unit * factor for candidate, factor in far.items()} | near
 
 
 def _ask(

@@ -42,6 +42,23 @@ def test_the_same_kernel_here_before_the_same_elsewhere_before_another_source() 
     assert expected(store) == {16: 3.0, 32: 2.0, 64: 1.0}
 
 
+def test_who_is_farther_is_asked_about_those_that_the_nearer_never_tried() -> None:
+    store = MemoryStore()
+    put_verdict(store, make_key(product=H100), times(2, 2, 6))
+    put_verdict(store, make_key(tuning={"n": 128, "x.dtype": "torch.bfloat16"}), times(1, 2))
+    # What both know takes 1 and 2 here, 1 and 1 there: its unit is the root of 2.
+    assert expected(store) == {16: 1.0, 32: 2.0, 64: round(3 * math.sqrt(2), 3)}
+
+
+def test_who_knows_none_of_the_same_candidates_cannot_be_compared() -> None:
+    store = MemoryStore()
+    put_verdict(store, make_key(product=H100), {64: (1.0,) * 3, 128: (3.0,) * 3})
+    put_verdict(store, make_key(tuning={"n": 128, "x.dtype": "torch.bfloat16"}), times(1, 2))
+    question = Question(OURS, "c02", None, [candidate(block) for block in (16, 32, 64, 128)])
+    found = Resolver(store, RememberedEvents()).expected(question)
+    assert found == pytest.approx({0: 1.0, 1: 2.0})
+
+
 def test_another_kernel_says_nothing() -> None:
     store = MemoryStore()
     put_verdict(store, make_key("sub"), times(3, 1, 2))
