@@ -1,11 +1,11 @@
 """What verdicts that do not hold for a key let expect of its candidates.
 
-The nearest few are asked: of the same kernel in the same world (another tuning key, another work
-class), then of the same kernel in another world (another GPU product, another Triton), then of
-another source of a kernel of that name. Whoever is farther away is only asked about candidates of
-which the nearer know nothing: those that were never tried there, because they could not win.
-Whatever they say only orders and prunes a race, which finds out itself how far it can be trusted
-(`tuneonce.expected`).
+The nearest few are asked: of the same kernel with another tuning key, at another work class or in
+another world (another GPU product, another Triton), those that differ in the fewest parts. Whoever
+is farther away is only asked about candidates of which the nearer know nothing: those that
+were never tried there, because they could not win; and another source of a kernel of that name
+last. Whatever they say only orders and prunes a race, which finds out itself how far it can be
+trusted (`tuneonce.expected`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from statistics import fmean
 from .key import FORMAT, Key, class_distance, compare, readable
 from .records import Verdict
 
-# Arbitrary: so many records are read at most, and so many of them averaged.
+# Arbitrary: so many records are read of this world, of others and of other sources, and so many of
+# them averaged.
 _READ, _ASKED = 24, 3
 # Slower than anything that is worth a look, for what could not run elsewhere.
 _FAILED = 10.0
@@ -40,40 +41,32 @@ def expected_times(
     world = key.directory.rpartition("/")[0] + "/"
     verdicts = [name for name in names(kernel) if name.endswith(_END)]
     here = [name for name in verdicts if name.startswith(world)]
-    found = _ask(key, work_class, candidates, here, read)
-    if not found.keys() >= set(candidates):
-        elsewhere = [name for name in verdicts if not name.startswith(world)]
-        found = _complete(found, _ask(key, work_class, candidates, elsewhere, read))
+    elsewhere = [name for name in verdicts if not name.startswith(world)]
+    found = _ask(key, work_class, candidates, (here, elsewhere), read)
     if not found.keys() >= set(candidates):
         sources = names(f"{FORMAT}/{readable(key.kernel.name)}~")
         others = [n for n in sources if n.endswith(_END) and not n.startswith(kernel)]
-        found = _complete(found, _ask(key, work_class, candidates, others, read))
+        found = _complete(found, _ask(key, work_class, candidates, (others,), read))
     return found
-
-
-def _complete(near: dict[str, float], far: dict[str, float]) -> dict[str, float]:
-    """`near`, and what only `far` knows, in the unit of `near`: that of those whom both know."""
-    both = near.keys() & far.keys()
-    if not near or not both:
-        return near or far
-    unit = math.exp(fmean(math.log(near[candidate] / far[candidate]) for candidate in both))
-    return {candidate: unit * factor for candidate, factor in far.items()} | near
 
 
 def _ask(
     key: Key,
     work_class: str,
     candidates: Sequence[str],
-    names: Sequence[str],
+    groups: Iterable[Sequence[str]],
     read: Callable[[str], Verdict | None],
 ) -> dict[str, float]:
-    """The mean of the nearest verdicts that know at least two of the candidates."""
+    """The mean of the nearest verdicts, which are equally near, completed by the others.
+
+    Verdicts that know at least two of the candidates count; of each group some are read.
+    """
 
     def class_apart(name: str) -> tuple[float, str]:
         return class_distance(name.rpartition("/")[2].partition(".")[0], work_class), name
 
     known: list[tuple[tuple[float, float, float], dict[str, float]]] = []
-    for name in sorted(names, key=class_apart)[:_READ]:
+    for name in [name for group in groups for name in sorted(group, key=class_apart)[:_READ]]:
         verdict = read(name)
         if verdict is None:
             continue
@@ -84,12 +77,24 @@ def _ask(
             distance = class_distance(verdict.work_class, work_class)
             known.append(((apart, distance, -verdict.published_at), relative))
     known.sort(key=lambda item: item[0])
-    nearest = [relative for _, relative in known[:_ASKED]]
     logs: dict[str, list[float]] = {}
+    nearest = [relative for distance, relative in known if distance[0] == known[0][0][0]][:_ASKED]
     for relative in nearest:
         for candidate, factor in relative.items():
             logs.setdefault(candidate, []).append(math.log(factor))
-    return {candidate: math.exp(fmean(values)) for candidate, values in logs.items()}
+    found = {candidate: math.exp(fmean(values)) for candidate, values in logs.items()}
+    for _, relative in known[len(nearest) :]:
+        found = _complete(found, relative)
+    return found
+
+
+def _complete(near: dict[str, float], far: dict[str, float]) -> dict[str, float]:
+    """`near`, and what only `far` knows, in the unit of `near`: that of those whom both know."""
+    both = near.keys() & far.keys()
+    if not near or not both:
+        return near or far
+    unit = math.exp(fmean(math.log(near[candidate] / far[candidate]) for candidate in both))
+    return {candidate: unit * factor for candidate, factor in far.items()} | near
 
 
 def _relative(verdict: Verdict, candidates: Sequence[str]) -> dict[str, float]:

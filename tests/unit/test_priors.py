@@ -32,20 +32,22 @@ def test_nothing_is_known() -> None:
     assert expected(MemoryStore()) == {}
 
 
-def test_the_same_kernel_here_before_the_same_elsewhere_before_another_source() -> None:
+def test_what_differs_least_before_what_differs_more_before_another_source() -> None:
     store = MemoryStore()
     put_verdict(store, make_key(source="1" * 16), times(3, 1, 2))
     assert expected(store) == {16: 3.0, 32: 1.0, 64: 2.0}
     put_verdict(store, make_key(product=H100), times(1, 2, 4))
     assert expected(store) == {16: 1.0, 32: 2.0, 64: 4.0}
-    put_verdict(store, make_key(tuning={"n": 128, "x.dtype": "torch.bfloat16"}), times(6, 4, 2))
+    put_verdict(store, make_key(tuning={"n": 128, "x.dtype": "torch.float16"}), times(9, 9, 1))
+    assert expected(store) == {16: 1.0, 32: 2.0, 64: 4.0}
+    put_verdict(store, OURS, times(6, 4, 2), work_class="c03")
     assert expected(store) == {16: 3.0, 32: 2.0, 64: 1.0}
 
 
 def test_who_is_farther_is_asked_about_those_that_the_nearer_never_tried() -> None:
     store = MemoryStore()
     put_verdict(store, make_key(product=H100), times(2, 2, 6))
-    put_verdict(store, make_key(tuning={"n": 128, "x.dtype": "torch.bfloat16"}), times(1, 2))
+    put_verdict(store, OURS, times(1, 2), work_class="c03")
     # What both know takes 1 and 2 here, 1 and 1 there: its unit is the root of 2.
     assert expected(store) == {16: 1.0, 32: 2.0, 64: round(3 * math.sqrt(2), 3)}
 
@@ -53,7 +55,7 @@ def test_who_is_farther_is_asked_about_those_that_the_nearer_never_tried() -> No
 def test_who_knows_none_of_the_same_candidates_cannot_be_compared() -> None:
     store = MemoryStore()
     put_verdict(store, make_key(product=H100), {64: (1.0,) * 3, 128: (3.0,) * 3})
-    put_verdict(store, make_key(tuning={"n": 128, "x.dtype": "torch.bfloat16"}), times(1, 2))
+    put_verdict(store, OURS, times(1, 2), work_class="c03")
     question = Question(OURS, "c02", None, [candidate(block) for block in (16, 32, 64, 128)])
     found = Resolver(store, RememberedEvents()).expected(question)
     assert found == pytest.approx({0: 1.0, 1: 2.0})
@@ -66,7 +68,7 @@ def test_another_kernel_says_nothing() -> None:
     assert expected(store) == {}
 
 
-def test_the_nearest_three_are_averaged_and_the_far_ones_are_not_asked() -> None:
+def test_the_nearest_three_are_averaged_and_the_far_ones_are_not() -> None:
     store = MemoryStore()
     for n in (1, 2, 3):  # differ in one part
         key = make_key(tuning={"n": n, "x.dtype": "torch.bfloat16"})
