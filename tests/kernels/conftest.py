@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.fakes import Children
 from tuneonce.testing import SimulatedGPU
+from tuneonce.triton.compile_pool import CompilePool
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +37,18 @@ def children(tmp_path: Path) -> Children:
 def children_at(tmp_path: Path) -> Callable[[str], Children]:
     """The same with a home of a given name, for tests of several machines."""
     return lambda name: Children(tmp_path / name)
+
+
+@pytest.fixture
+def pool() -> Iterator[CompilePool]:
+    """A compile pool of two workers."""
+    made = CompilePool(workers=2)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """The warnings of this package so far."""
+    caplog.set_level(logging.WARNING, "tuneonce")
+    return lambda: [record.getMessage() for record in caplog.records]

@@ -15,6 +15,7 @@ import triton
 from triton.runtime.errors import OutOfResources
 
 from tests.kernels.pool_lab import (
+    FOUR,
     SIZE,
     Tuner,
     autotuned,
@@ -31,7 +32,6 @@ from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.device import device_for, out_of_memory
 
-FOUR = (64, 128, 256, 512)
 MIB = 1 << 20
 
 

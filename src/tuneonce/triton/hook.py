@@ -31,7 +31,7 @@ from typing import Any
 
 from ..progress import Progress
 from ..settings import Recheck
-from . import compat, probe, told
+from . import compat, probe
 from .ahead import Ahead
 from .calls import Cold, State, call_pre_hook, entry_for, key_reader, stock_key_of, view_of
 from .compiles import Workers, await_binary
@@ -40,6 +40,7 @@ from .outcome import Taken
 from .persist import Asked, Persistence, identify
 from .recheck import Rechecker
 from .source import innermost
+from .told import Subject
 from .tuner import Known, reset, tune
 
 logger = logging.getLogger("tuneonce")
@@ -289,12 +290,12 @@ class Hook:
     def _tune(self, cold: Cold, pruned: list[Any], asked: Asked | None) -> int:
         """Returns how many candidates were measured: none if all are known, and known to fail."""
         autotuner, events = cold.autotuner, self._persistence.events
-        label = asked.label if asked is not None else type(autotuner).__name__
+        subject = Subject(asked, cold, pruned)
 
         def on_taken(position: int, taken: Taken) -> None:
             line.looked(position)
             if taken.settled:
-                told.measure(events, label, pruned[position], taken)
+                subject.measured(events, position, taken)
             if asked is not None:
                 asked.taken(position, taken)
 
@@ -305,7 +306,7 @@ class Hook:
         if asked is not None:
             self._ahead.begin()
             known = Known(measurements=asked.known, prior=asked.prior())
-        with told.line(self._progress, label, asked, cold, pruned) as line:
+        with subject.line(self._progress) as line:
             tuned = tune(
                 cold,
                 pruned,
@@ -327,7 +328,7 @@ class Hook:
             asked.keep_variants(tuned.variants)
         if tuned.measured:
             with self._persistence.guarded("tell"):
-                told.tune(events, label, asked, cold, pruned, winner, tuned)
+                subject.tuned(events, winner, tuned)
         return tuned.measured
 
     @staticmethod
@@ -372,7 +373,7 @@ class Hook:
             autotuner.configs_timings = asked.timings()
             self._tell_listener(autotuner, cold.stock_key, duration=None)
             return self._launch(autotuner, asked.winner, args, kwargs)
-        label = type(autotuner).__name__ if asked is None else asked.label
+        label = Subject(asked, cold, pruned).label
         self._persistence.events.emit("problem", what="cold_in_capture", detail=label)
         return self._launch(autotuner, pruned[0], args, kwargs)
 

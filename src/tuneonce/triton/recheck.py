@@ -18,12 +18,12 @@ from typing import Any
 
 from ..oracle import Finding, benchmarked, side_by_side
 from ..resolver import Outcome
-from . import told
 from .calls import Cold
 from .compiles import Compiles, Workers
 from .convert import work_per_warp
 from .outcome import Taken, as_measurement
 from .persist import Asked, Persistence
+from .told import Subject
 from .track import Track, timing_for
 from .tuner import distinct, reset
 
@@ -51,7 +51,7 @@ class Rechecker:
 
         The caller holds the autotuner's lock. An error ends the check, not the launch.
         """
-        question = asked.question
+        question, subject = asked.question, Subject(asked, cold, pruned)
         key = (question.key.digest, question.work_class)
         with self._lock:
             if key in self._seen:
@@ -69,11 +69,10 @@ class Rechecker:
             fixed = bool(self._fix and finding and finding.wrong and self._replace(asked, finding))
             self._persistence.events.emit(
                 "recheck",
-                kernel=asked.label,
-                **told.key_fields(asked, cold),
+                **subject.fields(),
                 provisional=asked.resolution.outcome is Outcome.PROVISIONAL,
-                winner=told.candidate_text(asked, pruned, winner),
-                **({} if finding is None else _fields(asked, pruned, finding)),
+                winner=subject.candidate(winner),
+                **({} if finding is None else _fields(subject, finding)),
                 fixed=fixed,
                 seconds=round(self._clock() - began, 6),
             )
@@ -147,10 +146,10 @@ class Rechecker:
         return True
 
 
-def _fields(asked: Asked, pruned: Sequence[Any], finding: Finding) -> dict[str, Any]:
+def _fields(subject: Subject, finding: Finding) -> dict[str, Any]:
     return {
-        "fastest": told.candidate_text(asked, pruned, finding.fastest),
-        "best": told.candidate_text(asked, pruned, finding.best),
+        "fastest": subject.candidate(finding.fastest),
+        "best": subject.candidate(finding.best),
         "regret": round(finding.regret, 6),
         "noise": round(finding.noise, 6),
         "wrong": finding.wrong,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..events import EventLog
@@ -18,80 +19,79 @@ from .tuner import Tuned
 _KEY_CHARS = 160
 
 
-def key_text(asked: Asked | None, cold: Cold) -> str:
-    """``n=64 x=bf16``; Triton's own key where ours could not be made. Never raises."""
-    if asked is not None:
-        return shorten(tuning_text(tuning(asked.question.key.parts)), limit=_KEY_CHARS)
-    try:
-        return shorten(" ".join(map(str, cold.stock_key)), limit=_KEY_CHARS)
-    except Exception:  # the text of a value of the program's
-        return "?"
+@dataclass(frozen=True)
+class Subject:
+    """One key that is being tuned or checked; `asked` is None where ours could not be made."""
 
+    asked: Asked | None
+    cold: Cold
+    pruned: Sequence[Any]
 
-def key_fields(asked: Asked | None, cold: Cold) -> dict[str, Any]:
-    """Which key an event is about."""
-    named = {"key_text": key_text(asked, cold)}
-    if asked is None:
-        return named
-    question = asked.question
-    return {"key": question.key.digest, "work_class": question.work_class, **named}
+    @property
+    def label(self) -> str:
+        """The kernel."""
+        return type(self.cold.autotuner).__name__ if self.asked is None else self.asked.label
 
+    @property
+    def key_text(self) -> str:
+        """``n=64 x=bf16``; Triton's own key where ours could not be made. Never raises."""
+        if self.asked is not None:
+            return shorten(tuning_text(tuning(self.asked.question.key.parts)), limit=_KEY_CHARS)
+        try:
+            return shorten(" ".join(map(str, self.cold.stock_key)), limit=_KEY_CHARS)
+        except Exception:  # the text of a value of the program's
+            return "?"
 
-def candidate_text(asked: Asked | None, pruned: Sequence[Any], position: int) -> str:
-    """``BLOCK=64 num_warps=4``, as `tuneonce ls` writes it."""
-    if asked is None:
-        return str(pruned[position])
-    return config_text(asked.question.candidates[position].config)
+    def fields(self) -> dict[str, Any]:
+        """Which key an event is about."""
+        named = {"kernel": self.label, "key_text": self.key_text}
+        if self.asked is None:
+            return named
+        question = self.asked.question
+        return {**named, "key": question.key.digest, "work_class": question.work_class}
 
+    def candidate(self, position: int) -> str:
+        """``BLOCK=64 num_warps=4``, as `tuneonce ls` writes it."""
+        if self.asked is None:
+            return str(self.pruned[position])
+        return config_text(self.asked.question.candidates[position].config)
 
-def line(
-    progress: Progress, label: str, asked: Asked | None, cold: Cold, pruned: Sequence[Any]
-) -> Tuning:
-    """The progress line of a tuning."""
-    known = 0 if asked is None else sum(m.settled for m in asked.known.values())
-    return progress.tuning(label, key_text(asked, cold), total=len(pruned), known=known)
+    def line(self, progress: Progress) -> Tuning:
+        """The progress line of a tuning."""
+        known = {} if self.asked is None else self.asked.known
+        settled = sum(measurement.settled for measurement in known.values())
+        return progress.tuning(self.label, self.key_text, total=len(self.pruned), known=settled)
 
+    def measured(self, events: EventLog, position: int, taken: Taken) -> None:
+        """Tell of one candidate that will not be measured again."""
+        events.emit(
+            "measure",
+            kernel=self.label,
+            candidate=str(self.pruned[position]),
+            seconds=round(taken.seconds, 6),
+            compile_s=round(taken.compile_s, 6),
+        )
 
-def measure(events: EventLog, label: str, config: Any, taken: Taken) -> None:
-    """Tell of one candidate that will not be measured again."""
-    events.emit(
-        "measure",
-        kernel=label,
-        candidate=str(config),
-        seconds=round(taken.seconds, 6),
-        compile_s=round(taken.compile_s, 6),
-    )
+    def tuned(self, events: EventLog, winner: Any, tuned: Tuned) -> None:
+        """Tell of a tuning: its winner, where the seconds went, what the choice was between.
 
-
-def tune(
-    events: EventLog,
-    label: str,
-    asked: Asked | None,
-    cold: Cold,
-    pruned: Sequence[Any],
-    winner: Any,
-    tuned: Tuned,
-) -> None:
-    """Tell of a tuning: its key, its winner, where the seconds went, what the choice was between.
-
-    Times are those of the author's first candidate, which an untuned launch would run, of the
-    winner and of the slowest that was measured; None where the benchmark gave no such time.
-    """
-    position = next(i for i, config in enumerate(pruned) if config is winner)
-    times = [time for result in tuned.timings.values() if (time := _ms(result)) is not None]
-    events.emit(
-        "tune",
-        kernel=label,
-        **key_fields(asked, cold),
-        winner=candidate_text(asked, pruned, position),
-        first_ms=_time_of(pruned[0], tuned.timings),
-        winner_ms=_time_of(winner, tuned.timings),
-        worst_ms=max(times, default=None),
-        candidates=len(pruned),
-        measured=tuned.measured,
-        seconds=round(cold.autotuner.bench_time, 6),
-        **{name: round(seconds, 6) for name, seconds in tuned.spent.items()},
-    )
+        Times are those of the author's first candidate, which an untuned launch would run, of the
+        winner and of the slowest that was measured; None where the benchmark gave no such time.
+        """
+        position = next(i for i, config in enumerate(self.pruned) if config is winner)
+        times = [time for result in tuned.timings.values() if (time := _ms(result)) is not None]
+        events.emit(
+            "tune",
+            **self.fields(),
+            winner=self.candidate(position),
+            first_ms=_time_of(self.pruned[0], tuned.timings),
+            winner_ms=_time_of(winner, tuned.timings),
+            worst_ms=max(times, default=None),
+            candidates=len(self.pruned),
+            measured=tuned.measured,
+            seconds=round(self.cold.autotuner.bench_time, 6),
+            **{name: round(seconds, 6) for name, seconds in tuned.spent.items()},
+        )
 
 
 def _time_of(config: Any, timings: Mapping[Any, Any]) -> float | None:

@@ -1,0 +1,200 @@
+"""Candidates that do not compile, compilers that crash, helpers that are lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton")
+
+from tests.kernels.pool_lab import (
+    BROKEN,
+    FOUR,
+    Does,
+    Tuner,
+    autotuned,
+    blocks,
+    job,
+    kills_itself,
+    launch,
+    make_add,
+    make_scale,
+    tuner,
+)
+from tuneonce.store.memory import MemoryStore
+from tuneonce.triton import compile_helper, compile_pool
+from tuneonce.triton.compile_pool import CompilePool, Crashed, NotCompiled
+
+# Only a test that would fail waits this long.
+TOO_LONG = 60.0
+
+
+def test_candidates_that_do_not_compile_are_passed_over_with_their_reason() -> None:
+    with tuner() as tuning:
+        kernel = autotuned(make_add(), [*blocks(32, 64, 128), BROKEN])
+        assert launch(kernel) == 128
+        assert tuning.events.problems() == []
+        failed = {m.candidate: m.failed for m in verdict(tuning).measurements if m.failed}
+    assert len(failed) == 2
+    assert any(reason.startswith("CompileTimeAssertionFailure") for reason in failed.values())
+    assert any(reason.startswith("PTXASError") for reason in failed.values())
+
+
+def verdict(tuning: Tuner) -> Any:
+    from tuneonce.records import Verdict, unpack
+
+    store = tuning.hook._persistence.resolver._store
+    [name] = [name for name in store.list("") if name.endswith(".verdict.json")]
+    return unpack(store.get(name), Verdict)
+
+
+def test_a_job_that_is_no_module(pool: CompilePool) -> None:
+    future = pool.submit({**job(), "module": "this is no module"})
+    with pytest.raises(NotCompiled) as raised:
+        future.result(TOO_LONG)
+    assert not isinstance(raised.value, Crashed)
+    assert raised.value.kind == "RuntimeError"
+    assert pool.submit(job(128)).result(TOO_LONG).seconds > 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGSEGV, signal.SIGABRT])
+def test_a_compiler_that_crashes(pool: CompilePool, how: int) -> None:
+    with pytest.raises(Crashed, match=f"status -{int(how)}"):
+        pool.submit(job(options=kills_itself(how))).result(TOO_LONG)
+    assert pool.submit(job(128)).result(TOO_LONG).seconds > 0
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_compiler_that_exits(pool: CompilePool, status: int) -> None:
+    """LLVM's fatal errors end the process; nothing may be waited for then."""
+    with pytest.raises(Crashed, match=f"status {status}"):
+        pool.submit(job(options=Does(os._exit, status))).result(TOO_LONG)
+
+
+def test_a_compilation_that_was_killed_is_nobodys_fault(pool: CompilePool) -> None:
+    """The kernel's choice when memory is short: not to be held against the candidate."""
+    with pytest.raises(NotCompiled) as raised:
+        pool.submit(job(options=kills_itself(signal.SIGKILL))).result(TOO_LONG)
+    assert not isinstance(raised.value, Crashed)
+
+
+def test_an_option_that_the_helper_cannot_have(
+    pool: CompilePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its class is known to this process only."""
+    module = types.ModuleType("only_here")
+    module.Option = type("Option", (), {"__module__": "only_here"})
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    with pytest.raises(NotCompiled) as raised:
+        pool.submit(job(options={"option": module.Option()})).result(TOO_LONG)
+    assert raised.value.kind == "ModuleNotFoundError"
+    with pytest.raises(Exception, match="pickle"):
+        pool.submit(job(options={"option": lambda: None}))
+    assert pool.submit(job(128)).result(TOO_LONG).seconds > 0
+
+
+def test_a_long_error_in_any_script_is_one_frame() -> None:
+    for text in ("x" * 10_000, "\u65e5" * 10_000, "\udcff" * 10_000):
+        short = compile_helper.short(ValueError(text))
+        assert 100 < len(short.encode()) <= 2000
+
+
+@pytest.fixture
+def crash_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes the compiler crash on the n-th job of a pool."""
+
+    def arrange(number: int) -> None:
+        submit = CompilePool.submit
+        count = iter(range(1, 1000))
+
+        def crash(self: CompilePool, job: dict[str, Any], **options: Any) -> Any:
+            if next(count) == number:
+                job = {**job, "options": kills_itself(signal.SIGSEGV)}
+            return submit(self, job, **options)
+
+        monkeypatch.setattr(CompilePool, "submit", crash)
+
+    return arrange
+
+
+def test_a_crash_is_one_candidates(crash_at: Any) -> None:
+    """The next start does not try it again, though here it would have survived."""
+    store = MemoryStore()
+    kernel = make_add()
+    crash_at(1)  # the largest goes first
+    with tuner(store=store) as tuning:
+        assert launch(autotuned(kernel, blocks(*FOUR))) == 256
+        assert tuning.events.problems() == []
+        [failed] = [m.failed for m in verdict(tuning).measurements if m.failed]
+    assert failed == "the compiler ended with status -11"
+
+
+# -- a helper that is lost -----------------------------------------------------------------------
+
+
+def test_a_helper_that_is_killed_costs_the_helper(
+    monkeypatch: pytest.MonkeyPatch, warnings: Any
+) -> None:
+    submit = CompilePool.submit
+    killed = []
+
+    def kill(self: CompilePool, job: dict[str, Any], **options: Any) -> Any:
+        future = submit(self, job, **options)
+        if not killed and self._last == 3:
+            killed.append(self._helper)
+            os.kill(self._helper.process.pid, signal.SIGKILL)
+        return future
+
+    monkeypatch.setattr(CompilePool, "submit", kill)
+    with tuner() as tuning:
+        kernel = autotuned(make_add(), blocks(16, *FOUR, 1024))
+        assert launch(kernel) == 1024
+        assert len(kernel.configs_timings) == 6
+        assert tuning.events.problems() == ["compile_helper_lost"]
+        assert launch(autotuned(make_scale(), blocks(*FOUR))) == 512
+        assert tuning.events.problems() == ["compile_helper_lost"]
+        assert not tuning.started
+    assert len(warnings()) == 1
+    assert "compiling in this process" in warnings()[0]
+    assert killed[0].ended.wait(TOO_LONG)
+
+
+@pytest.fixture(params=["no path", "no file", "no helper", "no triton", "silence"])
+def no_helper(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> str:
+    """Makes it impossible to start a helper; the words of the warning."""
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nexec sleep 1000\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    if request.param == "no triton":
+        without = [path for path in sys.path if not Path(path, "triton").is_dir()]
+        monkeypatch.setattr(sys, "path", without)
+        return "No module named 'triton'"
+    monkeypatch.setattr(compile_pool, "_START_S", 0.3 if request.param == "silence" else 30.0)
+    path, words = {
+        "no path": ("", "its own path"),
+        "no file": (str(tmp_path / "none"), "No such file"),
+        "no helper": ("/bin/false", ""),
+        "silence": (str(program), "not ready"),
+    }[request.param]
+    monkeypatch.setattr(sys, "executable", path)
+    return words
+
+
+def test_no_helper_can_be_started(no_helper: str, warnings: Any) -> None:
+    with tuner() as tuning:
+        assert launch(autotuned(make_add(), blocks(*FOUR))) == 512
+        assert launch(autotuned(make_scale(), blocks(*FOUR))) == 512
+        assert (tuning.ahead, tuning.here) == (0, 8)
+        assert tuning.events.problems() == ["compile_helper_lost"]
+    assert len(warnings()) == 1
+    assert no_helper in warnings()[0]
