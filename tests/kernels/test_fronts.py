@@ -91,6 +91,18 @@ def test_an_option_that_the_language_reads_makes_other_code(made: list[Any]) -> 
     assert len(made) == 2
 
 
+def test_a_knob_of_the_language_makes_other_code(
+    made: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = Fronts()
+    assert "tf32" in text(some, plain)
+    monkeypatch.setenv("TRITON_F32_DEFAULT", "ieee")
+    assert "tf32" not in text(some, plain)
+    monkeypatch.delenv("TRITON_F32_DEFAULT")
+    assert "tf32" in text(some, plain)
+    assert len(made) == 2
+
+
 def test_another_target_makes_other_code(made: list[Any]) -> None:
     some = Fronts()
     text(some, plain)

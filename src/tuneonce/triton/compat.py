@@ -126,6 +126,13 @@ def make_ir(src: Any, target: Any, options: Any, backend: Any, context: Any) -> 
     return src.make_ir(target, *rest) if takes_target else src.make_ir(*rest)
 
 
+def language_knobs() -> str:
+    """All knobs that the code generator may read, with their values at the moment."""
+    knobs: Any = sys.modules["triton.knobs"]
+    groups = (getattr(knobs, name, None) for name in ("language", "compilation"))
+    return repr([sorted(getattr(group, "knobs", {}).items()) for group in groups])
+
+
 def set_knobs() -> dict[str, dict[str, Any]]:
     """Knobs that the program has set, by group: those that plain data can describe."""
     knobs: Any = sys.modules["triton.knobs"]

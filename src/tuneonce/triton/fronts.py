@@ -3,7 +3,7 @@
 Candidates often differ only in what later stages read: ``num_warps``, ``num_stages``. Which options
 the code generator reads is not known beforehand (a kernel may ask for its number of warps), so it
 is watched: what it made is taken again for a source of the same digest whose options have the same
-values wherever it looked.
+values wherever it looked, as long as the program's knobs for the language stay the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Fronts:
 
     def text(self, src: Any, target: Any, options: Any, backend: Any) -> str:
         """TTIR of `src` for parsed `options`. Raises what Triton's code generator raises."""
-        key = (src.hash(), repr(target))
+        key = (src.hash(), repr(target), compat.language_knobs())
         with self._lock:
             made = list(self._made.get(key, ()))
         for reads, text in made:
