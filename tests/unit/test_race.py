@@ -241,6 +241,17 @@ def test_one_spike_does_not_drop_a_candidate() -> None:
     assert Spiked([0.1, 0.09]).race().winner == 1
 
 
+def test_two_spikes_do_not_drop_a_candidate() -> None:
+    """One in its only look, one in its first pass; beside the best it was fast."""
+
+    class Spiked(Lane):
+        def _launch(self, candidate: int) -> float:
+            spike = candidate == 1 and self.launched.count(1) in (0, 2)
+            return super()._launch(candidate) * (4 if spike else 1)
+
+    assert Spiked([0.1, 0.09]).race().winner == 1
+
+
 def test_slow_kernels_are_looked_at_once() -> None:
     lane = Lane([40.0, 90.0, 41.0])
     result = lane.race()
