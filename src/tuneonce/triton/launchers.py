@@ -15,6 +15,9 @@ from typing import Any
 
 logger = logging.getLogger("tuneonce")
 
+# Each is a C compiler; usually there is one signature for a key.
+_AT_ONCE = 4
+
 
 class Launchers:
     """Those that this process has begun to build, by signature. Thread-safe."""
@@ -22,6 +25,7 @@ class Launchers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._built: dict[str, threading.Event] = {}
+        self._slots = threading.Semaphore(_AT_ONCE)
 
     def begin(self, src: Any) -> threading.Event | None:
         """Set when the launcher for `src` is there, or is not to be had; None: it needs a binary.
@@ -38,7 +42,7 @@ class Launchers:
                 return built
             built = self._built[signature] = threading.Event()
         thread = threading.Thread(
-            target=_build, args=(src, built), name="tuneonce-launcher", daemon=True
+            target=self._build, args=(src, built), name="tuneonce-launcher", daemon=True
         )
         try:
             thread.start()
@@ -46,16 +50,16 @@ class Launchers:
             built.set()
         return built
 
+    def _build(self, src: Any, built: threading.Event) -> None:
+        from triton.runtime.driver import driver
 
-def _build(src: Any, built: threading.Event) -> None:
-    from triton.runtime.driver import driver
-
-    try:
-        # As a binary does when it is loaded; it is built before any of the metadata is read.
-        driver.active.launcher_cls(src, SimpleNamespace())
-    except AttributeError:
-        pass
-    except Exception:
-        logger.debug("tuneonce: a launcher was not built ahead", exc_info=True)
-    finally:
-        built.set()
+        try:
+            with self._slots:
+                # As a binary does when it is loaded; it is built before metadata are read.
+                driver.active.launcher_cls(src, SimpleNamespace())
+        except AttributeError:
+            pass
+        except Exception:
+            logger.debug("tuneonce: a launcher was not built ahead", exc_info=True)
+        finally:
+            built.set()
