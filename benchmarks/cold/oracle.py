@@ -3,6 +3,7 @@
 It stands in ``Autotuner._bench``, where stock Triton measures one candidate. At the first candidate
 of a key it measures all of them, in rounds of alternating order so that a slow drift of the clocks
 touches all alike, and answers from the medians. So the program runs on with the best candidate.
+Who is far behind after one round stays there: there is nothing to tell apart, and GPUs cost time.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from child import kernel_name, tuning_key
 
 # Of each measurement, before its `rep_ms`. Twice do_bench's own, arbitrary.
 WARMUP_MS = 50
+# So many times slower than the best after one round is far behind. Clocks move by a tenth.
+FAR = 1.5
 
 
 class Oracle:
@@ -50,8 +53,11 @@ class Oracle:
     def _measure(self, candidates: list[Any], one: Any) -> dict[str, list[float]]:
         times: dict[str, list[float]] = {str(config): [] for config in candidates}
         for number in range(self._rounds):
+            best = min((min(taken) for taken in times.values() if taken), default=math.inf)
             for config in candidates if number % 2 == 0 else candidates[::-1]:
-                times[str(config)].append(one(config))
+                taken = times[str(config)]
+                if min(taken, default=0.0) <= FAR * best:
+                    taken.append(one(config))
         return times
 
     def _long(self, stock_bench: Any, tuner: Any, args: Any, meta: Any, config: Any) -> float:

@@ -324,3 +324,30 @@ def test_tunes_that_are_missing_take_turns(part: Any) -> None:
         (2, "stock"),
         (2, "tuneonce"),
     ]
+
+
+# -- an oracle -------------------------------------------------------------------------------
+
+
+def test_an_oracle_measures_again_who_could_be_the_best(
+    part: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tests/kernels/third_party"))
+    oracle = part("cold.oracle").Oracle(rep_ms=100, rounds=3)
+    asked: list[str] = []
+    ms = {"far": 1.6, "best": 1.0, "near": 1.4, "fails": float("inf")}
+
+    def one(config: str) -> float:
+        asked.append(config)
+        return ms[config]
+
+    times = oracle._measure(list(ms), one)
+    assert asked == [*ms, "near", "best", "best", "near"]
+    assert times == {"far": [1.6], "best": [1.0] * 3, "near": [1.4] * 3, "fails": [ms["fails"]]}
+
+
+def test_an_oracle_of_candidates_that_all_fail(part: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tests/kernels/third_party"))
+    oracle = part("cold.oracle").Oracle(rep_ms=100, rounds=2)
+    found = oracle._measure(["a", "b"], lambda config: float("inf"))
+    assert set(found) == {"a", "b"}
