@@ -41,10 +41,10 @@ class Rules:
     # Wider than any clock ramp that two adjacent launches could straddle.
     hopeless: float = 1.3
     # Sampling time of all candidates together: so much, and so much more for each.
-    base_ms: float = 60.0
-    candidate_ms: float = 24.0
+    base_ms: float = 120.0
+    candidate_ms: float = 72.0
     # ...or as many launches of the fastest, where that is more.
-    candidate_launches: float = 8.0
+    candidate_launches: float = 12.0
     # What a sample costs beside the kernel, on an H200: 0.1 for the launch, 0.07 for the L2 flush.
     overhead_ms: float = 0.17
     # Taken whatever they cost.
