@@ -158,10 +158,10 @@ class Compiles:
                     position = waiting.popleft()
                     if not self._send(pool, position):
                         ready.append(position)
-                elif ready:
+                elif ready and self._launchers:
                     with self._waiting():
-                        while self._launchers:
-                            self._launchers.pop().wait()
+                        self._launchers.pop().wait()
+                elif ready:
                     yield ready.popleft()
                 elif self._running:
                     with self._waiting():
