@@ -134,7 +134,7 @@ def test_tritons_own_is_in_its_cache_for_the_launch(
     nvidia.libcuda_dirs.cache_clear()
     monkeypatch.setattr(gpu.driver, "launcher_cls", nvidia.CudaLauncher)
     cache = tmp_path / "cache"
-    monkeypatch.setattr(triton.knobs.cache, "dir", str(cache))
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(cache))
 
     built = Launchers().begin(source())
     assert built is not None
