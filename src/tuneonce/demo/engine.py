@@ -83,7 +83,8 @@ class Engine:
 
     `load` is called in that thread, so that the server can already say that it is not ready.
     `warmup` asks for a made-up prompt of 64 tokens before the engine counts as ready.
-    `on_failure` is called, in that thread, if loading fails.
+    `on_ready` is called, in that thread, when the first answer can be asked for, `on_failure` if
+    loading fails.
     """
 
     def __init__(
@@ -91,11 +92,12 @@ class Engine:
         load: Callable[[], LanguageModel],
         *,
         warmup: bool = False,
+        on_ready: Callable[[], None] = lambda: None,
         on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self._load = load
         self._warmup = warmup
-        self._on_failure = on_failure
+        self._on_ready, self._on_failure = on_ready, on_failure
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._ready = threading.Event()
         self._stopping = False
@@ -160,6 +162,7 @@ class Engine:
                 ):
                     pass
             self._ready.set()
+            self._on_ready()
             while (job := self._jobs.get()) is not None:
                 self._current = job
                 self._answer(model, job)

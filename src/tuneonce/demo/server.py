@@ -175,15 +175,13 @@ def serve(
     began = time.monotonic()
     listener = _listen(host, port)
 
-    def load_and_say() -> LanguageModel:
-        loaded = load()
+    def say_ready() -> None:
         _say(f"model loaded after {time.monotonic() - began:.1f} s")
-        return loaded
 
     def give_up() -> None:
         server.should_exit = True
 
-    engine = Engine(load_and_say, warmup=warmup, on_failure=give_up)
+    engine = Engine(load, warmup=warmup, on_ready=say_ready, on_failure=give_up)
     config = uvicorn.Config(
         create_app(engine, model),
         lifespan="on",
