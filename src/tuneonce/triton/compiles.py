@@ -226,6 +226,8 @@ class Compiles:
                 if error.kind in self._passed_over:
                     text = f"{error.kind}: {error}"
                     self.failures.update(dict.fromkeys(positions, text))
+                else:
+                    logger.debug("tuneonce: compiled in this process (%s: %s)", error.kind, error)
             except CancelledError:  # by another thread that had asked for it first
                 pass
             except HelperLost as error:
