@@ -34,6 +34,7 @@ from typing import Any
 BENCHMARKS = Path(__file__).resolve().parent
 sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS.parent / "src")]
 
+import documents  # noqa: E402
 from cold import arms, summary  # noqa: E402
 from cold.aging import CHANGES, age_store  # noqa: E402
 from cold.run_options import add_options, options  # noqa: E402
@@ -121,9 +122,7 @@ class Comparison:
             for run in runs:
                 self.document["versions"].update(run.get("versions", {}))
         self.document["summary"] = summary.summarise(runs)
-        partial = self.out.with_name(f"{self.out.name}.partial")
-        partial.write_text(json.dumps(self.document, indent=1) + "\n")
-        partial.replace(self.out)
+        documents.save(self.document, self.out)
 
 
 def begin(args: argparse.Namespace) -> dict[str, Any]:

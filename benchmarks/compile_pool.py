@@ -34,6 +34,8 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from documents import give
+
 SCHEMA = "tuneonce.compile-pool/1"
 Jobs = list[dict[str, Any]]
 
@@ -259,11 +261,7 @@ def main() -> None:
             document = WAYS[args.part](load_jobs(args.jobs, args.cache), args.workers)
         else:
             document = compare(args.workers, args.repeats)
-    text = json.dumps(document, indent=1)
-    if args.out:
-        args.out.write_text(text + "\n")
-    else:
-        print(text)
+    give(document, args.out)
 
 
 if __name__ == "__main__":

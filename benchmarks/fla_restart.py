@@ -24,6 +24,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from documents import give
+
 SCHEMA = "tuneonce.fla-restart/1"
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -147,11 +149,7 @@ def main() -> None:
         "winners_kept": agreement(runs),
         "runs": runs,
     }
-    text = json.dumps(document, indent=1)
-    if args.out:
-        args.out.write_text(text + "\n")
-    else:
-        print(text)
+    give(document, args.out)
 
 
 if __name__ == "__main__":

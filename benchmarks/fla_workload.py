@@ -19,7 +19,6 @@ import contextlib
 import gc
 import importlib
 import importlib.metadata
-import json
 import os
 import platform
 import statistics
@@ -27,6 +26,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from documents import give
 
 SCHEMA = "tuneonce.fla-workload/1"
 HEADS = 16
@@ -268,11 +269,7 @@ def main() -> None:
             device = "cpu"
         document = run(device, calls=SMALL if args.small else FULL, again=args.again)
     document["main_s"] = time.perf_counter() - started
-    text = json.dumps(document, indent=1)
-    if args.out:
-        args.out.write_text(text + "\n")
-    else:
-        print(text)
+    give(document, args.out)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from documents import give
+
 ROOT = Path(__file__).resolve().parents[1]
 WORKLOADS = ROOT / "tests/kernels/third_party"
 SCHEMA = "tuneonce.third-party/1"
@@ -264,11 +266,7 @@ def main() -> None:
         "missing": missing,
         "packages": packages,
     }
-    text = json.dumps(document, indent=1)
-    if args.out:
-        args.out.write_text(text + "\n")
-    else:
-        print(text)
+    give(document, args.out)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from typing import Any
 BENCHMARKS = Path(__file__).resolve().parent
 sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS.parent / "src")]
 
+import documents  # noqa: E402
 from cold import arms, regret  # noqa: E402
 from cold.run_options import add_options, options  # noqa: E402
 from cold.workloads import WORKLOADS  # noqa: E402
@@ -93,10 +94,7 @@ class Study:
             judged["calls_s"] = statistics.median(run["calls_s"] for run in runs)
             judged["compiles"] = statistics.median(t["compiles"] for t in totals)
             self.document["arms"][arm] = judged
-        out: Path = self._args.out
-        partial = out.with_name(f"{out.name}.partial")
-        partial.write_text(json.dumps(self.document, indent=1) + "\n")
-        partial.replace(out)
+        documents.save(self.document, self._args.out)
 
 
 def begin(args: argparse.Namespace) -> dict[str, Any]:
