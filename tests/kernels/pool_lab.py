@@ -31,6 +31,8 @@ from tuneonce.triton.ship import front
 SIZE = 1024
 FOUR = (64, 128, 256, 512)
 """Blocks, of which the last is the fastest on `tuner`'s simulated GPU."""
+# Only a test that would fail waits this long.
+TOO_LONG = 60.0
 TARGET = GPUTarget("cuda", 90, 32)
 
 

@@ -18,6 +18,7 @@ pytest.importorskip("triton")
 from tests.kernels.pool_lab import (
     BROKEN,
     FOUR,
+    TOO_LONG,
     Does,
     Tuner,
     autotuned,
@@ -32,9 +33,6 @@ from tests.kernels.pool_lab import (
 from tuneonce.store.memory import MemoryStore
 from tuneonce.triton import compile_helper, compile_pool
 from tuneonce.triton.compile_pool import CompilePool, Crashed, NotCompiled
-
-# Only a test that would fail waits this long.
-TOO_LONG = 60.0
 
 
 def test_candidates_that_do_not_compile_are_passed_over_with_their_reason() -> None:

@@ -17,6 +17,7 @@ pytest.importorskip("triton")
 from tests.fakes import Children
 from tests.kernels.pool_lab import (
     FOUR,
+    TOO_LONG,
     Does,
     autotuned,
     blocks,
@@ -31,9 +32,6 @@ from tests.kernels.pool_lab import (
 )
 from tuneonce.triton import compile_helper
 from tuneonce.triton.compile_pool import CompilePool, HelperLost
-
-# Only a test that would fail waits this long.
-TOO_LONG = 60.0
 
 
 def test_jobs_that_are_dropped(tmp_path: Path) -> None:

@@ -15,11 +15,17 @@ import triton.language as tl
 from triton.backends.nvidia import driver as nvidia
 from triton.compiler.compiler import ASTSource
 
-from tests.kernels.pool_lab import autotuned, blocks, launch, make_add, make_scale, tuner
+from tests.kernels.pool_lab import (
+    TOO_LONG,
+    autotuned,
+    blocks,
+    launch,
+    make_add,
+    make_scale,
+    tuner,
+)
 from tuneonce.triton.launchers import Launchers
 
-# Only a test that would fail waits this long.
-TOO_LONG = 60.0
 # What a launcher calls by name.
 FROM_THE_DRIVER = (
     *("cuCtxGetCurrent", "cuCtxSetCurrent", "cuDeviceGet", "cuDevicePrimaryCtxRetain"),
