@@ -42,43 +42,50 @@ def expected_times(
     verdicts = [name for name in names(kernel) if name.endswith(_END)]
     here = [name for name in verdicts if name.startswith(world)]
     elsewhere = [name for name in verdicts if not name.startswith(world)]
-    found = _ask(key, work_class, candidates, (here, elsewhere), read)
+    nearby = [*_likeliest(here, work_class), *_likeliest(elsewhere, work_class)]
+    found = _ask(key, work_class, candidates, nearby, read)
     if not found.keys() >= set(candidates):
         sources = names(f"{FORMAT}/{readable(key.kernel.name)}~")
         others = [n for n in sources if n.endswith(_END) and not n.startswith(kernel)]
-        found = _complete(found, _ask(key, work_class, candidates, (others,), read))
+        theirs = _ask(key, work_class, candidates, _likeliest(others, work_class), read)
+        found = _complete(found, theirs)
     return found
+
+
+def _likeliest(names: Iterable[str], work_class: str) -> list[str]:
+    """Those that are worth reading, by what their names say."""
+
+    def class_apart(name: str) -> tuple[float, str]:
+        return class_distance(name.rpartition("/")[2].partition(".")[0], work_class), name
+
+    return sorted(names, key=class_apart)[:_READ]
 
 
 def _ask(
     key: Key,
     work_class: str,
     candidates: Sequence[str],
-    groups: Iterable[Sequence[str]],
+    names: Iterable[str],
     read: Callable[[str], Verdict | None],
 ) -> dict[str, float]:
     """The mean of the nearest verdicts, which are equally near, completed by the others.
 
-    Verdicts that know at least two of the candidates count; of each group some are read.
+    Verdicts that know at least two of the candidates count.
     """
-
-    def class_apart(name: str) -> tuple[float, str]:
-        return class_distance(name.rpartition("/")[2].partition(".")[0], work_class), name
-
     known: list[tuple[tuple[float, float, float], dict[str, float]]] = []
-    for name in [name for group in groups for name in sorted(group, key=class_apart)[:_READ]]:
+    for name in names:
         verdict = read(name)
         if verdict is None:
             continue
         relative = _relative(verdict, candidates)
         if len(relative) > 1:
             differences = compare(key.parts, verdict.key)
-            apart = sum(not found.part.startswith("kernel.") for found in differences)
+            apart = sum(not one.part.startswith("kernel.") for one in differences)
             distance = class_distance(verdict.work_class, work_class)
             known.append(((apart, distance, -verdict.published_at), relative))
     known.sort(key=lambda item: item[0])
+    nearest = [relative for (apart, *_), relative in known if apart == known[0][0][0]][:_ASKED]
     logs: dict[str, list[float]] = {}
-    nearest = [relative for distance, relative in known if distance[0] == known[0][0][0]][:_ASKED]
     for relative in nearest:
         for candidate, factor in relative.items():
             logs.setdefault(candidate, []).append(math.log(factor))

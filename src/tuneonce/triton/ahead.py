@@ -31,7 +31,6 @@ from ..resolver import Question, Resolver
 from . import convert, probe
 from .compile_pool import Compiled, CompilePool
 from .compiles import Workers
-from .ship import front
 from .source import innermost, kernel_id
 from .variants import find, join, rebuild
 
@@ -82,13 +81,7 @@ class Ahead:
                         return
                     workers.launchers.begin(source)
                     with workers.turns.piece():
-                        shipment = front(
-                            source,
-                            target,
-                            options,
-                            pending=workers.pending,
-                            fronts=workers.fronts,
-                        )
+                        shipment = workers.front(source, target, options)
                     future = workers.compile(pool, shipment, urgent=False)
                     if future is not None:
                         sent += 1

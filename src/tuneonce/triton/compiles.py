@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import contextmanager
 from typing import Any
@@ -24,7 +24,7 @@ from .calls import Cold
 from .compile_pool import Compiled, CompilePool, Crashed, HelperLost, NotCompiled
 from .fronts import Fronts
 from .launchers import Launchers
-from .ship import NotShippable, Shipment, arrived, blocked, ship
+from .ship import NotShippable, Shipment, arrived, blocked, front, ship
 from .turns import Turns
 
 logger = logging.getLogger("tuneonce")
@@ -85,6 +85,10 @@ class Workers:
     def ship(self, cold: Cold, config: Any) -> Shipment | None:
         """What has to be compiled before `config` can be launched (`tuneonce.triton.ship`)."""
         return ship(cold, config, pending=self.pending, fronts=self.fronts)
+
+    def front(self, src: Any, target: Any, options: Mapping[str, Any]) -> Shipment:
+        """The same for a variant that nobody launches yet."""
+        return front(src, target, options, pending=self.pending, fronts=self.fronts)
 
     def lost(self, error: Exception) -> None:
         """The helper cannot be had: go on without, and say so once."""

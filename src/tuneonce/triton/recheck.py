@@ -12,7 +12,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from random import Random
 from typing import Any
 
@@ -104,7 +103,6 @@ class Rechecker:
             track = Track(
                 *timing,
                 failures=failures,
-                clock=lambda *positions, loading=False: nullcontext(),
                 on_error=lambda position, error: None,
             )
             return side_by_side(winner, arrivals, track, random, clock=self._clock)
