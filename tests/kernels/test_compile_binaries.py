@@ -15,6 +15,7 @@ pytest.importorskip("triton")
 
 import triton
 from triton import knobs
+from triton.backends.nvidia.compiler import get_ptxas
 
 from tests.fakes import Children
 from tests.kernels.equivalence_lab import Forgetful
@@ -30,6 +31,7 @@ from tests.kernels.pool_lab import (
     tuner,
 )
 from tuneonce.store.memory import MemoryStore
+from tuneonce.triton import compat
 from tuneonce.triton.ship import blocked
 
 PROGRAM = """
@@ -135,6 +137,53 @@ def test_a_relative_cache_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert (tuning.ahead, tuning.here) == (8, 0)
     assert len(list(tmp_path.glob("one/cache/*/scale.cubin"))) == 4
     assert len(list(tmp_path.glob("two/cache/*/scale.cubin"))) == 4
+
+
+def assembler(path: Path, version: str) -> Path:
+    """One that works, and says that it is of another version."""
+    try:
+        real = get_ptxas(90).path
+    except TypeError:  # of Triton 3.4, which has one for all
+        real = get_ptxas().path
+    path.write_text(
+        textwrap.dedent(
+            f"""\
+            #!/bin/sh
+            if [ "$1" = --version ]
+            then echo "Cuda compilation tools, release {version}, V{version}.99"
+            else exec {real} "$@"
+            fi
+            """
+        )
+    )
+    path.chmod(0o755)
+    return path
+
+
+def test_an_assembler_that_the_program_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As TorchInductor does when it has first compiled: Triton keeps the name of the other one."""
+    with tuner(store=Forgetful()) as tuning:
+        launch(autotuned(make_scale(), blocks(64)))  # Triton asks its own for its version here
+        for number in range(2):  # before the helper is started, and after
+            other = assembler(tmp_path / f"ptxas-{number}", f"12.{number}")
+            for variable in ("TRITON_PTXAS_PATH", "TRITON_PTXAS_BLACKWELL_PATH"):
+                monkeypatch.setenv(variable, str(other))
+            launch(autotuned(make_add(), blocks(*FOUR, warps=2 + 2 * number)))
+            assert (tuning.ahead, tuning.here) == (4 + 4 * number, 1)
+        assert tuning.events.problems() == []
+
+
+def test_a_helper_whose_keys_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not asked again, and the reason says that it was the keys."""
+    monkeypatch.setattr(compat, "binary_key", lambda *_: "0" * 64)
+    with tuner(store=Forgetful()) as tuning:
+        assert launch(autotuned(make_scale(), blocks(*FOUR))) == FOUR[-1]
+        (problem,) = tuning.of("problem")
+        assert problem["what"] == "compile_helper_lost"
+        assert "key for a binary" in problem["detail"]
+        assert tuning.here == 4
 
 
 def test_knobs_that_the_program_has_set() -> None:

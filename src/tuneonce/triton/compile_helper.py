@@ -286,7 +286,10 @@ def triton_backend(job):
 def compile_job(job):
     """Compile one candidate, with Triton's own `compile` and into Triton's own cache."""
     began = time.perf_counter()
-    triton_backend(job)
+    backend = triton_backend(job)
+    # The parent's may name the assembler that it had found before the path to it was changed (as
+    # TorchInductor does); its Triton would go on under that name, too.
+    type(backend).hash = lambda _: job["backend_hash"]
     from triton.backends.compiler import GPUTarget
     from triton.compiler import compiler
 

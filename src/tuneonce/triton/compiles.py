@@ -24,7 +24,7 @@ from .calls import Cold
 from .compile_pool import Compiled, CompilePool, Crashed, HelperLost, NotCompiled
 from .fronts import Fronts
 from .launchers import Launchers
-from .ship import NotShippable, Shipment, arrived, blocked, front, ship
+from .ship import NotShippable, Shipment, blocked, front, misplaced, ship
 from .turns import Turns
 
 logger = logging.getLogger("tuneonce")
@@ -78,9 +78,9 @@ class Workers:
 
     def _arrived(self, shipment: Shipment, future: Future[Compiled]) -> None:
         self._on_its_way.pop(shipment.hash, None)
-        if not future.cancelled() and future.exception() is None and shipment.job is not None:
+        if not future.cancelled() and future.exception() is None:
             seconds = round(future.result().seconds, 6)
-            self._events.emit("compile", kernel=shipment.job["name"], seconds=seconds, ahead=True)
+            self._events.emit("compile", kernel=shipment.src.name, seconds=seconds, ahead=True)
 
     def ship(self, cold: Cold, config: Any) -> Shipment | None:
         """What has to be compiled before `config` can be launched (`tuneonce.triton.ship`)."""
@@ -219,8 +219,8 @@ class Compiles:
             shipment, positions = self._running.pop(future)
             try:
                 compiled = future.result()
-                if not arrived(shipment):
-                    raise HelperLost("Triton does not find its binaries")
+                if (reason := misplaced(shipment, compiled.hash)) is not None:
+                    raise HelperLost(reason)
                 for position in positions:
                     self.seconds[position] = compiled.seconds / len(positions)
                 self._on_compiled(positions[0], compiled.seconds)
@@ -252,7 +252,9 @@ def await_binary(cold: Cold, config: Any, workers: Workers) -> None:
         launcher = workers.launchers.begin(shipment.src)
         future = workers.compile(pool, shipment, urgent=True)
         if future is not None:
-            future.result()
+            compiled = future.result()
+            if (reason := misplaced(shipment, compiled.hash)) is not None:
+                raise HelperLost(reason)
         if launcher is not None:
             launcher.wait()
     except HelperLost as error:

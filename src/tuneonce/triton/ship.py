@@ -134,6 +134,7 @@ def front(
     job = {
         "name": src.name,
         "source_hash": src.hash(),
+        "backend_hash": backend.hash(),
         "module": fronts.text(src, target, parsed, backend),
         "target": (target.backend, target.arch, target.warp_size),
         "options": dict(options),
@@ -152,12 +153,16 @@ def _directory() -> str | None:
         return None
 
 
-def arrived(shipment: Shipment) -> bool:
-    """Whether Triton finds what was sent away, now that it is said to be compiled."""
+def misplaced(shipment: Shipment, hash: str) -> str | None:
+    """Why Triton will not find what was sent away and compiled under `hash`; None if it will."""
     from triton.runtime.cache import get_cache_manager
 
-    name = None if shipment.job is None else shipment.job["name"]
-    return name is None or bool(get_cache_manager(shipment.hash).get_group(f"{name[:150]}.json"))
+    if hash != shipment.hash:
+        return "its key for a binary is not this process's"
+    name = shipment.src.name[:150]
+    if not get_cache_manager(hash).get_group(f"{name}.json"):
+        return "Triton does not find its binaries"
+    return None
 
 
 class NotShippable(Exception):
