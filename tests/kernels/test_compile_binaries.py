@@ -183,7 +183,6 @@ def test_a_helper_whose_keys_are_others(monkeypatch: pytest.MonkeyPatch) -> None
         (problem,) = tuning.of("problem")
         assert problem["what"] == "compile_helper_lost"
         assert "key for a binary" in problem["detail"]
-        assert tuning.here == 4
 
 
 def test_knobs_that_the_program_has_set() -> None:
