@@ -218,9 +218,7 @@ class Compiles:
         for future in [future for future in self._running if future.done()]:
             shipment, positions = self._running.pop(future)
             try:
-                compiled = future.result()
-                if (reason := misplaced(shipment, compiled.hash)) is not None:
-                    raise HelperLost(reason)
+                compiled = _collect(shipment, future)
                 for position in positions:
                     self.seconds[position] = compiled.seconds / len(positions)
                 self._on_compiled(positions[0], compiled.seconds)
@@ -239,6 +237,14 @@ class Compiles:
             yield from positions
 
 
+def _collect(shipment: Shipment, future: Future[Compiled]) -> Compiled:
+    """Wait for a compilation. Raises its failure; HelperLost, too, if Triton finds no binary."""
+    compiled = future.result()
+    if (reason := misplaced(shipment, compiled.hash)) is not None:
+        raise HelperLost(reason)
+    return compiled
+
+
 def await_binary(cold: Cold, config: Any, workers: Workers) -> None:
     """Let the helpers finish what they have begun for a candidate, or do it, before its launch."""
     pool = workers.pool()
@@ -252,9 +258,7 @@ def await_binary(cold: Cold, config: Any, workers: Workers) -> None:
         launcher = workers.launchers.begin(shipment.src)
         future = workers.compile(pool, shipment, urgent=True)
         if future is not None:
-            compiled = future.result()
-            if (reason := misplaced(shipment, compiled.hash)) is not None:
-                raise HelperLost(reason)
+            _collect(shipment, future)
         if launcher is not None:
             launcher.wait()
     except HelperLost as error:

@@ -118,7 +118,6 @@ def front(
 ) -> Shipment:
     """Generate the code of `src`, unless its binary is there or on its way. Thread-safe."""
     from triton.compiler.compiler import ASTSource, make_backend
-    from triton.runtime.cache import get_cache_manager
 
     if type(src) is not ASTSource:
         raise NotShippable(type(src).__name__)
@@ -129,7 +128,7 @@ def front(
         variant = describe(src, vars(parsed), backend)
     except Unencodable:
         variant = None
-    if pending(key) or get_cache_manager(key).get_group(f"{src.name[:150]}.json"):
+    if pending(key) or _in_cache(key, src):
         return Shipment(key, src, None, variant)
     job = {
         "name": src.name,
@@ -155,14 +154,18 @@ def _directory() -> str | None:
 
 def misplaced(shipment: Shipment, hash: str) -> str | None:
     """Why Triton will not find what was sent away and compiled under `hash`; None if it will."""
-    from triton.runtime.cache import get_cache_manager
-
     if hash != shipment.hash:
         return "its key for a binary is not this process's"
-    name = shipment.src.name[:150]
-    if not get_cache_manager(hash).get_group(f"{name}.json"):
+    if not _in_cache(hash, shipment.src):
         return "Triton does not find its binaries"
     return None
+
+
+def _in_cache(hash: str, src: Any) -> bool:
+    """Whether Triton finds a binary of `src` under this key."""
+    from triton.runtime.cache import get_cache_manager
+
+    return bool(get_cache_manager(hash).get_group(f"{src.name[:150]}.json"))
 
 
 class NotShippable(Exception):
