@@ -108,6 +108,18 @@ def uninstall() -> None:
         installation.restore_environment()
 
 
+def prepare() -> None:
+    """Begin in the background what the first kernel would wait for; changes no result.
+
+    For servers' integrations: in a process that will launch kernels, before it loads weights.
+    """
+    installation = _installed
+    if installation is not None and installation.hook is not None and installation.hook.active:
+        from .triton import early
+
+        early.begin()
+
+
 def ready() -> None:
     """Say that start-up is over and serving begins: events and statistics are split here.
 

@@ -149,6 +149,9 @@ VLLM = {
                 from vllm.v1.worker.gpu_worker import Worker
                 self.worker = Worker(**kwargs)
 
+            def init_device(self):
+                self.worker.init_device()
+
             def __getattr__(self, attr):
                 return getattr(self.worker, attr)
         """,
@@ -159,6 +162,9 @@ VLLM = {
         class Worker:
             def __init__(self, warm_up=(1, 2)):
                 self.warm_up = warm_up
+
+            def init_device(self):
+                self.device = "one"
 
             def load_model(self):
                 from vllm.v1.worker import kernels
@@ -182,6 +188,7 @@ VLLM = {
             from vllm.v1.worker.worker_base import WorkerWrapperBase
             wrapper = WorkerWrapperBase(rank)
             run_method(wrapper, "init_worker", (), {})
+            run_method(wrapper, "init_device", (), {})
             run_method(wrapper, "load_model", (), {})
             best = run_method(wrapper, "compile_or_warm_up_model", (), {})
             best.append(run_method(wrapper, "execute_model", (3,), {}))

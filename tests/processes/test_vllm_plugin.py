@@ -146,6 +146,44 @@ def test_lines_go_where_the_user_sends_them(server: Machine) -> None:
     assert server.totals().ready == 2
 
 
+BEFORE_WEIGHTS = """
+import json, threading
+import vllm
+from vllm.plugins import load_general_plugins
+load_general_plugins()
+from vllm.v1.worker.worker_base import WorkerWrapperBase
+wrapper = WorkerWrapperBase()
+wrapper.init_worker()
+wrapper.init_device()
+for thread in threading.enumerate():
+    if thread.name == "tuneonce-early":
+        thread.join()
+try:
+    from triton.runtime.cache import triton_key
+except ImportError:
+    from triton.compiler.compiler import triton_key
+print(json.dumps([wrapper.device, triton_key.cache_info().currsize]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("variables", "early"),
+    [
+        ({}, 1),
+        ({"TRITON_INTERPRET": "1"}, 0),
+        ({"TUNEONCE": "observe"}, 0),
+        ({"TUNEONCE": "0"}, 0),
+        ({"VLLM_TRITON_FORCE_FIRST_CONFIG": "1"}, 0),
+    ],
+    ids=str,
+)
+def test_what_the_first_kernel_needs_is_begun_before_the_weights(
+    server: Machine, variables: dict[str, str], early: int
+) -> None:
+    said, _, _ = run(server, BEFORE_WEIGHTS, **{"TRITON_INTERPRET": None, **variables})
+    assert said == ["one", early]
+
+
 # -- vLLM's own Autotuner.run --------------------------------------------------------------------
 
 

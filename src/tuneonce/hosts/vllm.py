@@ -5,9 +5,10 @@ Installing the package is all: on by default, off with ``TUNEONCE=0``, with
 called once per process that loads plugins (the API server at argument parsing, every engine core
 and worker before its model is imported), and not in a forked child, which inherits what it did.
 
-Start-up is over when a worker's ``compile_or_warm_up_model`` returns: vLLM calls it by name on
-``WorkerWrapperBase`` in every worker, with and without ``--enforce-eager``, and arms its own
-``jit_monitor`` inside it. The class itself does not define the method, it delegates.
+A worker's start begins with ``init_device``: weights come next, and then the first kernel. It is
+over when ``compile_or_warm_up_model`` returns, inside which vLLM arms its own ``jit_monitor``. vLLM
+calls both by name on ``WorkerWrapperBase`` in every worker, with and without ``--enforce-eager``.
+The class does not define the second, it delegates.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from ..imports import when_imported
 
 # Where the class stands, in this and in older versions.
 _MODULES = ("vllm.v1.worker.worker_base", "vllm.worker.worker_base")
-_METHOD = "compile_or_warm_up_model"
 
 
 def register() -> None:
@@ -40,35 +40,47 @@ def register() -> None:
 
 
 def _wrap(module: Any) -> None:
-    """Call `tuneonce.ready` after a worker has warmed up."""
+    """Tell tuneonce where a worker's start begins and ends."""
     wrapper = getattr(module, "WorkerWrapperBase", None)
     if not isinstance(wrapper, type):  # called inside vLLM's own import, which must not fail
         return
-    own = vars(wrapper).get(_METHOD)
+    _surround(wrapper, "init_device", before="prepare")
+    _surround(wrapper, "compile_or_warm_up_model", after="ready")
+
+
+def _surround(
+    wrapper: Any, name: str, *, before: str | None = None, after: str | None = None
+) -> None:
+    """Call functions of `activation` before and after a method of the worker's."""
+    own = vars(wrapper).get(name)
     if hasattr(own, "tuneonce"):
         return
 
-    def compile_or_warm_up_model(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if before is not None:
+            _tell(before)
         if own is not None:
             result = own(self, *args, **kwargs)
         else:
-            result = getattr(self.worker, _METHOD)(*args, **kwargs)
-        _ready()
+            result = getattr(self.worker, name)(*args, **kwargs)
+        if after is not None:
+            _tell(after)
         return result
 
     if own is not None:
-        functools.update_wrapper(compile_or_warm_up_model, own)
-    compile_or_warm_up_model.tuneonce = True  # type: ignore[attr-defined]
-    setattr(wrapper, _METHOD, compile_or_warm_up_model)
+        functools.update_wrapper(method, own)
+    method.tuneonce = True  # type: ignore[attr-defined]
+    setattr(wrapper, name, method)
 
 
-def _ready() -> None:
+def _tell(what: str) -> None:
+    """Raises nothing."""
     try:
         from .. import activation
 
-        activation.ready()
+        getattr(activation, what)()
     except Exception as error:
-        logging.getLogger("vllm.tuneonce").warning("tuneonce: statistics failed: %r", error)
+        logging.getLogger("vllm.tuneonce").warning("tuneonce: %s failed: %r", what, error)
 
 
 def adopt_logging(ours: logging.Logger, hosts: logging.Logger) -> None:

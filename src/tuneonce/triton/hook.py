@@ -72,7 +72,7 @@ class Hook:
         self._states: weakref.WeakSet[State] = weakref.WeakSet()
         self._new_state = threading.Lock()
         self._stock_run: Any = None
-        self._active = False
+        self.active = False
         self._seen_instead: Any = None
         self._run = self._make_run()
         os.register_at_fork(after_in_child=self._after_fork)
@@ -90,14 +90,14 @@ class Hook:
             return False
         self._stock_run = self._class.run
         self._class.run = self._run
-        self._active = True
+        self.active = True
         return True
 
     def uninstall(self) -> None:
         """Restore what was there; under somebody's wrapper we stay and pass on to stock."""
         self._listener.uninstall()
         self._workers.close()
-        self._active = False
+        self.active = False
         for state in list(self._states):
             state.shapes = {}
         if self._class.run is self._run:
@@ -109,7 +109,7 @@ class Hook:
         It may call on to us or not; if not, kernels run as whoever came last wants them.
         """
         now = self._class.run
-        if self._active and now is not self._run and now is not self._seen_instead:
+        if self.active and now is not self._run and now is not self._seen_instead:
             self._seen_instead = now
             who = f"{getattr(now, '__module__', '?')}.{getattr(now, '__qualname__', '?')}"
             self._persistence.events.emit("problem", what="replaced", detail=who)
@@ -155,7 +155,7 @@ class Hook:
         return run
 
     def _first(self, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not self._active:
+        if not self.active:
             return self._stock_run(autotuner, *args, **kwargs)
         if len(autotuner.configs) <= 1:
             return self._launch(autotuner, autotuner.configs[0], args, kwargs)

@@ -18,6 +18,9 @@ from .listen import CompileListener, compile_seconds
 class Observer:
     """Wraps ``Autotuner.prune_configs`` and ``Autotuner._bench`` with counters."""
 
+    active = False
+    """Whether Triton is anything but stock."""
+
     def __init__(self, module: Any, events: EventLog) -> None:
         self._class = module.Autotuner
         self._events = events
