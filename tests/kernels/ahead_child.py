@@ -21,7 +21,7 @@ import triton.testing
 
 import tuneonce
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton import compat
+from tuneonce.triton import remake
 
 tuneonce.install()
 
@@ -52,16 +52,16 @@ def made_up(configs, named_args, **kwargs):
 
 
 generated = []
-make_ir = compat.make_ir
+generate = remake.generate
 
 
 def watched(src, *args):
     if threading.current_thread() is threading.main_thread():
         generated.append(src.name)
-    return make_ir(src, *args)
+    return generate(src, *args)
 
 
-compat.make_ir = watched
+remake.generate = watched
 
 
 def main(product: str, *pruned: str) -> None:

@@ -25,8 +25,9 @@ from tuneonce.triton.compile_pool import CompilePool
 from tuneonce.triton.compiles import build_workers
 from tuneonce.triton.fronts import Fronts
 from tuneonce.triton.hook import Hook
+from tuneonce.triton.pack import Packing
 from tuneonce.triton.persist import Persistence
-from tuneonce.triton.ship import front
+from tuneonce.triton.ship import Shipment, front
 
 SIZE = 1024
 FOUR = (64, 128, 256, 512)
@@ -139,9 +140,19 @@ def job(block: int = 64, *, options: Any = None) -> dict[str, Any]:
     signature = {"x": "*fp32", "out": "*fp32", "n": "i32", "BLOCK": "constexpr", "ASM": "constexpr"}
     constants = {"BLOCK": block, "ASM": "mov.b32 $0, $1;"}
     source = triton.compiler.ASTSource(kernel, signature, constants)
-    shipment = front(source, TARGET, {}, pending=lambda binary: False, fronts=Fronts())
+    shipment = shipped(source)
     assert shipment.job is not None, "it is in the cache already"
     return {**shipment.job, "options": {} if options is None else options}
+
+
+def shipped(source: Any, packing: Packing | None = None, **options: Any) -> Shipment:
+    """`source` on its way to a helper; packed too, if `packing` wants that."""
+    return front(
+        source, TARGET, options,
+        pending=lambda binary: False,
+        fronts=Fronts(),
+        packing=packing or Packing(on=False),
+    )  # fmt: skip
 
 
 class Does:

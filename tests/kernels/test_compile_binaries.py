@@ -72,14 +72,17 @@ PROGRAM = """
 SAME = (".cubin", ".ptx", ".llir", ".json")
 
 
+@pytest.mark.parametrize("workers", ["2", "6"])
 def test_binaries_are_those_of_stock_and_stock_finds_them(
-    children: Children, tmp_path: Path
+    children: Children, tmp_path: Path, workers: str
 ) -> None:
     there, here = tmp_path / "there", tmp_path / "here"
     # Written once: the assembler puts the time of the file into a binary's line table.
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))
-    sent = children.run(program, TUNEONCE="1", TUNEONCE_WORKERS="2", TRITON_CACHE_DIR=str(there))
+    sent = children.run(
+        program, TUNEONCE="1", TUNEONCE_WORKERS=workers, TRITON_CACHE_DIR=str(there)
+    )
     assert sent == {"compiled": 0, "loaded": 8}
     stock = children.run(program, TUNEONCE="0", TRITON_CACHE_DIR=str(here))
     assert stock == {"compiled": 8, "loaded": 0}

@@ -11,7 +11,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler.compiler import ASTSource, make_backend
 
-from tuneonce.triton import compat, fronts
+from tuneonce.triton import fronts, remake
 from tuneonce.triton.fronts import Fronts, watch
 
 TARGET = GPUTarget("cuda", 90, 32)
@@ -40,13 +40,13 @@ def picky(x, BLOCK: tl.constexpr):
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The sources whose code was really generated."""
     seen: list[Any] = []
-    make_ir = compat.make_ir
+    generate = remake.generate
 
     def watched(src: Any, *args: Any) -> Any:
         seen.append(src)
-        return make_ir(src, *args)
+        return generate(src, *args)
 
-    monkeypatch.setattr(compat, "make_ir", watched)
+    monkeypatch.setattr(remake, "generate", watched)
     return seen
 
 

@@ -14,6 +14,7 @@ import triton.language as tl
 from tuneonce.codec import Unencodable
 from tuneonce.triton.calls import Cold, State
 from tuneonce.triton.fronts import Fronts
+from tuneonce.triton.pack import Packing
 from tuneonce.triton.ship import Shipment, front, ship
 from tuneonce.triton.variants import describe, join, rebuild, split
 
@@ -44,7 +45,8 @@ def shipments(scale: Any = 0.5, bias: Any = None, **more: Any) -> list[Shipment]
     nargs = dict(zip(kernel.arg_names, args, strict=False))
     cold = Cold(kernel, State(), (), nargs, args, {"grid": (1,), "warmup": False, **more})
     found = [
-        ship(cold, config, pending=lambda _: False, fronts=Fronts()) for config in kernel.configs
+        ship(cold, config, pending=lambda _: False, fronts=Fronts(), packing=Packing(on=False))
+        for config in kernel.configs
     ]
     assert all(found)
     return found  # type: ignore[return-value]
@@ -75,7 +77,14 @@ def test_a_variant_comes_back_as_the_same_binary(values: dict[str, Any]) -> None
     for i, shipment in enumerate(made):
         variant = join(kernel.fn, stored[0], stored[1][str(i)])
         source, options = rebuild(kernel.fn, variant)
-        again = front(source, target(), options, pending=lambda _: False, fronts=Fronts())
+        again = front(
+            source,
+            target(),
+            options,
+            pending=lambda _: False,
+            fronts=Fronts(),
+            packing=Packing(on=False),
+        )
         assert again.hash == shipment.hash
         assert again.job is not None
         assert shipment.job is not None

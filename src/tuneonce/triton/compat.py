@@ -119,11 +119,10 @@ def triton_key() -> str:
     raise LookupError("triton_key")
 
 
-def make_ir(src: Any, target: Any, options: Any, backend: Any, context: Any) -> Any:
-    """The module of `src` in Triton's first language."""
-    rest = (options, backend.get_codegen_implementation(options), backend.get_module_map(), context)
-    takes_target = "target" in inspect.signature(src.make_ir).parameters
-    return src.make_ir(target, *rest) if takes_target else src.make_ir(*rest)
+def place(kernel: Any) -> tuple[str, int] | None:
+    """File and line of a kernel, as the code generator asks for them; None where it does not."""
+    find = getattr(sys.modules.get("triton.runtime.jit"), "get_jit_fn_file_line", None)
+    return None if find is None else find(kernel)
 
 
 def language_knobs() -> str:

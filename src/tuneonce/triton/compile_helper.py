@@ -1,9 +1,9 @@
 """The process that compiles for others: a program of its own, started by path.
 
-It imports triton and nothing of ours, and forks one child for every compilation. A fork of a
-process that has the compiler loaded costs milliseconds, shares its memory, and confines what a
-compiler can do to a process: a crash is one candidate's. The process itself never compiles, holds
-no device and starts no thread, so forking it is safe.
+It imports triton and nothing of ours but `remake`, and forks one child for every compilation. A
+fork of a process that has the compiler loaded costs milliseconds, shares its memory, and confines
+what a compiler can do to a process: a crash is one candidate's. The process itself never compiles,
+holds no device and starts no thread, so forking it is safe.
 
 It reads frames from standard input and writes frames to what was standard output; a frame is a
 length of eight bytes and a pickle (only its parent is at the other end)::
@@ -12,6 +12,7 @@ length of eight bytes and a pickle (only its parent is at the other end)::
                     "slots": directory or None, "triton_key": ..., "idle_s": 60.0})
          ("compile", 7, job, urgent)      ("hurry", [7])      ("drop", [7, 9, ...])
     out: ("ready", seconds)               ("unable", text)    ("idle",)
+         ("alike", 7, True)
          ("done", 7, {"hash": ..., "seconds": ...})
          ("failed", 7, kind, text)        ("crashed", 7, signal or status)
 
@@ -37,13 +38,18 @@ import sys
 import tempfile
 import time
 from collections import deque
+from functools import partial
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 
 # Of a child that has written its answer: no compiler ends a process like this.
 _ANSWERED = 86
 # A slot that is not free after so long belongs to a process that was stopped, or to too many.
 _SLOT_S = 60.0
 _TEXT_BYTES = 2000
+# Under the name by which packed kernels call for it.
+_REMAKE = "tuneonce.triton.remake"
 _KNOBS = ("build", "cache", "compilation", "language", "nvidia", "amd")
 
 
@@ -154,7 +160,7 @@ class Helper:
             for name in (signal.SIGCHLD, signal.SIGTERM):
                 signal.signal(name, signal.SIG_DFL)
             with slot(self.setup.get("slots"), self.setup["workers"]):
-                answer = ("done", number, compile_job(job))
+                answer = ("done", number, compile_job(job, partial(self.say, "alike", number)))
             self.say(*answer)
             status = _ANSWERED
         except BaseException as error:
@@ -203,10 +209,15 @@ def load_compiler(setup):
     if setup.get("nice"):
         # The process that measures goes first: its launches must not wait for a compiler.
         os.nice(setup["nice"])
+    import triton.compiler.code_generator
     import triton.compiler.compiler
     import triton.runtime.cache
     from triton import knobs
 
+    loader = SourceFileLoader(_REMAKE, str(Path(__file__).with_name("remake.py")))
+    sys.modules[_REMAKE] = remake = ModuleType(_REMAKE)
+    loader.exec_module(remake)
+    remake.find_places(triton.compiler.code_generator)
     for group in _KNOBS:
         if hasattr(knobs, group):
             _knobs_at_start[group] = dict(vars(getattr(knobs, group)))
@@ -283,7 +294,7 @@ def triton_backend(job):
     return compiler.make_backend(GPUTarget(*job["target"]))
 
 
-def compile_job(job):
+def compile_job(job, say_alike):
     """Compile one candidate, with Triton's own `compile` and into Triton's own cache."""
     began = time.perf_counter()
     backend = triton_backend(job)
@@ -293,12 +304,36 @@ def compile_job(job):
     from triton.backends.compiler import GPUTarget
     from triton.compiler import compiler
 
-    kernel = compiler.compile(
-        shipped(compiler, job),
-        target=GPUTarget(*job["target"]),
-        options=pickle.loads(job["options"]),
-    )
+    target = GPUTarget(*job["target"])
+    options = pickle.loads(job["options"])
+    if job["module"] is None:
+        source = unpacked(job)
+    else:
+        if job["source"] is not None:
+            say_alike(generates_the_same(job, target, options, backend))
+        source = shipped(compiler, job)
+    kernel = compiler.compile(source, target=target, options=options)
     return {"hash": kernel.hash, "seconds": time.perf_counter() - began}
+
+
+def unpacked(job):
+    """The candidate as a source that this process can generate code from."""
+    source = pickle.loads(job["source"])
+    if source.hash() != job["source_hash"]:
+        raise RuntimeError("what was unpacked is another source")
+    return source
+
+
+def generates_the_same(job, target, options, backend):
+    """Whether the code generated here is the one that was sent along."""
+    try:
+        generate = sys.modules[_REMAKE].generate
+        return (
+            generate(unpacked(job), target, backend.parse_options(options), backend)
+            == job["module"]
+        )
+    except Exception:  # whatever it is, the parent's is good
+        return False
 
 
 def shipped(compiler, job):

@@ -74,6 +74,7 @@ class _Helper:
     output: int
     began: float
     pending: dict[int, Future[Compiled]] = field(default_factory=dict)
+    on_alike: dict[int, Callable[[bool], None]] = field(default_factory=dict)
     ready: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     reason: str = ""
@@ -152,10 +153,18 @@ class CompilePool:
         """Seconds from the start of the helper to its first answer; None before that."""
         _pools.add(self)
 
-    def submit(self, job: dict[str, Any], *, urgent: bool = True) -> Future[Compiled]:
+    def submit(
+        self,
+        job: dict[str, Any],
+        *,
+        urgent: bool = True,
+        on_alike: Callable[[bool], None] = lambda alike: None,
+    ) -> Future[Compiled]:
         """Compile `job` (see `ship`), before all that is not urgent.
 
-        Raises HelperLost if there is no helper any more, or none can be started.
+        `on_alike` hears, from another thread, whether the code that the helper generates is the one
+        that was sent along, for a job that has both. Raises HelperLost if there is no helper any
+        more, or none can be started.
         """
         # Unpacked by the child that compiles: an option may be of a class that the helper lacks.
         job = {**job, "options": pickle.dumps(job["options"])}
@@ -164,6 +173,8 @@ class CompilePool:
             helper = self._started()
             self._last += 1
             helper.pending[self._last] = future
+            if job["module"] is not None and job["source"] is not None:
+                helper.on_alike[self._last] = on_alike
             try:
                 helper.send("compile", self._last, job, urgent)
             except OSError as error:
@@ -272,12 +283,17 @@ class CompilePool:
                     helper.ready.set()
                 elif what == "unable":
                     helper.reason = rest[0]
+                elif what == "alike":
+                    helper.on_alike.pop(rest[0], lambda alike: None)(rest[1])
                 elif what == "idle":
                     with self._lock:
                         # Otherwise a job is on its way.
                         if not helper.pending:
                             self._let_go(helper)
                 else:
+                    if what == "crashed" and helper.on_alike.pop(rest[0], None):
+                        # It came no further than to find out whether it can generate the code.
+                        what, rest = "failed", [rest[0], "", "the compiler was not reached"]
                     _settle(helper.pending.pop(rest[0], None), what, rest[1:])
         helper.ready.set()
         os.close(helper.output)

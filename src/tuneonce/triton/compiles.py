@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from ..cpus import slots_directory, usable_cpus
@@ -24,6 +25,7 @@ from .calls import Cold
 from .compile_pool import Compiled, CompilePool, Crashed, HelperLost, NotCompiled
 from .fronts import Fronts
 from .launchers import Launchers
+from .pack import Packing
 from .ship import NotShippable, Shipment, blocked, front, misplaced, ship
 from .turns import Turns
 
@@ -31,21 +33,26 @@ logger = logging.getLogger("tuneonce")
 
 # So that a helper which is done has its next job already.
 _AHEAD = 4
+# With fewer compilers, code that candidates share is better generated once than by each of them.
+_PACKING_FROM = 4
 
 
 class Workers:
     """The compile pool of a process, or its absence; knows what is on its way. Thread-safe.
 
-    `fronts`, `launchers` and `turns` are what all who have something compiled share.
+    `fronts`, `packing`, `launchers` and `turns` are what all who have something compiled share.
     """
+
+    fronts: Fronts
+    packing: Packing
+    launchers: Launchers
+    turns: Turns
 
     def __init__(self, pool: CompilePool | None, events: EventLog) -> None:
         self._pool = pool
         self._events = events
-        self._lock = threading.Lock()
-        self._on_its_way: dict[str, Future[Compiled]] = {}
-        self.fronts, self.launchers, self.turns = Fronts(), Launchers(), Turns()
-        os.register_at_fork(after_in_child=self._after_fork)
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)
 
     def pool(self) -> CompilePool | None:
         """The pool, if compilations can leave this process now."""
@@ -63,7 +70,8 @@ class Workers:
         with self._lock:
             future = self._on_its_way.get(shipment.hash)
             if future is None and shipment.job is not None:
-                future = pool.submit(shipment.job, urgent=urgent)
+                told = partial(self.packing.told, shipment.src)
+                future = pool.submit(shipment.job, urgent=urgent, on_alike=told)
                 self._on_its_way[shipment.hash] = future
                 new = True
             else:
@@ -84,11 +92,14 @@ class Workers:
 
     def ship(self, cold: Cold, config: Any) -> Shipment | None:
         """What has to be compiled before `config` can be launched (`tuneonce.triton.ship`)."""
-        return ship(cold, config, pending=self.pending, fronts=self.fronts)
+        return ship(cold, config, pending=self.pending, fronts=self.fronts, packing=self.packing)
 
     def front(self, src: Any, target: Any, options: Mapping[str, Any]) -> Shipment:
         """The same for a variant that nobody launches yet."""
-        return front(src, target, options, pending=self.pending, fronts=self.fronts)
+        return front(
+            src, target, options,
+            pending=self.pending, fronts=self.fronts, packing=self.packing,
+        )  # fmt: skip
 
     def lost(self, error: Exception) -> None:
         """The helper cannot be had: go on without, and say so once."""
@@ -103,10 +114,11 @@ class Workers:
         if self._pool is not None:
             self._pool.close()
 
-    def _after_fork(self) -> None:
+    def _begin(self) -> None:
         self._lock = threading.Lock()
-        self._on_its_way = {}
+        self._on_its_way: dict[str, Future[Compiled]] = {}
         self.fronts, self.launchers, self.turns = Fronts(), Launchers(), Turns()
+        self.packing = Packing(on=self._pool is not None and self._pool.workers >= _PACKING_FROM)
 
 
 def build_workers(wanted: int | None, events: EventLog) -> Workers:

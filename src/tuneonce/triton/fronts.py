@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
-from . import compat
+from . import compat, remake
 
 # Arbitrary: a few keys' worth; each is tens of kilobytes.
 _KEPT = 48
@@ -27,23 +27,33 @@ class Fronts:
         self._lock = threading.Lock()
         self._made: OrderedDict[tuple[str, ...], list[tuple[_Reads, str]]] = OrderedDict()
 
-    def text(self, src: Any, target: Any, options: Any, backend: Any) -> str:
-        """TTIR of `src` for parsed `options`. Raises what Triton's code generator raises."""
-        key = (src.hash(), repr(target), compat.language_knobs())
+    def known(self, src: Any, target: Any, options: Any) -> str | None:
+        """TTIR of `src` for parsed `options`, if it was generated already."""
         with self._lock:
-            made = list(self._made.get(key, ()))
+            made = list(self._made.get(_key(src, target), ()))
         for reads, text in made:
             if all(_same(getattr(options, name, None), value) for name, value in reads.items()):
                 return text
+        return None
+
+    def text(self, src: Any, target: Any, options: Any, backend: Any) -> str:
+        """The same, generated if need be. Raises what Triton's code generator raises."""
+        if (known := self.known(src, target, options)) is not None:
+            return known
         watched, names = watch(options)
-        text = _generate(src, target, watched, backend)
+        text = remake.generate(src, target, watched, backend)
         reads = {name: getattr(options, name, None) for name in names}
+        key = _key(src, target)
         with self._lock:
             self._made.setdefault(key, []).append((reads, text))
             self._made.move_to_end(key)
             while len(self._made) > _KEPT:
                 self._made.popitem(last=False)
         return text
+
+
+def _key(src: Any, target: Any) -> tuple[str, ...]:
+    return src.hash(), repr(target), compat.language_knobs()
 
 
 def watch(options: Any) -> tuple[Any, set[str]]:
@@ -65,12 +75,3 @@ def watch(options: Any) -> tuple[Any, set[str]]:
 
 def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
-
-
-def _generate(src: Any, target: Any, options: Any, backend: Any) -> str:
-    from triton._C.libtriton import ir
-
-    context = ir.context()
-    ir.load_dialects(context)
-    backend.load_dialects(context)
-    return str(compat.make_ir(src, target, options, backend, context))

@@ -2,7 +2,8 @@
 
 Triton is asked to warm the candidate up, which computes its specialisation as a launch would; where
 it turns to its compiler, ours stands in, generates the first of the compiler's languages (TTIR,
-about 5 % of a compilation) and stops. The rest of the way any process can go that has Triton.
+about 5 % of a compilation) and stops. The rest of the way any process can go that has Triton. With
+many cores even that is left to them, for kernels that can be packed (`tuneonce.triton.pack`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ..codec import Unencodable
 from . import compat
 from .calls import Cold
 from .fronts import Fronts
+from .pack import Packing, State
 from .source import innermost
 from .variants import Variant, describe
 
@@ -65,12 +67,18 @@ class _Stop(BaseException):
 
 
 def ship(
-    cold: Cold, config: Any, *, pending: Callable[[str], bool], fronts: Fronts
+    cold: Cold,
+    config: Any,
+    *,
+    pending: Callable[[str], bool],
+    fronts: Fronts,
+    packing: Packing,
 ) -> Shipment | None:
     """What has to be compiled before `config` can be launched; None if it is in this process.
 
-    `pending(hash)`: it is being compiled already, so its code need not be generated. Raises what
-    Triton raises where it cannot even begin, as the launch will.
+    `pending(hash)`: it is being compiled already, so its code need not be generated. `packing`:
+    whether it can be generated in the helper. Raises what Triton raises where it cannot even begin,
+    as the launch will.
     """
     autotuner, nargs, kwargs = cold.autotuner, cold.nargs, cold.kwargs
     jit = innermost(autotuner.fn)
@@ -81,7 +89,10 @@ def ship(
         try:
             autotuner.fn.run(*cold.args, **{**kwargs, "warmup": True, **config.all_kwargs()})
         except _Stop as stop:
-            return front(stop.src, stop.target, stop.options, pending=pending, fronts=fronts)
+            return front(
+                stop.src, stop.target, stop.options,
+                pending=pending, fronts=fronts, packing=packing,
+            )  # fmt: skip
     return None
 
 
@@ -115,6 +126,7 @@ def front(
     *,
     pending: Callable[[str], bool],
     fronts: Fronts,
+    packing: Packing,
 ) -> Shipment:
     """Generate the code of `src`, unless its binary is there or on its way. Thread-safe."""
     from triton.compiler.compiler import ASTSource, make_backend
@@ -134,7 +146,7 @@ def front(
         "name": src.name,
         "source_hash": src.hash(),
         "backend_hash": backend.hash(),
-        "module": fronts.text(src, target, parsed, backend),
+        **_code(src, target, parsed, backend, fronts, packing),
         "target": (target.backend, target.arch, target.warp_size),
         "options": dict(options),
         "directory": _directory(),
@@ -142,6 +154,23 @@ def front(
         "knobs": compat.set_knobs(),
     }
     return Shipment(key, src, job, variant)
+
+
+def _code(
+    src: Any, target: Any, options: Any, backend: Any, fronts: Fronts, packing: Packing
+) -> dict[str, Any]:
+    """What the helper compiles: a text in the first language, or what that is generated from.
+
+    Both, to find out whether it generates the same.
+    """
+    state = packing.ask(src)
+    if state is State.THERE:
+        known = fronts.known(src, target, options)
+        packed = packing.pack(src) if known is None else None
+        if known is not None or packed is not None:
+            return {"module": known, "source": packed}
+    packed = packing.pack(src) if state is State.NEW else None
+    return {"module": fronts.text(src, target, options, backend), "source": packed}
 
 
 def _directory() -> str | None:

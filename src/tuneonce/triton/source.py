@@ -131,15 +131,15 @@ class _Walker:
         home = function.__module__
         for name, value in _defaults(function):
             self._reference(f"default.{function.__qualname__}.{name}", value, home)
-        scope = _scope(function)
-        for name in _free_names(text):
+        scope = scope_of(function)
+        for name in free_names(text):
             if name not in scope:
                 continue
             root = scope[name]
             if isinstance(root, ModuleType) and _is_tritons(root):
                 self._constant(f"global.{name}", root.__name__)
                 continue
-            for chain in sorted(_chains(text, name)):
+            for chain in sorted(chains(text, name)):
                 self._reference("global." + ".".join(chain), _follow(root, chain), home)
 
     def _reference(self, name: str, value: Any, home: str) -> None:
@@ -193,7 +193,7 @@ def _defaults(function: FunctionType) -> list[tuple[str, Any]]:
     return [*pairs, *(function.__kwdefaults__ or {}).items()]
 
 
-def _scope(function: FunctionType) -> dict[str, Any]:
+def scope_of(function: FunctionType) -> dict[str, Any]:
     """Globals, shadowed by the values the function closed over."""
     scope = dict(function.__globals__)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
@@ -204,7 +204,7 @@ def _scope(function: FunctionType) -> dict[str, Any]:
     return scope
 
 
-def _free_names(text: str) -> list[str]:
+def free_names(text: str) -> list[str]:
     """The names that a function's source reads and does not bind, its defaults' included.
 
     From the compiler's own symbol table: several times faster than walking the syntax tree, and it
@@ -221,7 +221,7 @@ def _free_names(text: str) -> list[str]:
     return sorted(names)
 
 
-def _chains(text: str, name: str) -> set[tuple[str, ...]]:
+def chains(text: str, name: str) -> set[tuple[str, ...]]:
     """The dotted names in `text` that start with `name`, the longest of each."""
     pattern = rf"(?<![\w.]){re.escape(name)}(?:\s*\.\s*[^\W\d]\w*)*"
     return {tuple(part.strip() for part in found.split(".")) for found in re.findall(pattern, text)}

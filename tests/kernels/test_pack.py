@@ -1,0 +1,269 @@
+"""Kernels that are packed: their code is generated in the helper, and is the same as here."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton")
+
+import triton
+import triton.language as tl
+from triton.compiler import ASTSource
+
+from tests.kernels import pack_ops
+from tests.kernels import pack_ops as ops
+from tests.kernels.pool_lab import TARGET, TOO_LONG, binaries, kills_itself, shipped
+from tuneonce.triton import remake
+from tuneonce.triton.compile_pool import CompilePool, NotCompiled
+from tuneonce.triton.fronts import Fronts
+from tuneonce.triton.pack import Packing, State
+from tuneonce.triton.ship import front
+
+SCALE: tl.constexpr = tl.constexpr(3.0)
+BOUNDS = tl.constexpr((1, 2))
+log = tl.math.log
+
+
+class Settings:
+    width = 4
+
+
+@triton.jit
+def add_one(value, amount: tl.constexpr = 1.0):
+    return value + amount
+
+
+@triton.jit
+def add_two(value):
+    return add_one(add_one(value, amount=SCALE))
+
+
+@triton.jit(noinline=True)
+def apart(value):
+    return value * 2.0
+
+
+@triton.jit
+def constants(x, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(x + i, tl.load(x + i) * SCALE + BOUNDS[1])
+
+
+@triton.jit
+def callees(x, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    value = add_two(tl.load(x + i))
+    tl.store(x + i, tl.sum(value, 0) + tl.cumsum(value, 0))
+
+
+@triton.jit
+def modules(x, BLOCK: tl.constexpr):
+    # Not what it says: tl.nothing_of_that_name, ops.nor_this
+    i = tl.arange(0, BLOCK)
+    value = ops.exp(ops.leaky(tl.load(x + i), ops.SLOPE)) + log(tl.load(x + i) + 2.0)
+    tl.store(x + i, tl.extra.cuda.libdevice.rsqrt(value))
+
+
+@triton.jit
+def scalars(x, BLOCK: tl.constexpr):
+    tl.store(x, apart(tl.load(x)))
+    for step in tl.static_range(2):
+        tl.store(x + step, tl.load(x + step) * BLOCK)
+
+
+@triton.jit
+def asks(x, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(x + i, tl.load(x + i) + tl.extra.cuda.num_warps())
+
+
+def closed_over() -> Any:
+    factor, inner = tl.constexpr(7), add_one
+
+    @triton.jit
+    def closure(x, BLOCK: tl.constexpr):
+        i = tl.arange(0, BLOCK)
+        tl.store(x + i, inner(tl.load(x + i)) * factor)
+
+    return closure
+
+
+KERNELS = [constants, callees, modules, scalars, asks, closed_over()]
+
+
+def source(kernel: Any, block: int = 16) -> Any:
+    return ASTSource(kernel, {"x": "*fp32", "BLOCK": "constexpr"}, {(1,): block})
+
+
+def state(kernel: Any, packing: Packing) -> State:
+    return packing.ask(source(kernel))
+
+
+@pytest.fixture
+def alike(pool: CompilePool) -> Callable[[Any, Packing], bool]:
+    """Sends a first variant of a kernel; whether the helper generates the same code."""
+
+    def send(kernel: Any, packing: Packing) -> bool:
+        first = shipped(source(kernel), packing, num_warps=2)
+        assert first.job is not None
+        assert None not in (first.job["module"], first.job["source"])
+        told: list[bool] = []
+        done = pool.submit(first.job, on_alike=told.append).result(TOO_LONG)
+        assert done.hash == first.hash
+        packing.told(first.src, told[0])
+        return told[0]
+
+    return send
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.__name__)
+def test_the_helper_makes_what_stock_makes(
+    kernel: Any,
+    pool: CompilePool,
+    alike: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    packing = Packing(on=True)
+    assert alike(kernel, packing)
+    assert state(kernel, packing) is State.THERE
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "there"))
+    second = shipped(source(kernel, 64), packing, num_warps=8)
+    assert second.job is not None
+    assert second.job["module"] is None
+    assert pool.submit(second.job).result(TOO_LONG).hash == second.hash
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "here"))
+    stock = triton.compile(source(kernel, 64), target=TARGET, options={"num_warps": 8})
+    assert stock.hash == second.hash
+    [there], [here] = (list(binaries(tmp_path / name).values()) for name in ("there", "here"))
+    assert there.keys() == here.keys()
+    for name in there:
+        if not name.startswith("__grp__"):  # which holds the directory
+            assert there[name] == here[name], name
+
+
+def test_what_was_generated_here_already_is_sent_as_text(alike: Any) -> None:
+    packing = Packing(on=True)
+    assert alike(constants, packing)
+    fronts, jobs = Fronts(), []
+    for packs in (Packing(on=False), packing):  # the second finds what the first has made
+        shipment = front(
+            source(constants, 128), TARGET, {},
+            pending=lambda _: False, fronts=fronts, packing=packs,
+        )  # fmt: skip
+        assert shipment.job is not None
+        jobs.append(shipment.job)
+    assert jobs[0]["module"] == jobs[1]["module"] is not None
+    assert jobs[1]["source"] is None
+
+
+def test_while_nobody_has_answered_code_is_generated_here() -> None:
+    packing = Packing(on=True)
+    jobs = [shipped(source(constants, block), packing).job for block in (16, 32, 64)]
+    assert [job is not None and job["source"] is not None for job in jobs] == [True, False, False]
+    assert all(job is not None and job["module"] for job in jobs)
+
+
+def test_other_code_there_and_the_kernel_stays(
+    pool: CompilePool, alike: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a program has changed Triton's code generator."""
+    generate = remake.generate
+    with monkeypatch.context() as changed:
+        changed.setattr(remake, "generate", lambda *a: generate(*a).replace("3.0", "4.0"))
+        packing = Packing(on=True)
+        assert not alike(constants, packing)
+    assert state(constants, packing) is State.HERE
+    again = shipped(source(constants, 64), packing).job
+    assert again is not None
+    assert (again["module"] is not None, again["source"]) == (True, None)
+    assert pool.submit(again).result(TOO_LONG)
+
+
+def test_another_source_is_not_compiled(pool: CompilePool, alike: Any) -> None:
+    packing = Packing(on=True)
+    assert alike(callees, packing)
+    job = shipped(source(callees, 64), packing).job
+    assert job is not None
+    job["source_hash"] = "0" * 64
+    with pytest.raises(Exception, match="another source"):
+        pool.submit(job).result(TOO_LONG)
+
+
+def test_a_crash_while_finding_out_is_no_fault_of_the_candidate(pool: CompilePool) -> None:
+    job = shipped(source(callees, 128), Packing(on=True)).job
+    assert job is not None
+    job["source"] = pickle.dumps(kills_itself(signal.SIGSEGV))
+    with pytest.raises(NotCompiled) as caught:
+        pool.submit(job).result(TOO_LONG)
+    assert type(caught.value) is NotCompiled
+
+
+def with_class() -> Any:
+    @triton.jit
+    def kernel(x, BLOCK: tl.constexpr):
+        tl.store(x, BLOCK * Settings.width)
+
+    return kernel
+
+
+def with_computed_name() -> Any:
+    @triton.jit(repr=lambda _: "another")
+    def kernel(x, BLOCK: tl.constexpr):
+        tl.store(x, BLOCK)
+
+    return kernel
+
+
+def with_module_class() -> Any:
+    @triton.jit
+    def kernel(x, BLOCK: tl.constexpr):
+        tl.store(x, pack_ops.Widths.narrow)
+
+    return kernel
+
+
+def with_replaced_builtin() -> Any:
+    @triton.jit
+    def kernel(x, BLOCK: tl.constexpr):
+        tl.store(x, tl.exp2(tl.load(x)))
+
+    return kernel
+
+
+@pytest.mark.parametrize(
+    "make",
+    [with_class, with_computed_name, with_module_class, with_replaced_builtin],
+)
+def test_what_only_this_process_has_stays(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = make()
+    if make is with_replaced_builtin:
+        monkeypatch.setattr(tl, "exp2", lambda value: value)
+    packing = Packing(on=True)
+    assert packing.ask(source(kernel)) is State.NEW
+    assert packing.pack(source(kernel)) is None
+    assert state(kernel, packing) is State.HERE
+
+
+def test_a_module_of_python_goes_along(alike: Any) -> None:
+    @triton.jit
+    def kernel(x, BLOCK: tl.constexpr):
+        tl.store(x, tl.load(x) * math.pi)
+
+    assert alike(kernel, Packing(on=True))
+
+
+def test_off_nothing_is_packed() -> None:
+    packing = Packing(on=False)
+    job = shipped(source(constants), packing).job
+    assert job is not None
+    assert (job["source"], state(constants, packing)) == (None, State.HERE)
