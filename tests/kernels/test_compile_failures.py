@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import stat
 import sys
+import threading
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -28,11 +30,14 @@ from tests.kernels.pool_lab import (
     launch,
     make_add,
     make_scale,
+    release,
     tuner,
+    waits_for,
 )
 from tuneonce.store.memory import MemoryStore
-from tuneonce.triton import compile_helper, compile_pool
+from tuneonce.triton import compile_helper, helper_process
 from tuneonce.triton.compile_pool import CompilePool, Crashed, NotCompiled
+from tuneonce.triton.helper_process import HelperLost
 
 
 def test_candidates_that_do_not_compile_are_passed_over_with_their_reason() -> None:
@@ -165,6 +170,44 @@ def test_a_helper_that_is_killed_costs_the_helper(
     assert killed[0].ended.wait(TOO_LONG)
 
 
+def test_a_helper_that_is_stopped_is_given_up(
+    pool: CompilePool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(helper_process, "_SILENT_S", 0.2)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    waiting = pool.submit(job(options=waits_for(fifo)))
+    helper = pool._helper
+    assert helper is not None
+    assert helper.ready.wait(TOO_LONG)
+    os.kill(helper.process.pid, signal.SIGSTOP)
+    with pytest.raises(HelperLost, match="silent"):
+        waiting.result(TOO_LONG)
+    assert helper.ended.wait(TOO_LONG)
+
+
+def test_a_helper_that_compiles_for_long_is_not(
+    pool: CompilePool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(helper_process, "_SILENT_S", 1.2)  # it speaks every second
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    loads, alive = pickle.loads, threading.Semaphore(0)
+
+    def counted(data: bytes) -> Any:
+        message = loads(data)
+        if message == ("alive",):
+            alive.release()
+        return message
+
+    monkeypatch.setattr(pickle, "loads", counted)
+    waiting = pool.submit(job(options=waits_for(fifo)))
+    for _ in range(4):  # longer than twice the bound
+        assert alive.acquire(timeout=TOO_LONG)
+    release(fifo)
+    assert waiting.result(TOO_LONG)
+
+
 @pytest.fixture(params=["no path", "no file", "no helper", "no triton", "silence"])
 def no_helper(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -177,7 +220,7 @@ def no_helper(
         without = [path for path in sys.path if not Path(path, "triton").is_dir()]
         monkeypatch.setattr(sys, "path", without)
         return "No module named 'triton'"
-    monkeypatch.setattr(compile_pool, "_START_S", 0.3 if request.param == "silence" else 30.0)
+    monkeypatch.setattr(helper_process, "_START_S", 0.3 if request.param == "silence" else 30.0)
     path, words = {
         "no path": ("", "its own path"),
         "no file": (str(tmp_path / "none"), "No such file"),

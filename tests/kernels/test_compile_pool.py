@@ -31,7 +31,8 @@ from tests.kernels.pool_lab import (
     waits_for,
 )
 from tuneonce.triton import compile_helper
-from tuneonce.triton.compile_pool import CompilePool, HelperLost
+from tuneonce.triton.compile_pool import CompilePool
+from tuneonce.triton.helper_process import HelperLost
 
 
 def test_jobs_that_are_dropped(tmp_path: Path) -> None:

@@ -348,7 +348,7 @@ def test_started_with_no_file_to_spare(start: Any) -> None:
     child = start(
         """
         import resource
-        from tuneonce.triton.compile_pool import HelperLost
+        from tuneonce.triton.helper_process import HelperLost
         one = job(64)
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
         files = []

@@ -11,7 +11,7 @@ length of eight bytes and a pickle (only its parent is at the other end)::
     in:  ("setup", {"path": sys.path, "parent": its process, "workers": 16, "nice": 10,
                     "slots": directory or None, "triton_key": ..., "idle_s": 60.0})
          ("compile", 7, job, urgent)      ("hurry", [7])      ("drop", [7, 9, ...])
-    out: ("ready", seconds)               ("unable", text)    ("idle",)
+    out: ("ready", seconds)               ("unable", text)    ("idle",)    ("alive",)
          ("alike", 7, True)
          ("done", 7, {"hash": ..., "seconds": ...})
          ("failed", 7, kind, text)        ("crashed", 7, signal or status)
@@ -21,7 +21,7 @@ frame is shorter than PIPE_BUF, so answers do not mix.
 
 It ends when its input does, when its parent is gone, or by SIGTERM, and takes along all that it has
 started. When it had nothing to do for a while it says so; its parent then closes the input, unless
-a job is on its way.
+a job is on its way. While it has, it says every second that it is alive.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Helper:
         self.later: deque = deque()
         self.children = {}
         self.crashed = False
-        self.used = time.monotonic()
+        self.used = self.said = time.monotonic()
         self.buffer = b""
         self.known = set()
         self.scratch = None
@@ -89,6 +89,8 @@ class Helper:
                 self.start(*queue.popleft())
             if self.children:
                 self.used = time.monotonic()
+                if self.used - self.said >= 1:
+                    self.say("alive")
             elif time.monotonic() - self.used > self.setup.get("idle_s", 60.0):
                 self.used = time.monotonic()
                 self.say("idle")
@@ -181,6 +183,7 @@ class Helper:
                 self.say("crashed", number, code)
 
     def say(self, *message):
+        self.said = time.monotonic()
         data = pickle.dumps(message)
         os.write(self.sink, struct.pack("<Q", len(data)) + data)
 

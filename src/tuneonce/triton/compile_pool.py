@@ -1,36 +1,29 @@
 """The parent's side of the compile helper: starts it, hands out jobs, tells what became of them.
 
-The helper is started for the first cold key and not before, with a new process image (no fork of
-a process that holds a device), and lives for as long as there is something to compile, plus a
-while. It ends with its parent, however that ends.
+The helper is started for the first cold key and not before, and lives for as long as there is
+something to compile, plus a while.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import os
 import pickle
 import signal
-import socket
-import struct
-import subprocess
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import compat
+from .helper_process import Helper, HelperLost, start
 
-_HELPER = Path(__file__).with_name("compile_helper.py")
-# Arbitrary: importing Triton takes one second on a slow disk and much longer on a stuck one.
-_START_S = 30.0
 # Arbitrary: it takes milliseconds.
 _STOP_S = 5.0
 # Arbitrary: below the process that measures, above what runs at night.
@@ -61,69 +54,6 @@ class Crashed(NotCompiled):
     """The compiler took its process down; here it would have taken the program down."""
 
 
-class HelperLost(Exception):
-    """The helper is gone or never came; nothing is known about the job."""
-
-
-@dataclass
-class _Helper:
-    """One helper process, this process's ends of what connects them, and what it owes."""
-
-    process: subprocess.Popen[bytes]
-    input: socket.socket
-    output: int
-    began: float
-    pending: dict[int, Future[Compiled]] = field(default_factory=dict)
-    on_alike: dict[int, Callable[[bool], None]] = field(default_factory=dict)
-    ready: threading.Event = field(default_factory=threading.Event)
-    ended: threading.Event = field(default_factory=threading.Event)
-    reason: str = ""
-
-    def send(self, *message: Any) -> None:
-        """Raises OSError if the helper is gone."""
-        data = pickle.dumps(message)
-        data = struct.pack("<Q", len(data)) + data
-        try:
-            # Some programs let SIGPIPE kill them.
-            self.input.sendall(data, socket.MSG_NOSIGNAL)
-        except BaseException:  # an interrupt, too: what follows half a frame is not understood
-            self.kill()
-            raise
-
-    def messages(self) -> Iterator[tuple[Any, ...]]:
-        """What the helper says, until it ends."""
-        buffer = b""
-        while data := os.read(self.output, 1 << 16):
-            buffer += data
-            while len(buffer) >= 8 and len(buffer) >= 8 + (size := _size(buffer)):
-                message, buffer = buffer[8 : 8 + size], buffer[8 + size :]
-                yield pickle.loads(message)
-
-    def terminate(self) -> None:
-        self._signal(os.kill, signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it, with all that it has started."""
-        self._signal(os.killpg, signal.SIGKILL)
-
-    def _signal(self, send: Callable[[int, int], None], number: int) -> None:
-        # Its number is nobody else's before it was waited for, which `watch` alone does.
-        if not self.ended.is_set():
-            with contextlib.suppress(OSError):
-                send(self.process.pid, number)
-
-    def watch(self) -> None:
-        """End it if it does not come up; when it has ended, end what it left, then forget it."""
-        if not self.ready.wait(_START_S):
-            self.reason = f"it was not ready after {_START_S:.0f} s"
-            self.kill()
-        with contextlib.suppress(OSError):  # the program may reap all children by itself
-            os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
-            self.kill()
-        self.ended.set()
-        self.process.wait()
-
-
 _pools: weakref.WeakSet[CompilePool] = weakref.WeakSet()
 
 
@@ -146,7 +76,7 @@ class CompilePool:
         self._slots = slots
         self._idle_s = idle_s
         self._lock = threading.Lock()
-        self._helper: _Helper | None = None
+        self._helper: Helper | None = None
         self._lost: str | None = None
         self._last = 0
         self.start_s: float | None = None
@@ -226,26 +156,26 @@ class CompilePool:
         owed = [helper.pending.pop(number, None) for number in numbers]
         return [future for future in owed if future is not None]
 
-    def _let_go(self, helper: _Helper) -> None:
+    def _let_go(self, helper: Helper) -> None:
         """Have nothing more to do with this helper, which therefore ends."""
         if self._helper is helper:
             self._helper = None
         helper.input.close()
 
-    def _lose(self, helper: _Helper, reason: str) -> None:
+    def _lose(self, helper: Helper, reason: str) -> None:
         """The same, against our will: there will be no other."""
         helper.ready.wait(1.0)  # it may have said why it did not come up
         if self._helper is helper:
             self._lost = helper.reason or reason
         self._let_go(helper)
 
-    def _started(self) -> _Helper:
+    def _started(self) -> Helper:
         if self._lost is not None:
             raise HelperLost(self._lost)
         if self._helper is not None:
             return self._helper
         try:
-            helper = _start()
+            helper = start()
         except HelperLost as error:
             self._lost = str(error)
             raise
@@ -274,7 +204,7 @@ class CompilePool:
 
     # -- in a thread of their own ------------------------------------------------------------
 
-    def _read(self, helper: _Helper) -> None:
+    def _read(self, helper: Helper) -> None:
         """Settles futures until the helper ends."""
         with contextlib.suppress(OSError, pickle.UnpicklingError):
             for what, *rest in helper.messages():
@@ -283,6 +213,8 @@ class CompilePool:
                     helper.ready.set()
                 elif what == "unable":
                     helper.reason = rest[0]
+                elif what == "alive":
+                    pass
                 elif what == "alike":
                     helper.on_alike.pop(rest[0], lambda alike: None)(rest[1])
                 elif what == "idle":
@@ -319,48 +251,6 @@ class CompilePool:
             helper.process.returncode = 0  # it is not our child to wait for
             helper.ended = threading.Event()
             helper.ended.set()
-
-
-def _start() -> _Helper:
-    """A new helper process, connected. Raises HelperLost."""
-    if not sys.executable:
-        raise HelperLost("this interpreter does not know its own path")
-    began = time.perf_counter()
-    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
-        try:
-            here, there = socket.socketpair()
-            theirs.callback(there.close)
-            here = socket.socket(fileno=_above_streams(here.detach()))
-            ours.callback(here.close)
-            output, sink = os.pipe()
-            theirs.callback(os.close, sink)
-            output = _above_streams(output)
-            ours.callback(os.close, output)
-            process = subprocess.Popen(
-                # Isolated and without site: nothing but triton is wanted there, and quickly.
-                [sys.executable, "-I", "-S", str(_HELPER)],
-                stdin=there.fileno(),
-                stdout=sink,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            raise HelperLost(str(error)) from error
-        ours.pop_all()
-    return _Helper(process, here, output, began)
-
-
-def _above_streams(fd: int) -> int:
-    """Not 0, 1 or 2, where a program that has closed its streams may write to."""
-    try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-    finally:
-        os.close(fd)
-
-
-def _size(buffer: bytes) -> int:
-    size: int = struct.unpack("<Q", buffer[:8])[0]
-    return size
 
 
 def _settle(future: Future[Compiled] | None, what: str, answer: list[Any]) -> None:

@@ -22,8 +22,9 @@ from ..cpus import slots_directory, usable_cpus
 from ..events import EventLog
 from . import compat
 from .calls import Cold
-from .compile_pool import Compiled, CompilePool, Crashed, HelperLost, NotCompiled
+from .compile_pool import Compiled, CompilePool, Crashed, NotCompiled
 from .fronts import Fronts
+from .helper_process import HelperLost
 from .launchers import Launchers
 from .pack import Packing
 from .ship import NotShippable, Shipment, blocked, front, misplaced, ship
