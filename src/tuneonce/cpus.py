@@ -65,15 +65,27 @@ def _quota(*files: Path) -> Iterator[float]:
 
 
 def slots_directory() -> Path | None:
-    """A directory for locks that the node's processes of one user share; None: there is none."""
+    """A directory for locks that the processes of one user on the same cores share.
+
+    Ranks that are bound to cores of their own share with nobody. None: there is no such directory.
+    """
     try:
         mine = Path(tempfile.gettempdir()) / f"tuneonce-{os.getuid()}"
-        slots = mine / "slots"
+        slots = mine / f"slots{_bound_to()}"
         make_private_directory(slots)
         # Where everybody may write, somebody else may have been first.
         return slots if _is_private(mine) and _is_private(slots) else None
     except OSError:
         return None
+
+
+def _bound_to() -> str:
+    """The cores of this process's affinity, as a mask in hexadecimal; nothing if it has all."""
+    try:
+        cores = os.sched_getaffinity(0)
+    except (AttributeError, OSError):
+        return ""
+    return "" if len(cores) == os.cpu_count() else f"-{sum(1 << core for core in cores):x}"
 
 
 def _is_private(path: Path) -> bool:

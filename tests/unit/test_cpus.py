@@ -16,6 +16,7 @@ CORES = 16
 @pytest.fixture(autouse=True)
 def _sixteen_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(CORES)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: CORES)
 
 
 def cores(home: Path, own: str | None, files: dict[str, str]) -> int:
@@ -121,6 +122,18 @@ def test_the_slots_are_one_private_directory_per_user(temporary: Path) -> None:
     assert slots == temporary / f"tuneonce-{os.getuid()}/slots"
     assert (slots.stat().st_mode & 0o777, slots.parent.stat().st_mode & 0o777) == (0o700, 0o700)
     assert slots_directory() == slots
+
+
+def test_who_is_bound_to_other_cores_shares_with_nobody(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {slots_directory()}
+    for cores in ({0, 1, 2, 3}, {4, 5, 6, 7}):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, cores=cores: cores)
+        found.add(slots_directory())
+        assert slots_directory() in found
+    mine = temporary / f"tuneonce-{os.getuid()}"
+    assert found == {mine / name for name in ("slots", "slots-f", "slots-f0")}
 
 
 @pytest.mark.parametrize("which", ["", "slots"])
