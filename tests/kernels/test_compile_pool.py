@@ -74,6 +74,22 @@ def test_what_is_urgent_goes_first(tmp_path: Path) -> None:
     assert done == ["urgent", "hurried", "later"]
 
 
+def test_what_is_urgent_does_not_wait_for_what_can_wait(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    pool = CompilePool(workers=1, slots=lambda: tmp_path)
+    try:
+        later = pool.submit(job(options=waits_for(tmp_path / "fifo")), urgent=False)
+        with (tmp_path / "fifo").open("w"):  # it runs, and has the slot of its kind
+            after = pool.submit(job(64), urgent=False)
+            assert pool.submit(job(128)).result(TOO_LONG).seconds > 0
+            assert not later.done()
+            assert not after.done()
+        for future in (later, after):
+            assert future.result(TOO_LONG).seconds > 0
+    finally:
+        pool.close()
+
+
 def test_two_threads_tune_two_kernels() -> None:
     winners: dict[str, int] = {}
     start = threading.Barrier(2)
@@ -103,19 +119,21 @@ def test_a_slot_that_nobody_gives_back_is_not_waited_for_for_ever(
 
     monkeypatch.setattr(compile_helper, "_SLOT_S", 0.05)
     before = signal.getsignal(signal.SIGALRM)
-    with (tmp_path / "0.lock").open("ab") as held:
+    with (tmp_path / "slot-0.lock").open("ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         try:
             with pytest.raises(TimeoutError):
-                compile_helper.taken_slot(tmp_path, 1)
-            with compile_helper.slot(tmp_path, 1):
+                compile_helper.taken_slot(tmp_path, "slot", 1)
+            with compile_helper.slot(tmp_path, "slot", 1):
                 pass
         finally:
             signal.signal(signal.SIGALRM, before)
-    with compile_helper.taken_slot(tmp_path, 1):
-        pass
-    with compile_helper.slot(tmp_path / "gone", 1), compile_helper.slot(None, 1):
-        pass
+    for kind in ("slot", "later"):
+        with compile_helper.taken_slot(tmp_path, kind, 1):
+            pass
+    for directory in (tmp_path / "gone", None):
+        with compile_helper.slot(directory, "slot", 1):
+            pass
 
 
 def test_processes_share_the_slots_of_a_node(tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ from types import ModuleType
 _ANSWERED = 86
 # A slot that is not free after so long belongs to a process that was stopped, or to too many.
 _SLOT_S = 60.0
+# What can wait gets a third of the time of what cannot, where both want a core.
+_NICER = 5
 _TEXT_BYTES = 2000
 # Under the name by which packed kernels call for it.
 _REMAKE = "tuneonce.triton.remake"
@@ -54,14 +56,17 @@ _KNOBS = ("build", "cache", "compilation", "language", "nvidia", "amd")
 
 
 class Helper:
-    """Runs jobs, at most `workers` at a time."""
+    """Runs jobs, at most `workers` at a time, and as many again of those that can wait.
+
+    What somebody waits for does not wait for what nobody does.
+    """
 
     def __init__(self, source, sink):
         self.source, self.sink = source, sink
         self.setup = {"parent": os.getppid()}
         self.waiting: deque = deque()
         self.later: deque = deque()
-        self.children = {}
+        self.children = {}  # by process: the job's number, and whether it was urgent
         self.crashed = False
         self.used = self.said = time.monotonic()
         self.buffer = b""
@@ -85,8 +90,10 @@ class Helper:
                 for message in self.messages(data):
                     self.take(message)
             self.reap()
-            while (queue := self.waiting or self.later) and self.free():
-                self.start(*queue.popleft())
+            while self.waiting and self.running(urgent=True) < self.setup["workers"]:
+                self.start(*self.waiting.popleft(), urgent=True)
+            while self.later and len(self.children) < self.setup["workers"]:
+                self.start(*self.later.popleft(), urgent=False)
             if self.children:
                 self.used = time.monotonic()
                 if self.used - self.said >= 1:
@@ -133,8 +140,8 @@ class Helper:
             self.scratch = tempfile.tempdir = tempfile.mkdtemp(prefix="tuneonce-compile-")
         self.say("ready", seconds)
 
-    def free(self):
-        return len(self.children) < self.setup["workers"]
+    def running(self, *, urgent):
+        return sum(kind is urgent for _, kind in self.children.values())
 
     def know(self, job):
         """Ask the assembler for its version once, and not in every child."""
@@ -146,14 +153,14 @@ class Helper:
                 triton_backend(job).hash()
             os.chdir("/")  # hold nobody's directory
 
-    def start(self, number, job):
+    def start(self, number, job, *, urgent):
         try:
             pid = os.fork()
         except OSError as error:  # too many processes
             self.say("failed", number, type(error).__name__, short(error))
             return
         if pid:
-            self.children[pid] = number
+            self.children[pid] = number, urgent
             return
         status = 1
         try:
@@ -161,7 +168,10 @@ class Helper:
             signal.set_wakeup_fd(-1)
             for name in (signal.SIGCHLD, signal.SIGTERM):
                 signal.signal(name, signal.SIG_DFL)
-            with slot(self.setup.get("slots"), self.setup["workers"]):
+            if not urgent and self.setup.get("nice"):
+                os.nice(_NICER)
+            kind = "slot" if urgent else "later"
+            with slot(self.setup.get("slots"), kind, self.setup["workers"]):
                 answer = ("done", number, compile_job(job, partial(self.say, "alike", number)))
             self.say(*answer)
             status = _ANSWERED
@@ -176,7 +186,7 @@ class Helper:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
-            number = self.children.pop(pid, None)
+            number, _ = self.children.pop(pid, (None, None))
             code = os.waitstatus_to_exitcode(status)
             if code != _ANSWERED and number is not None:
                 self.crashed = True
@@ -232,13 +242,13 @@ def load_compiler(setup):
 
 
 @contextlib.contextmanager
-def slot(directory, count):
+def slot(directory, kind, count):
     """One of the node's compile slots, so that its processes together keep to its cores."""
     file = None
     if directory is not None:
         with contextlib.suppress(OSError):
             # A directory that cannot be used shares nothing, and stops nobody.
-            file = taken_slot(directory, count)
+            file = taken_slot(directory, kind, count)
     try:
         yield
     finally:
@@ -246,13 +256,13 @@ def slot(directory, count):
             file.close()
 
 
-def taken_slot(directory, count):
+def taken_slot(directory, kind, count):
     """Any slot that is free; else one of them as soon as it is, but not for ever."""
     import fcntl
 
     order = random.sample(range(count), count)
     for number in order:
-        file = Path(directory, f"{number}.lock").open("ab")  # noqa: SIM115
+        file = Path(directory, f"{kind}-{number}.lock").open("ab")  # noqa: SIM115
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return file
@@ -264,7 +274,7 @@ def taken_slot(directory, count):
     def enough(*_):
         raise TimeoutError
 
-    file = Path(directory, f"{order[0]}.lock").open("ab")  # noqa: SIM115
+    file = Path(directory, f"{kind}-{order[0]}.lock").open("ab")  # noqa: SIM115
     signal.signal(signal.SIGALRM, enough)
     signal.setitimer(signal.ITIMER_REAL, _SLOT_S)
     try:
