@@ -67,7 +67,10 @@ class Expected:
             return unseen
         offs = {c: log(seen[c] / self.times[c]) for c in both}
         shift = median(offs.values())
-        squares = sum((off - shift) ** 2 for off in offs.values())
+        apart = [abs(off - shift) for off in offs.values()]
+        # One candidate that is twice as slow as expected says nothing about the others.
+        most = 3 * max(self.error, 1.48 * median(apart))
+        squares = sum(min(off, most) ** 2 for off in apart)
         weight = self.trust.weight
         error = sqrt((weight * self.error**2 + squares) / (weight + len(both)))
         best = min(seen.values())
@@ -79,7 +82,10 @@ class Expected:
 
 
 class Expectations:
-    """All that is expected of the candidates of one race, asked wave by wave."""
+    """All that is expected of the candidates of one race, asked wave by wave.
+
+    `compile_s` are the seconds that compiling takes, of those of whom that is known.
+    """
 
     def __init__(
         self,
@@ -87,6 +93,7 @@ class Expectations:
         *,
         known: Mapping[int, float],
         prior: Mapping[int, float],
+        compile_s: Mapping[int, float],
         trust: Trust,
         seed: int,
     ) -> None:
@@ -95,21 +102,27 @@ class Expectations:
         others = {c: prior[c] for c in candidates if c in prior and c not in from_own.times}
         self._sources = [from_own, Expected.of(others, trust.prior_error, trust)]
         self._candidates = list(candidates)
+        self._compile_s = compile_s
         self._trust = trust
         self._random = Random(seed)
 
     def first(self) -> list[int]:
         """The first wave, in the order in which it is best compiled.
 
-        The most promising, the first of the list, those of whom nothing is expected, and probes.
+        The most promising, the first of the list, those of whom nothing is expected, and probes:
+        of these, none that is waited for longer than for who may win, if there are others.
         """
         wave = [c for source in self._sources if source.times for c in source.promising()]
         wave += [c for c in self._candidates[:1] if c not in wave]
         expected = {c for source in self._sources for c in source.times}
         wave += [c for c in self._candidates if c not in expected and c not in wave]
         rest = [c for c in self._candidates if c not in wave]
-        probes = self._random.sample(rest, -(-len(rest) // self._trust.probe_every))
-        return wave + probes
+        count = -(-len(rest) // self._trust.probe_every)
+        took = self._compile_s
+        longest = max((took[c] for c in wave if c in took), default=0.0)
+        soonest = sorted(rest, key=lambda c: took.get(c, 0.0))
+        soon = [c for c in soonest if took.get(c, 0.0) <= longest]
+        return wave + self._random.sample(soon if len(soon) >= count else soonest[:count], count)
 
     def more(self, seen: Mapping[int, float], asked: Iterable[int]) -> list[int]:
         """The next wave: who could still win, given the times in ms of those that were seen."""

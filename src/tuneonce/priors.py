@@ -1,18 +1,21 @@
 """What verdicts that do not hold for a key let expect of its candidates.
 
-The nearest few are asked: of the same kernel with another tuning key, at another work class or in
-another world (another GPU product, another Triton), those that differ in the fewest parts. Whoever
-is farther away is only asked about candidates of which the nearer know nothing: those that
-were never tried there, because they could not win; and another source of a kernel of that name
-last. Whatever they say only orders and prunes a race, which finds out itself how far it can be
-trusted (`tuneonce.expected`).
+The nearest few are asked: first those of the same tuning key in another world (another GPU product,
+another Triton) or at another work class, then those of other tuning keys, in either case those that
+differ in the fewest parts. So what is expected of a key stays the same while its neighbours are
+tuned, and what was compiled ahead for it is what it asks for. Whoever is farther away is only asked
+about candidates of which the nearer know nothing: those that were never tried there, because they
+could not win; and another source of a kernel of that name last. Whatever they say only orders and
+prunes a race, which finds out itself how far it can be trusted (`tuneonce.expected`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Generic, TypeVar
 
 from .key import FORMAT, Key, class_distance, compare, readable
 from .records import Verdict
@@ -25,17 +28,39 @@ _FAILED = 10.0
 _END = ".verdict.json"
 
 
-def expected_times(
+C = TypeVar("C", str, int)
+
+
+@dataclass(frozen=True)
+class Prior(Generic[C]):
+    """What is expected, by candidate; of candidates nobody knows there is nothing.
+
+    `times` are relative to the best. `compile_s` are seconds of compiling, where that was nearest.
+    """
+
+    times: Mapping[C, float] = field(default_factory=dict)
+    compile_s: Mapping[C, float] = field(default_factory=dict)
+
+    def at(self: Prior[str], candidates: Sequence[str]) -> Prior[int]:
+        """The same by position in a list of candidates."""
+
+        def listed(values: Mapping[str, float]) -> dict[int, float]:
+            return {i: values[digest] for i, digest in enumerate(candidates) if digest in values}
+
+        return Prior(listed(self.times), listed(self.compile_s))
+
+
+def expect(
     key: Key,
     work_class: str,
     candidates: Sequence[str],
     *,
     names: Callable[[str], Iterable[str]],
     read: Callable[[str], Verdict | None],
-) -> dict[str, float]:
-    """Times relative to the best, by candidate; of candidates nobody knows there is none.
+) -> Prior[str]:
+    """Ask the verdicts of a store.
 
-    `names(prefix)` lists a store, `read(name)` reads a verdict, None where it cannot be used.
+    `names(prefix)` lists it, `read(name)` reads a verdict, None where it cannot be used.
     """
     kernel = f"{FORMAT}/{key.kernel.directory}/"
     world = key.directory.rpartition("/")[0] + "/"
@@ -44,11 +69,11 @@ def expected_times(
     elsewhere = [name for name in verdicts if not name.startswith(world)]
     nearby = [*_likeliest(here, work_class), *_likeliest(elsewhere, work_class)]
     found = _ask(key, work_class, candidates, nearby, read)
-    if not found.keys() >= set(candidates):
+    if not found.times.keys() >= set(candidates):
         sources = names(f"{FORMAT}/{readable(key.kernel.name)}~")
         others = [n for n in sources if n.endswith(_END) and not n.startswith(kernel)]
         theirs = _ask(key, work_class, candidates, _likeliest(others, work_class), read)
-        found = _complete(found, theirs)
+        found = Prior(_complete(found.times, theirs.times), {**theirs.compile_s, **found.compile_s})
     return found
 
 
@@ -67,41 +92,48 @@ def _ask(
     candidates: Sequence[str],
     names: Iterable[str],
     read: Callable[[str], Verdict | None],
-) -> dict[str, float]:
+) -> Prior[str]:
     """The mean of the nearest verdicts, which are equally near, completed by the others.
 
     Verdicts that know at least two of the candidates count.
     """
-    known: list[tuple[tuple[float, float, float], dict[str, float]]] = []
+    known: list[tuple[tuple[int, int], float, float, dict[str, float], Verdict]] = []
     for name in names:
         verdict = read(name)
         if verdict is None:
             continue
         relative = _relative(verdict, candidates)
         if len(relative) > 1:
-            differences = compare(key.parts, verdict.key)
-            apart = sum(not one.part.startswith("kernel.") for one in differences)
+            parts = [one.part.partition(".")[0] for one in compare(key.parts, verdict.key)]
+            apart = parts.count("key"), parts.count("world")
             distance = class_distance(verdict.work_class, work_class)
-            known.append(((apart, distance, -verdict.published_at), relative))
-    known.sort(key=lambda item: item[0])
-    nearest = [relative for (apart, *_), relative in known if apart == known[0][0][0]][:_ASKED]
+            known.append((apart, distance, -verdict.published_at, relative, verdict))
+    known.sort(key=lambda item: item[:3])
+    nearest = [relative for apart, _, _, relative, _ in known if apart == known[0][0]][:_ASKED]
     logs: dict[str, list[float]] = {}
     for relative in nearest:
         for candidate, factor in relative.items():
             logs.setdefault(candidate, []).append(math.log(factor))
-    found = {candidate: math.exp(fmean(values)) for candidate, values in logs.items()}
-    for _, relative in known[len(nearest) :]:
+    found: Mapping[str, float] = {
+        candidate: math.exp(fmean(values)) for candidate, values in logs.items()
+    }
+    for *_, relative, _ in known[len(nearest) :]:
         found = _complete(found, relative)
-    return found
+    compile_s: dict[str, float] = {}
+    for *_, verdict in known:
+        for measurement in verdict.measurements:
+            if measurement.compile_s > 0:  # else its binary was there
+                compile_s.setdefault(measurement.candidate, measurement.compile_s)
+    return Prior(found, compile_s)
 
 
-def _complete(near: dict[str, float], far: dict[str, float]) -> dict[str, float]:
+def _complete(near: Mapping[str, float], far: Mapping[str, float]) -> Mapping[str, float]:
     """`near`, and what only `far` knows, in the unit of `near`: that of those whom both know."""
     both = near.keys() & far.keys()
     if not near or not both:
         return near or far
     unit = math.exp(fmean(math.log(near[candidate] / far[candidate]) for candidate in both))
-    return {candidate: unit * factor for candidate, factor in far.items()} | near
+    return {**{candidate: unit * factor for candidate, factor in far.items()}, **near}
 
 
 def _relative(verdict: Verdict, candidates: Sequence[str]) -> dict[str, float]:

@@ -117,6 +117,7 @@ def race(
     *,
     known: Mapping[int, float] | None = None,
     prior: Mapping[int, float] | None = None,
+    compile_s: Mapping[int, float] | None = None,
     rules: Rules = RULES,
     seed: int = 0,
     on_summary: Callable[[int, Summary, bool], None] = lambda candidate, summary, settled: None,
@@ -132,12 +133,20 @@ def race(
 
     `known`: median times in ms of this key from an interrupted race. `prior`: expected times
     relative to each other, from other keys, GPUs or sources. Neither decides: whoever wins was
-    sampled in this race, beside the others.
+    sampled in this race, beside the others. `compile_s`: expected seconds of compiling.
 
     `on_summary(candidate, summary, settled)` is called when there is something worth keeping:
     after the first look, and, settled, when the candidate is dropped or the race ends.
     """
-    return _Race(candidates, track, rules, seed, on_summary).run(compiled, known or {}, prior or {})
+    expectations = Expectations(
+        candidates,
+        known=known or {},
+        prior=prior or {},
+        compile_s=compile_s or {},
+        trust=rules.trust,
+        seed=seed,
+    )
+    return _Race(candidates, track, rules, seed, on_summary).run(compiled, expectations)
 
 
 class _Race:
@@ -167,12 +176,8 @@ class _Race:
     def run(
         self,
         compiled: Callable[[Sequence[int]], Iterable[int]],
-        known: Mapping[int, float],
-        prior: Mapping[int, float],
+        expectations: Expectations,
     ) -> Result:
-        expectations = Expectations(
-            self.candidates, known=known, prior=prior, trust=self.rules.trust, seed=self.seed
-        )
         asked: list[int] = []
         wave = expectations.first()
         while True:

@@ -37,7 +37,7 @@ from .key import (
     Candidate,
     Key,
 )
-from .priors import expected_times
+from .priors import Prior, expect
 from .records import BadRecord, Measurement, Origin, R, Record, Variants, Verdict, pack, unpack
 from .store.base import Store
 
@@ -191,16 +191,15 @@ class Resolver:
         )
         return by_candidate(question.digests, fitting)
 
-    def expected(self, question: Question) -> dict[int, float]:
-        """Relative times of candidates, by position, from verdicts that do not hold here."""
-        found = expected_times(
+    def expected(self, question: Question) -> Prior[int]:
+        """What verdicts that do not hold here let expect of the candidates, by position."""
+        return expect(
             question.key,
             question.work_class,
             question.digests,
             names=self._list,
             read=lambda name: self._read(name, Verdict),
-        )
-        return {i: found[d] for i, d in enumerate(question.digests) if d in found}
+        ).at(question.digests)
 
     def variants(self) -> Iterator[Variants]:
         """What candidates of any kernel were compiled with anywhere, the earliest first."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 
-from tests.factories import H100, make_key, put_verdict
+from tests.factories import H100, make_key, make_verdict, put_verdict
 from tests.fakes import RememberedEvents, candidate
 from tuneonce.key import Key
+from tuneonce.records import pack
 from tuneonce.resolver import Question, Resolver
 from tuneonce.store import Store
 from tuneonce.store.memory import MemoryStore
@@ -20,7 +22,7 @@ OURS = make_key(tuning={"n": 64, "x.dtype": "torch.bfloat16"})
 def expected(store: Store, key: Key = OURS, work_class: str = "c02") -> dict[int, float]:
     """Rounded, by block."""
     question = Question(key, work_class, None, [candidate(block) for block in BLOCKS])
-    found = Resolver(store, RememberedEvents()).expected(question)
+    found = Resolver(store, RememberedEvents()).expected(question).times
     return {b: round(found[i], 3) for i, b in enumerate(BLOCKS) if i in found}
 
 
@@ -44,6 +46,33 @@ def test_what_differs_least_before_what_differs_more_before_another_source() -> 
     assert expected(store) == {16: 3.0, 32: 2.0, 64: 1.0}
 
 
+def test_the_same_key_elsewhere_before_other_keys_here() -> None:
+    """What was compiled ahead for a key stays what it asks for while its neighbours are tuned."""
+    store = MemoryStore()
+    elsewhere = make_key(product=H100, compiler="triton-3.4.0-0123456789ab")
+    put_verdict(store, elsewhere, times(1, 2, 4))
+    put_verdict(store, make_key(tuning={"n": 128, "x.dtype": "torch.bfloat16"}), times(9, 9, 1))
+    assert expected(store) == {16: 1.0, 32: 2.0, 64: 4.0}
+
+
+def test_seconds_of_compiling_are_those_of_the_nearest_that_has_compiled() -> None:
+    def took(key: Key, seconds: dict[int, float]) -> None:
+        verdict = make_verdict(key, times(1, 2, 4))
+        compiled = [
+            msgspec.structs.replace(one, compile_s=seconds[block])
+            for block, one in zip(BLOCKS, verdict.measurements, strict=True)
+        ]
+        verdict = msgspec.structs.replace(verdict, measurements=compiled)
+        store.put(key.verdict_name("c02", verdict.candidates), pack(verdict))
+
+    store = MemoryStore()
+    took(make_key(product=H100), {16: 0.0, 32: 5.0, 64: 6.0})
+    took(make_key(tuning={"n": 9, "x.dtype": "half"}, product=H100), {16: 1.0, 32: 2.0, 64: 3.0})
+    question = Question(OURS, "c02", None, [candidate(block) for block in (64, 32, 16, 8)])
+    found = Resolver(store, RememberedEvents()).expected(question).compile_s
+    assert found == {0: 6.0, 1: 5.0, 2: 1.0}
+
+
 def test_who_is_farther_is_asked_about_those_that_the_nearer_never_tried() -> None:
     store = MemoryStore()
     put_verdict(store, make_key(product=H100), times(2, 2, 6))
@@ -57,7 +86,7 @@ def test_who_knows_none_of_the_same_candidates_cannot_be_compared() -> None:
     put_verdict(store, make_key(product=H100), {64: (1.0,) * 3, 128: (3.0,) * 3})
     put_verdict(store, OURS, times(1, 2), work_class="c03")
     question = Question(OURS, "c02", None, [candidate(block) for block in (16, 32, 64, 128)])
-    found = Resolver(store, RememberedEvents()).expected(question)
+    found = Resolver(store, RememberedEvents()).expected(question).times
     assert found == pytest.approx({0: 1.0, 1: 2.0})
 
 

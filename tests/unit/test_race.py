@@ -21,6 +21,7 @@ from tests.unit.race_model import (
     prior_of,
     tune_all,
 )
+from tuneonce.expected import Expectations
 from tuneonce.finals import Finals, difference
 from tuneonce.race import RULES, Result, Summary, race
 
@@ -60,6 +61,7 @@ class Lane:
         *,
         known: Mapping[int, float] | None = None,
         prior: Mapping[int, float] | None = None,
+        seed: int = 0,
     ) -> Result:
         return race(
             range(len(self.ms)) if candidates is None else candidates,
@@ -67,6 +69,7 @@ class Lane:
             self,
             known=known,
             prior=prior,
+            seed=seed,
             on_summary=self.summed,
         )
 
@@ -340,6 +343,40 @@ def test_a_prior_that_is_reversed_ends_in_a_look_at_all() -> None:
     assert result.winner == 0
     assert not result.untried
     assert len(lane.waves) == 2
+
+
+def test_one_candidate_that_is_not_as_expected_does_not_end_all_trust() -> None:
+    ms = [1.0, 1.01, 1.02, 1.03, 1.04, 1.05, *(2.0 + c for c in range(12))]
+    slower = {6: 0.4, 9: 2.5}  # by so much, of those that are far behind all the same
+    prior = {c: one / slower.get(c, 1.0) for c, one in enumerate(ms)}
+    for seed in range(20):
+        result = Lane(ms).race(prior=prior, seed=seed)
+        assert result.winner == 0
+        assert len(result.untried) >= 8
+
+
+def test_a_prior_that_is_mostly_wrong_is_not_trusted() -> None:
+    ms = [1.0 + 0.3 * c for c in range(18)]
+    prior = {c: 1.0 + 0.3 * (7 * c % 18) for c in range(18)}
+    for seed in range(20):
+        assert not Lane(ms[::-1]).race(prior=prior, seed=seed).untried
+
+
+@pytest.mark.parametrize("soon", [(), (10, 15, 18)])
+def test_probes_are_those_that_compile_soonest(soon: tuple[int, ...]) -> None:
+    compile_s = {c: 9.0 + c for c in range(20)} | dict.fromkeys((0, 1, 2), 1.0)
+    compile_s |= dict.fromkeys(soon, 0.5)
+    expectations = Expectations(
+        range(20),
+        known={},
+        prior=dict(enumerate(TWENTY)),
+        compile_s=compile_s,
+        trust=RULES.trust,
+        seed=1,
+    )
+    first = expectations.first()
+    assert first[:3] == [0, 1, 2]
+    assert set(first[3:]) == set(soon or (3, 4, 5))
 
 
 def test_candidates_that_a_prior_does_not_know_are_looked_at() -> None:

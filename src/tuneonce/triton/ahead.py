@@ -8,7 +8,8 @@ done by the helpers when they have nothing urgent to do.
 
 Compiled are the winners of keys that are known, and of the others what a race will ask for first
 (`tuneonce.expected`), for kernels whose modules are loaded, in the order in which the last start
-met them. Nothing here is launched, measured or believed: a wrong record wastes a compilation.
+met them: a few kernels together, and of these what takes longest first. Nothing here is launched,
+measured or believed: a wrong record wastes a compilation.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from ..events import EventLog
@@ -38,6 +40,17 @@ logger = logging.getLogger("tuneonce")
 
 # Arbitrary: a store may hold the kernels of many models.
 _MOST = 2000
+# So many for each compiler are put in order together: more would wait for each other to be read.
+_TOGETHER = 4
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """One to compile; `seconds` is what that has taken elsewhere, 0 if nobody knows."""
+
+    source: Any
+    options: dict[str, Any]
+    seconds: float
 
 
 class Ahead:
@@ -73,21 +86,18 @@ class Ahead:
         sent = 0
         running: set[Future[Compiled]] = set()
         try:
-            for record in self._resolver.variants():
+            for variant in self._in_order(world, _TOGETHER * pool.workers):
+                if sent >= _MOST or workers.pool() is not pool:
+                    return
+                workers.launchers.begin(variant.source)
                 with workers.turns.piece():
-                    wanted = list(self._wanted(record, world))
-                for source, options in wanted:
-                    if sent >= _MOST or workers.pool() is not pool:
-                        return
-                    workers.launchers.begin(source)
-                    with workers.turns.piece():
-                        shipment = workers.front(source, target, options)
-                    future = workers.compile(pool, shipment, urgent=False)
-                    if future is not None:
-                        sent += 1
-                        running.add(future)
-                    if len(running) > 4 * pool.workers:
-                        running = set(wait(running, return_when=FIRST_COMPLETED).not_done)
+                    shipment = workers.front(variant.source, target, variant.options)
+                future = workers.compile(pool, shipment, urgent=False)
+                if future is not None:
+                    sent += 1
+                    running.add(future)
+                if len(running) > 4 * pool.workers:
+                    running = set(wait(running, return_when=FIRST_COMPLETED).not_done)
         except Exception as error:  # it was only ever an attempt
             self._events.emit("problem", what="ahead", detail=repr(error))
             logger.debug("tuneonce: compiling ahead ended", exc_info=True)
@@ -96,8 +106,19 @@ class Ahead:
                 seconds = round(time.perf_counter() - began, 6)
                 self._events.emit("ahead", sent=sent, seconds=seconds)
 
-    def _wanted(self, record: Variants, world: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """Sources and options of what the record's key will need first."""
+    def _in_order(self, world: Any, together: int) -> Iterator[_Variant]:
+        """What is to be compiled, by records in their order, at least `together` at a time."""
+        found: list[_Variant] = []
+        for record in self._resolver.variants():
+            with self._workers.turns.piece():
+                found += self._wanted(record, world)
+            if len(found) >= together:
+                yield from _longest_first(found)
+                found = []
+        yield from _longest_first(found)
+
+    def _wanted(self, record: Variants, world: Any) -> Iterator[_Variant]:
+        """What the record's key will need first."""
         try:
             module, _, qualname = record.kernel.partition(":")
             autotuner = _autotuner(find(module, qualname))
@@ -106,21 +127,41 @@ class Ahead:
             digests = question.digests
             resolution = self._resolver.resolve(question)
             wanted = [resolution.winner]
+            seconds: Mapping[int, float] = {}
             if resolution.winner is None:
+                prior = self._resolver.expected(question)
+                seconds = prior.compile_s
                 expectations = Expectations(
                     range(len(digests)),
                     known={},
-                    prior=self._resolver.expected(question),
+                    prior=prior.times,
+                    compile_s=prior.compile_s,
                     trust=RULES.trust,
                     seed=question.seed,
                 )
                 wanted = [digests[position] for position in expectations.first()]
             for digest in wanted:
                 rest = record.each.get(digest or "")
-                if rest is not None:
-                    yield rebuild(jit, join(jit, record.common, rest))
+                if digest is not None and rest is not None:
+                    source, options = rebuild(jit, join(jit, record.common, rest))
+                    took = seconds.get(digests.index(digest), 0.0)
+                    yield _Variant(source, options, took)
         except Exception:  # another kernel of that name, a value that is gone
             logger.debug("tuneonce: %s is not compiled ahead", record.kernel, exc_info=True)
+
+
+def _longest_first(found: list[_Variant]) -> list[_Variant]:
+    """In the order in which they are best compiled.
+
+    One of each kernel before all others: until the helper has answered whether it can generate the
+    kernel's code, that is done here.
+    """
+    found = sorted(found, key=attrgetter("seconds"), reverse=True)
+    first: dict[str, _Variant] = {}
+    for variant in found:
+        first.setdefault(variant.source.fn.cache_key, variant)
+    ones = set(map(id, first.values()))
+    return [*first.values(), *(variant for variant in found if id(variant) not in ones)]
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ class Compiles:
         workers: Workers,
         ship: Callable[[int], Shipment | None],
         *,
-        work: Callable[[int], float],
+        work: Callable[[int], tuple[float, ...]],
         on_compiled: Callable[[int, float], None],
     ) -> None:
         self._workers = workers

@@ -18,6 +18,7 @@ from ..codec import Unencodable
 from ..events import EventLog
 from ..key import KernelId, Key
 from ..key import work_class as class_of
+from ..priors import Prior
 from ..records import Measurement, Variants
 from ..resolver import Outcome, Question, Resolution, Resolver
 from . import convert, probe
@@ -179,11 +180,11 @@ class Asked:
             self._known[candidate.digest] = measurement
             self._persistence.resolver.record(self._question, measurement)
 
-    def prior(self) -> dict[int, float]:
-        """Expected relative times by position, from verdicts that do not hold here."""
+    def prior(self) -> Prior[int]:
+        """What verdicts that do not hold here let expect of the candidates, by position."""
         with self._persistence.guarded("expect"):
             return self._persistence.resolver.expected(self._question)
-        return {}
+        return Prior()
 
     def keep_variants(self, found: Mapping[int, Variant]) -> None:
         """Keep what the candidates were compiled with, by position."""

@@ -91,7 +91,7 @@ class Rechecker:
         compiles = Compiles(
             workers,
             lambda position: workers.ship(cold, pruned[position]),
-            work=lambda position: work_per_warp(pruned[position]),
+            work=lambda position: (work_per_warp(pruned[position]),),
             on_compiled=lambda position, seconds: None,
         )
         failures = compiles.failures

@@ -21,6 +21,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..priors import Prior
 from ..race import Summary, race
 from ..records import Measurement
 from .calls import Cold
@@ -38,10 +39,10 @@ _DID_NOT_RUN = (math.inf, math.inf, math.inf)
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What the store knows: measurements by position, expected relative times by position."""
+    """What the store knows, by position: measurements, and what they let expect of the others."""
 
     measurements: Mapping[int, Measurement] = field(default_factory=dict)
-    prior: Mapping[int, float] = field(default_factory=dict)
+    prior: Prior[int] = field(default_factory=Prior)
 
 
 @dataclass
@@ -100,7 +101,10 @@ class _Tuning:
         self._compiles = Compiles(
             workers,
             self._ship,
-            work=lambda position: work_per_warp(pruned[position]),
+            work=lambda position: (
+                known.prior.compile_s.get(position, math.inf),
+                work_per_warp(pruned[position]),
+            ),
             on_compiled=on_compiled,
         )
         self._results: dict[int, Any] = {
@@ -189,7 +193,8 @@ class _Tuning:
             self._compiles.arrivals,
             track,
             known={p: m.times[0] for p, m in known.items() if m.failed is None},
-            prior=self._known.prior,
+            prior=self._known.prior.times,
+            compile_s=self._known.prior.compile_s,
             seed=self._seed,
             on_summary=self._summed,
         )
