@@ -104,7 +104,7 @@ class Expectations:
         self._candidates = list(candidates)
         self._compile_s = compile_s
         self._trust = trust
-        self._random = Random(seed)
+        self._seed = seed
 
     def first(self) -> list[int]:
         """The first wave, in the order in which it is best compiled.
@@ -122,7 +122,9 @@ class Expectations:
         longest = max((took[c] for c in wave if c in took), default=0.0)
         soonest = sorted(rest, key=lambda c: took.get(c, 0.0))
         soon = [c for c in soonest if took.get(c, 0.0) <= longest]
-        return wave + self._random.sample(soon if len(soon) >= count else soonest[:count], count)
+        # A draw for each, and not one of a list: who else is in it makes no difference then.
+        drawn = sorted(soon, key=lambda c: Random(f"{self._seed} {c}").random())
+        return wave + (drawn if len(soon) >= count else soonest)[:count]
 
     def more(self, seen: Mapping[int, float], asked: Iterable[int]) -> list[int]:
         """The next wave: who could still win, given the times in ms of those that were seen."""

@@ -5,8 +5,9 @@ another Triton) or at another work class, then those of other tuning keys, in ei
 differ in the fewest parts. So what is expected of a key stays the same while its neighbours are
 tuned, and what was compiled ahead for it is what it asks for. Whoever is farther away is only asked
 about candidates of which the nearer know nothing: those that were never tried there, because they
-could not win; and another source of a kernel of that name last. Whatever they say only orders and
-prunes a race, which finds out itself how far it can be trusted (`tuneonce.expected`).
+could not win, those of the nearest's world before others; and another source of a kernel of that
+name last. Whatever they say only orders and prunes a race, which finds out itself how far it can be
+trusted (`tuneonce.expected`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from statistics import fmean
 from typing import Generic, TypeVar
 
@@ -86,6 +88,23 @@ def _likeliest(names: Iterable[str], work_class: str) -> list[str]:
     return sorted(names, key=class_apart)[:_READ]
 
 
+@dataclass(frozen=True)
+class _Neighbour:
+    """A verdict that knows some of the candidates.
+
+    `apart` counts the parts of the key and of the world in which it differs, `rank` orders.
+    """
+
+    verdict: Verdict
+    relative: dict[str, float]
+    apart: tuple[int, int]
+    rank: tuple[float, ...]
+
+    @property
+    def world(self) -> list[tuple[str, str]]:
+        return [part for part in self.verdict.key if part[0].startswith("world.")]
+
+
 def _ask(
     key: Key,
     work_class: str,
@@ -97,34 +116,39 @@ def _ask(
 
     Verdicts that know at least two of the candidates count.
     """
-    known: list[tuple[tuple[int, int], float, float, dict[str, float], Verdict]] = []
+    known: list[_Neighbour] = []
     for name in names:
         verdict = read(name)
-        if verdict is None:
-            continue
-        relative = _relative(verdict, candidates)
-        if len(relative) > 1:
+        relative = {} if verdict is None else _relative(verdict, candidates)
+        if verdict is not None and len(relative) > 1:
             parts = [one.part.partition(".")[0] for one in compare(key.parts, verdict.key)]
             apart = parts.count("key"), parts.count("world")
             distance = class_distance(verdict.work_class, work_class)
-            known.append((apart, distance, -verdict.published_at, relative, verdict))
-    known.sort(key=lambda item: item[:3])
-    nearest = [relative for apart, _, _, relative, _ in known if apart == known[0][0]][:_ASKED]
-    logs: dict[str, list[float]] = {}
-    for relative in nearest:
-        for candidate, factor in relative.items():
-            logs.setdefault(candidate, []).append(math.log(factor))
-    found: Mapping[str, float] = {
-        candidate: math.exp(fmean(values)) for candidate, values in logs.items()
-    }
-    for *_, relative, _ in known[len(nearest) :]:
-        found = _complete(found, relative)
+            rank = (*apart, distance, -verdict.published_at)
+            known.append(_Neighbour(verdict, relative, apart, rank))
+    if not known:
+        return Prior()
+    known.sort(key=attrgetter("rank"))
+    nearest = [one for one in known if one.apart == known[0].apart][:_ASKED]
+    # Who was measured beside the nearest, then everybody else.
+    others = sorted(known[len(nearest) :], key=lambda one: one.world != nearest[0].world)
+    times = _mean([one.relative for one in nearest])
     compile_s: dict[str, float] = {}
-    for *_, verdict in known:
-        for measurement in verdict.measurements:
+    for one in others:
+        times = _complete(times, one.relative)
+    for one in (*nearest, *others):
+        for measurement in one.verdict.measurements:
             if measurement.compile_s > 0:  # else its binary was there
                 compile_s.setdefault(measurement.candidate, measurement.compile_s)
-    return Prior(found, compile_s)
+    return Prior(times, compile_s)
+
+
+def _mean(relative: Iterable[Mapping[str, float]]) -> Mapping[str, float]:
+    logs: dict[str, list[float]] = {}
+    for one in relative:
+        for candidate, factor in one.items():
+            logs.setdefault(candidate, []).append(math.log(factor))
+    return {candidate: math.exp(fmean(values)) for candidate, values in logs.items()}
 
 
 def _complete(near: Mapping[str, float], far: Mapping[str, float]) -> Mapping[str, float]:

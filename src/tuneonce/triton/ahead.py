@@ -76,9 +76,14 @@ class Ahead:
             world = probe.current_world(interpreted=False)
         except Exception:  # no device: whatever is being tuned is not compiled
             return
-        threading.Thread(
+        thread = threading.Thread(
             target=self._run, args=(pool, target, world), name="tuneonce-ahead", daemon=True
-        ).start()
+        )
+        self._workers.works_ahead = True
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads
+            self._workers.works_ahead = False
 
     def _run(self, pool: CompilePool, target: Any, world: Any) -> None:
         began = time.perf_counter()
@@ -102,6 +107,7 @@ class Ahead:
             self._events.emit("problem", what="ahead", detail=repr(error))
             logger.debug("tuneonce: compiling ahead ended", exc_info=True)
         finally:
+            workers.works_ahead = False
             if sent:
                 seconds = round(time.perf_counter() - began, 6)
                 self._events.emit("ahead", sent=sent, seconds=seconds)

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import contextmanager
 from functools import partial
@@ -34,20 +34,23 @@ logger = logging.getLogger("tuneonce")
 
 # So that a helper which is done has its next job already.
 _AHEAD = 4
-# With fewer compilers, code that candidates share is better generated once than by each of them.
-_PACKING_FROM = 4
+# With fewer compilers, code that candidates share is better generated once than by each of them,
+# and a compiler that is busy with what is never asked for is missed.
+_MANY = 4
 
 
 class Workers:
     """The compile pool of a process, or its absence; knows what is on its way. Thread-safe.
 
     `fronts`, `packing`, `launchers` and `turns` are what all who have something compiled share.
+    `works_ahead`: work that can wait is being handed out (`tuneonce.triton.ahead`).
     """
 
     fronts: Fronts
     packing: Packing
     launchers: Launchers
     turns: Turns
+    works_ahead: bool
 
     def __init__(self, pool: CompilePool | None, events: EventLog) -> None:
         self._pool = pool
@@ -117,9 +120,10 @@ class Workers:
 
     def _begin(self) -> None:
         self._lock = threading.Lock()
+        self.works_ahead = False
         self._on_its_way: dict[str, Future[Compiled]] = {}
         self.fronts, self.launchers, self.turns = Fronts(), Launchers(), Turns()
-        self.packing = Packing(on=self._pool is not None and self._pool.workers >= _PACKING_FROM)
+        self.packing = Packing(on=self._pool is not None and self._pool.workers >= _MANY)
 
 
 def build_workers(wanted: int | None, events: EventLog) -> Workers:
@@ -134,9 +138,10 @@ class Compiles:
 
     `ship(position)` makes a shipment, None if nothing has to be compiled; what it raises is left
     for the launch in this process to raise again. `work(position)` says which take longest to
-    compile: those go first, since the last one is waited for. `failures` holds candidates that the
-    compiler rejected as a benchmark would, and those on which it crashed: they must not be
-    launched. `seconds` holds what each compilation took where it was done.
+    compile: those go first, since the last one is waited for. `spare` are those that may be asked
+    for later, the likeliest first: compilers that would be idle begin with them. `failures` holds
+    candidates that the compiler rejected as a benchmark would, and those on which it crashed: they
+    must not be launched. `seconds` holds what each compilation took where it was done.
     """
 
     def __init__(
@@ -146,8 +151,11 @@ class Compiles:
         *,
         work: Callable[[int], tuple[float, ...]],
         on_compiled: Callable[[int, float], None],
+        spare: Iterable[int] = (),
     ) -> None:
         self._workers = workers
+        self._spare = deque(spare)
+        self._begun: list[Future[Compiled]] = []  # of the spare ones
         self._ship = ship
         self._work = work
         self._launchers: set[threading.Event] = set()
@@ -163,9 +171,10 @@ class Compiles:
     def arrivals(self, wave: Sequence[int]) -> Iterator[int]:
         """The candidates of `wave` as they become ready, those that failed among them."""
         pool = self._workers.pool()
-        if pool is None or len(wave) < 2:
+        if pool is None or (len(wave) < 2 and not self._begun):
             yield from wave
             return
+        self._spare = deque(position for position in self._spare if position not in wave)
         waiting = deque(sorted(wave, key=self._work, reverse=True))
         ready = deque[int]()
         try:
@@ -180,19 +189,46 @@ class Compiles:
                         self._launchers.pop().wait()
                 elif ready:
                     yield ready.popleft()
+                elif self._running and self._may_begin(pool):
+                    self._begin(pool, self._spare.popleft())
                 elif self._running:
                     with self._waiting():
                         wait(self._running, return_when=FIRST_COMPLETED)
                 ready.extend(self._settled())
         finally:
-            self.close()
+            self._drop(self._running)
+            self._running = {}
 
     def close(self) -> None:
-        """Drop what is not compiled yet."""
+        """Drop what is not compiled yet, and nobody will ask for any more."""
+        self._drop(self._begun)
+        self._begun = []
+
+    def _drop(self, futures: Collection[Future[Compiled]]) -> None:
         pool = self._workers.pool()
-        if self._running and pool is not None:
-            pool.drop(self._running)
-        self._running = {}
+        if futures and pool is not None:
+            pool.drop(futures)
+
+    def _may_begin(self, pool: CompilePool) -> bool:
+        """Whether a compiler would be idle otherwise."""
+        busy = len(self._running) + sum(not future.done() for future in self._begun)
+        many = pool.workers >= _MANY and not self._workers.works_ahead
+        return bool(self._spare) and many and busy < pool.workers
+
+    def _begin(self, pool: CompilePool, position: int) -> None:
+        """Have a spare one compiled. What goes wrong will go wrong when it is asked for."""
+        began = time.perf_counter()
+        try:
+            shipment = self._ship(position)
+            if shipment is not None and not self._workers.pending(shipment.hash):
+                future = self._workers.compile(pool, shipment, urgent=False)
+                self._begun += [] if future is None else [future]
+        except HelperLost as error:
+            self._workers.lost(error)
+        except Exception:
+            logger.debug("tuneonce: a candidate could not be compiled ahead", exc_info=True)
+        finally:
+            self.front_s += time.perf_counter() - began
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:

@@ -106,6 +106,9 @@ class _Tuning:
                 work_per_warp(pruned[position]),
             ),
             on_compiled=on_compiled,
+            spare=sorted(
+                distinct(pruned).values(), key=lambda position: known.prior.times.get(position, 0.0)
+            ),
         )
         self._results: dict[int, Any] = {
             position: measurement.as_timing()
