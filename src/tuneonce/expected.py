@@ -3,7 +3,7 @@
 Expectations come from an interrupted race, from verdicts of near keys, of another GPU product or
 of an earlier source. They decide who is compiled and looked at first, and who never needs to be.
 How far they are trusted is found out in the race itself: those that were looked at, some of them
-chosen at random, show how far the expectation is off, and whoever could still win within that
+only for that, show how far the expectation is off, and whoever could still win within that
 error is looked at too. An expectation that means nothing therefore ends in a look at all.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, isfinite, log, sqrt
+from math import exp, inf, isfinite, log, sqrt
 from random import Random
 from statistics import median
 
@@ -24,7 +24,8 @@ class Trust:
     near: float = 1.15
     # ...and this many of the most promising.
     least: int = 3
-    # One in so many of the others, chosen at random, shows whether the rest is as expected.
+    # One in so many of the others, at random among those that compile soonest, shows whether the
+    # rest is as expected.
     probe_every: int = 6
     # The error of an expectation before anything was seen, as a standard deviation of log times:
     # of times measured for this very key, and of those for another.
@@ -38,6 +39,8 @@ class Trust:
     # large as this, or if its favourite is so many times slower than the best that was seen.
     broken: float = 0.2
     upset: float = 1.1
+    # So many times slower than the best is far behind.
+    far: float = 1.3
 
 
 @dataclass(frozen=True)
@@ -67,13 +70,14 @@ class Expected:
             return unseen
         offs = {c: log(seen[c] / self.times[c]) for c in both}
         shift = median(offs.values())
-        apart = [abs(off - shift) for off in offs.values()]
-        # One candidate that is twice as slow as expected says nothing about the others.
-        most = 3 * max(self.error, 1.48 * median(apart))
-        squares = sum(min(off, most) ** 2 for off in apart)
+        best = min(seen.values())
+        apart = {c: abs(off - shift) for c, off in offs.items()}
+        # Who is far behind may be so by more or less than expected: that says little of the others.
+        most = 3 * max(self.error, 1.48 * median(apart.values()))
+        far = self.trust.far * best
+        squares = sum(min(off, most if seen[c] > far else inf) ** 2 for c, off in apart.items())
         weight = self.trust.weight
         error = sqrt((weight * self.error**2 + squares) / (weight + len(both)))
-        best = min(seen.values())
         favourite = min(both, key=lambda c: self.times[c])
         if error > self.trust.broken or seen[favourite] > self.trust.upset * best:
             return unseen
@@ -120,9 +124,9 @@ class Expectations:
         count = -(-len(rest) // self._trust.probe_every)
         took = self._compile_s
         longest = max((took[c] for c in wave if c in took), default=0.0)
-        soonest = sorted(rest, key=lambda c: took.get(c, 0.0))
-        soon = [c for c in soonest if took.get(c, 0.0) <= longest]
-        # A draw for each, and not one of a list: who else is in it makes no difference then.
+        soonest = sorted(rest, key=lambda c: took.get(c, longest))
+        soon = [c for c in soonest if took.get(c, longest) <= longest]
+        # A draw for each, and not one from a list: who else is in it makes no difference then.
         drawn = sorted(soon, key=lambda c: Random(f"{self._seed} {c}").random())
         return wave + (drawn if len(soon) >= count else soonest)[:count]
 

@@ -19,7 +19,7 @@ from operator import attrgetter
 from statistics import fmean
 from typing import Generic, TypeVar
 
-from .key import FORMAT, Key, class_distance, compare, readable
+from .key import FORMAT, Key, class_distance, compare, parts_digest, readable
 from .records import Verdict
 
 # Arbitrary: so many records are read of this world, of others and of other sources, and so many of
@@ -37,7 +37,8 @@ C = TypeVar("C", str, int)
 class Prior(Generic[C]):
     """What is expected, by candidate; of candidates nobody knows there is nothing.
 
-    `times` are relative to the best. `compile_s` are seconds of compiling, where that was nearest.
+    `times` are relative to the best. `compile_s` are seconds of compiling, from the nearest verdict
+    that has them.
     """
 
     times: Mapping[C, float] = field(default_factory=dict)
@@ -69,14 +70,39 @@ def expect(
     verdicts = [name for name in names(kernel) if name.endswith(_END)]
     here = [name for name in verdicts if name.startswith(world)]
     elsewhere = [name for name in verdicts if not name.startswith(world)]
-    nearby = [*_likeliest(here, work_class), *_likeliest(elsewhere, work_class)]
-    found = _ask(key, work_class, candidates, nearby, read)
+    nearby = [
+        *_likeliest(here, work_class),
+        *_likeliest(_of_this_key(key, elsewhere, read), work_class),
+        *_likeliest(elsewhere, work_class),
+    ]
+    found = _ask(key, work_class, candidates, dict.fromkeys(nearby), read)
     if not found.times.keys() >= set(candidates):
         sources = names(f"{FORMAT}/{readable(key.kernel.name)}~")
         others = [n for n in sources if n.endswith(_END) and not n.startswith(kernel)]
         theirs = _ask(key, work_class, candidates, _likeliest(others, work_class), read)
         found = Prior(_complete(found.times, theirs.times), {**theirs.compile_s, **found.compile_s})
     return found
+
+
+def _of_this_key(
+    key: Key, elsewhere: Iterable[str], read: Callable[[str], Verdict | None]
+) -> list[str]:
+    """Those of the very same key in other worlds: one record of a world tells where that is."""
+    worlds: dict[str, list[str]] = {}
+    for name in elsewhere:
+        worlds.setdefault(name.rsplit("/", 2)[0], []).append(name)
+    ours = [part for part in key.parts if not part[0].startswith("world.")]
+    found: list[str] = []
+    for world, names in [*worlds.items()][:_READ]:
+        verdict = read(names[0])
+        if verdict is not None:
+            folder = parts_digest([*ours, *_world(verdict)])
+            found += [name for name in names if name.startswith(f"{world}/{folder}/")]
+    return found
+
+
+def _world(verdict: Verdict) -> list[tuple[str, str]]:
+    return [part for part in verdict.key if part[0].startswith("world.")]
 
 
 def _likeliest(names: Iterable[str], work_class: str) -> list[str]:
@@ -99,10 +125,6 @@ class _Neighbour:
     relative: dict[str, float]
     apart: tuple[int, int]
     rank: tuple[float, ...]
-
-    @property
-    def world(self) -> list[tuple[str, str]]:
-        return [part for part in self.verdict.key if part[0].startswith("world.")]
 
 
 def _ask(
@@ -131,7 +153,8 @@ def _ask(
     known.sort(key=attrgetter("rank"))
     nearest = [one for one in known if one.apart == known[0].apart][:_ASKED]
     # Who was measured beside the nearest, then everybody else.
-    others = sorted(known[len(nearest) :], key=lambda one: one.world != nearest[0].world)
+    world = _world(nearest[0].verdict)
+    others = sorted(known[len(nearest) :], key=lambda one: _world(one.verdict) != world)
     times = _mean([one.relative for one in nearest])
     compile_s: dict[str, float] = {}
     for one in others:

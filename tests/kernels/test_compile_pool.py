@@ -90,6 +90,25 @@ def test_what_is_urgent_does_not_wait_for_what_can_wait(tmp_path: Path) -> None:
         pool.close()
 
 
+def test_what_waits_for_a_slot_may_become_urgent(tmp_path: Path) -> None:
+    """Another process works ahead and has all slots for that."""
+    import fcntl
+
+    pool = CompilePool(workers=1, slots=lambda: tmp_path)
+    try:
+        with (tmp_path / "later-0.lock").open("ab") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            waiting = pool.submit(job(64), urgent=False)
+            assert pool.submit(job(128)).result(TOO_LONG).seconds > 0
+            assert not waiting.done()
+            pool.hurry(waiting)
+            assert waiting.result(TOO_LONG).seconds > 0
+            last = pool.submit(job(256), urgent=False)
+        assert last.result(TOO_LONG).seconds > 0  # when the slot is free
+    finally:
+        pool.close()
+
+
 def test_two_threads_tune_two_kernels() -> None:
     winners: dict[str, int] = {}
     start = threading.Barrier(2)
@@ -128,9 +147,10 @@ def test_a_slot_that_nobody_gives_back_is_not_waited_for_for_ever(
                 pass
         finally:
             signal.signal(signal.SIGALRM, before)
-    for kind in ("slot", "later"):
-        with compile_helper.taken_slot(tmp_path, kind, 1):
-            pass
+    with compile_helper.taken_slot(tmp_path, "slot", 1):
+        assert compile_helper.taken_slot(tmp_path, "slot", 1, wait=False) is None
+        with compile_helper.slot(tmp_path, "slot", 1, wait=False) as got:
+            assert not got
     for directory in (tmp_path / "gone", None):
         with compile_helper.slot(directory, "slot", 1):
             pass

@@ -55,6 +55,25 @@ def test_the_same_key_elsewhere_before_other_keys_here() -> None:
     assert expected(store) == {16: 1.0, 32: 2.0, 64: 4.0}
 
 
+@pytest.mark.parametrize("others", [30, 60])
+def test_the_same_key_is_found_among_many(others: int) -> None:
+    store = MemoryStore()
+    put_verdict(store, make_key(product=H100), times(1, 2, 4))
+    for n in range(100, 100 + others):
+        more = {"n": n, "x.dtype": "torch.bfloat16"}
+        put_verdict(store, make_key(product=H100, tuning=more), times(9, 9, 1))
+    assert expected(store) == {16: 1.0, 32: 2.0, 64: 4.0}
+
+
+def test_who_completes_the_nearest_was_measured_beside_it() -> None:
+    store = MemoryStore()
+    far = {"n": 9, "x.dtype": "torch.bfloat16"}
+    put_verdict(store, make_key(product=H100), times(1, 2))
+    put_verdict(store, make_key(tuning=far), times(1, 2, 50))
+    put_verdict(store, make_key(product=H100, tuning=far), times(1, 2, 5))
+    assert expected(store) == {16: 1.0, 32: 2.0, 64: 5.0}
+
+
 def test_seconds_of_compiling_are_those_of_the_nearest_that_has_compiled() -> None:
     def took(key: Key, seconds: dict[int, float]) -> None:
         verdict = make_verdict(key, times(1, 2, 4))

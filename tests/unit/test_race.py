@@ -362,6 +362,15 @@ def test_a_prior_that_is_mostly_wrong_is_not_trusted() -> None:
         assert not Lane(ms[::-1]).race(prior=prior, seed=seed).untried
 
 
+@pytest.mark.parametrize("count", [10, 12, 15, 20])
+def test_a_prior_that_is_wrong_about_all_but_its_favourites_is_not_trusted(count: int) -> None:
+    prior = {c: 1.0 if c < 3 else 3.0 for c in range(count)}
+    for seed in range(40):
+        ms = [1.0] * count
+        ms[3 + seed % (count - 3)] = 0.75
+        assert Lane(ms).race(prior=prior, seed=seed).winner == ms.index(0.75)
+
+
 @pytest.mark.parametrize("soon", [(), (10, 15, 18)])
 def test_probes_are_those_that_compile_soonest(soon: tuple[int, ...]) -> None:
     compile_s = {c: 9.0 + c for c in range(20)} | dict.fromkeys((0, 1, 2), 1.0)

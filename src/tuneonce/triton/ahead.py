@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from operator import attrgetter
@@ -46,7 +47,7 @@ _TOGETHER = 4
 
 @dataclass(frozen=True)
 class _Variant:
-    """One to compile; `seconds` is what that has taken elsewhere, 0 if nobody knows."""
+    """One to compile; `seconds` is what that has taken elsewhere, infinite if nobody knows."""
 
     source: Any
     options: dict[str, Any]
@@ -133,10 +134,10 @@ class Ahead:
             digests = question.digests
             resolution = self._resolver.resolve(question)
             wanted = [resolution.winner]
-            seconds: Mapping[int, float] = {}
+            seconds: dict[str, float] = {}
             if resolution.winner is None:
                 prior = self._resolver.expected(question)
-                seconds = prior.compile_s
+                seconds = {digests[position]: s for position, s in prior.compile_s.items()}
                 expectations = Expectations(
                     range(len(digests)),
                     known={},
@@ -150,8 +151,7 @@ class Ahead:
                 rest = record.each.get(digest or "")
                 if digest is not None and rest is not None:
                     source, options = rebuild(jit, join(jit, record.common, rest))
-                    took = seconds.get(digests.index(digest), 0.0)
-                    yield _Variant(source, options, took)
+                    yield _Variant(source, options, seconds.get(digest, math.inf))
         except Exception:  # another kernel of that name, a value that is gone
             logger.debug("tuneonce: %s is not compiled ahead", record.kernel, exc_info=True)
 
@@ -163,9 +163,9 @@ def _longest_first(found: list[_Variant]) -> list[_Variant]:
     kernel's code, that is done here.
     """
     found = sorted(found, key=attrgetter("seconds"), reverse=True)
-    first: dict[str, _Variant] = {}
+    first: dict[int, _Variant] = {}
     for variant in found:
-        first.setdefault(variant.source.fn.cache_key, variant)
+        first.setdefault(id(variant.source.fn), variant)
     ones = set(map(id, first.values()))
     return [*first.values(), *(variant for variant in found if id(variant) not in ones)]
 

@@ -93,8 +93,14 @@ class Helper:
             while self.waiting and self.running(urgent=True) < self.setup["workers"]:
                 self.start(*self.waiting.popleft(), urgent=True)
             while self.later and len(self.children) < self.setup["workers"]:
-                self.start(*self.later.popleft(), urgent=False)
-            if self.children:
+                # Taken here, and not by the child: while it is queued it may become urgent.
+                with slot(
+                    self.setup.get("slots"), "later", self.setup["workers"], wait=False
+                ) as got:
+                    if not got:
+                        break
+                    self.start(*self.later.popleft(), urgent=False)
+            if self.children or self.later:
                 self.used = time.monotonic()
                 if self.used - self.said >= 1:
                     self.say("alive")
@@ -170,8 +176,7 @@ class Helper:
                 signal.signal(name, signal.SIG_DFL)
             if not urgent and self.setup.get("nice"):
                 os.nice(_NICER)
-            kind = "slot" if urgent else "later"
-            with slot(self.setup.get("slots"), kind, self.setup["workers"]):
+            with slot(self.setup.get("slots") if urgent else None, "slot", self.setup["workers"]):
                 answer = ("done", number, compile_job(job, partial(self.say, "alike", number)))
             self.say(*answer)
             status = _ANSWERED
@@ -242,22 +247,27 @@ def load_compiler(setup):
 
 
 @contextlib.contextmanager
-def slot(directory, kind, count):
-    """One of the node's compile slots, so that its processes together keep to its cores."""
-    file = None
+def slot(directory, kind, count, *, wait=True):
+    """One of the node's compile slots of this kind, of which there are as many as cores.
+
+    Says whether there is one, which it always is for who waits. A child that is forked inside has
+    it too, until it ends.
+    """
+    file, got = None, True
     if directory is not None:
         with contextlib.suppress(OSError):
             # A directory that cannot be used shares nothing, and stops nobody.
-            file = taken_slot(directory, kind, count)
+            file = taken_slot(directory, kind, count, wait=wait)
+            got = file is not None
     try:
-        yield
+        yield got
     finally:
         if file is not None:
             file.close()
 
 
-def taken_slot(directory, kind, count):
-    """Any slot that is free; else one of them as soon as it is, but not for ever."""
+def taken_slot(directory, kind, count, *, wait=True):
+    """Any slot that is free; else None, or one of them as soon as it is, but not for ever."""
     import fcntl
 
     order = random.sample(range(count), count)
@@ -270,6 +280,9 @@ def taken_slot(directory, kind, count):
             file.close()
             if not isinstance(error, BlockingIOError):
                 raise
+
+    if not wait:
+        return None
 
     def enough(*_):
         raise TimeoutError

@@ -60,6 +60,8 @@ _pools: weakref.WeakSet[CompilePool] = weakref.WeakSet()
 class CompilePool:
     """Compiles jobs in other processes, `workers` at a time. Thread-safe; starts lazily.
 
+    What is urgent does not wait for what is not: of that, as many may be running beside.
+
     `slots()` is a directory in which the processes of this node share their cores. After `idle_s`
     seconds without a job the helper is ended; the next job starts another. One that ended
     otherwise, or did not start, is not replaced.
@@ -90,7 +92,7 @@ class CompilePool:
         urgent: bool = True,
         on_alike: Callable[[bool], None] = lambda alike: None,
     ) -> Future[Compiled]:
-        """Compile `job` (see `ship`), before all that is not urgent.
+        """Compile `job` (see `ship`), beside all that is not urgent.
 
         `on_alike` hears, from another thread, whether the code that the helper generates is the one
         that was sent along, for a job that has both. Raises HelperLost if there is no helper any
@@ -115,6 +117,11 @@ class CompilePool:
                 helper.pending.pop(self._last, None)
                 raise
         return future
+
+    def owed(self) -> int:
+        """How many jobs are on their way, running or not."""
+        helper = self._helper
+        return 0 if helper is None else len(helper.pending)
 
     def hurry(self, future: Future[Compiled]) -> None:
         """What was submitted without urgency is waited for now."""

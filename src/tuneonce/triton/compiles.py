@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import contextmanager
 from functools import partial
@@ -155,7 +155,7 @@ class Compiles:
     ) -> None:
         self._workers = workers
         self._spare = deque(spare)
-        self._begun: list[Future[Compiled]] = []  # of the spare ones
+        self._begun: dict[int, tuple[Future[Compiled], Shipment]] = {}  # of the spare ones
         self._ship = ship
         self._work = work
         self._launchers: set[threading.Event] = set()
@@ -190,45 +190,28 @@ class Compiles:
                 elif ready:
                     yield ready.popleft()
                 elif self._running and self._may_begin(pool):
-                    self._begin(pool, self._spare.popleft())
+                    position = self._spare.popleft()
+                    if (begun := self._hand_out(pool, position, urgent=False)) is not None:
+                        self._begun[position] = begun
                 elif self._running:
                     with self._waiting():
                         wait(self._running, return_when=FIRST_COMPLETED)
                 ready.extend(self._settled())
         finally:
-            self._drop(self._running)
-            self._running = {}
+            self.close()
 
     def close(self) -> None:
-        """Drop what is not compiled yet, and nobody will ask for any more."""
-        self._drop(self._begun)
-        self._begun = []
-
-    def _drop(self, futures: Collection[Future[Compiled]]) -> None:
+        """Drop what was asked for and is not compiled yet. What was begun besides is finished."""
         pool = self._workers.pool()
-        if futures and pool is not None:
-            pool.drop(futures)
+        if self._running and pool is not None:
+            pool.drop(self._running)
+        self._running = {}
 
     def _may_begin(self, pool: CompilePool) -> bool:
         """Whether a compiler would be idle otherwise."""
-        busy = len(self._running) + sum(not future.done() for future in self._begun)
-        many = pool.workers >= _MANY and not self._workers.works_ahead
-        return bool(self._spare) and many and busy < pool.workers
-
-    def _begin(self, pool: CompilePool, position: int) -> None:
-        """Have a spare one compiled. What goes wrong will go wrong when it is asked for."""
-        began = time.perf_counter()
-        try:
-            shipment = self._ship(position)
-            if shipment is not None and not self._workers.pending(shipment.hash):
-                future = self._workers.compile(pool, shipment, urgent=False)
-                self._begun += [] if future is None else [future]
-        except HelperLost as error:
-            self._workers.lost(error)
-        except Exception:
-            logger.debug("tuneonce: a candidate could not be compiled ahead", exc_info=True)
-        finally:
-            self.front_s += time.perf_counter() - began
+        if not self._spare or pool.workers < _MANY or self._workers.works_ahead:
+            return False
+        return self._workers.pool() is pool and pool.owed() < pool.workers
 
     @contextmanager
     def _waiting(self) -> Iterator[None]:
@@ -238,21 +221,34 @@ class Compiles:
         self.wait_s += time.perf_counter() - began
 
     def _send(self, pool: CompilePool, position: int) -> bool:
+        """Have it compiled now. False: there is nothing to wait for."""
         if self._workers.pool() is not pool:  # it was lost meanwhile
             return False
+        handed_out = self._begun.pop(position, None)
+        if handed_out is not None:
+            pool.hurry(handed_out[0])
+        else:
+            handed_out = self._hand_out(pool, position, urgent=True)
+        if handed_out is None:
+            return False
+        future, shipment = handed_out
+        self._running.setdefault(future, (shipment, []))[1].append(position)
+        return True
+
+    def _hand_out(
+        self, pool: CompilePool, position: int, *, urgent: bool
+    ) -> tuple[Future[Compiled], Shipment] | None:
+        """None: it is there already, or is left for the launch to compile."""
         began = time.perf_counter()
         try:
             shipment = self._ship(position)
             if shipment is None:
-                return False
+                return None
             launcher = self._workers.launchers.begin(shipment.src)
             if launcher is not None and not launcher.is_set():
                 self._launchers.add(launcher)
-            future = self._workers.compile(pool, shipment, urgent=True)
-            if future is None:
-                return False
-            self._running.setdefault(future, (shipment, []))[1].append(position)
-            return True
+            future = self._workers.compile(pool, shipment, urgent=urgent)
+            return None if future is None else (future, shipment)
         except HelperLost as error:
             self._workers.lost(error)
         except NotShippable:
@@ -261,7 +257,7 @@ class Compiles:
             logger.debug("tuneonce: a candidate could not be compiled ahead", exc_info=True)
         finally:
             self.front_s += time.perf_counter() - began
-        return False
+        return None
 
     def _settled(self) -> Iterator[int]:
         for future in [future for future in self._running if future.done()]:
@@ -279,7 +275,7 @@ class Compiles:
                     self.failures.update(dict.fromkeys(positions, text))
                 else:
                     logger.debug("tuneonce: compiled in this process (%s: %s)", error.kind, error)
-            except CancelledError:  # by another thread that had asked for it first
+            except CancelledError:  # by a thread that had asked for it first, and ended in an error
                 pass
             except HelperLost as error:
                 self._workers.lost(error)

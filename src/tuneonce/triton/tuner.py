@@ -107,7 +107,8 @@ class _Tuning:
             ),
             on_compiled=on_compiled,
             spare=sorted(
-                distinct(pruned).values(), key=lambda position: known.prior.times.get(position, 0.0)
+                (p for p in distinct(pruned).values() if p not in known.measurements),
+                key=lambda position: known.prior.times.get(position, 0.0),
             ),
         )
         self._results: dict[int, Any] = {
