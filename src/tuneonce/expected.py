@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, inf, isfinite, log, sqrt
+from math import exp, isfinite, log, sqrt
 from random import Random
 from statistics import median
 
@@ -39,8 +39,6 @@ class Trust:
     # large as this, or if its favourite is so many times slower than the best that was seen.
     broken: float = 0.2
     upset: float = 1.1
-    # So many times slower than the best is far behind.
-    far: float = 1.3
 
 
 @dataclass(frozen=True)
@@ -70,14 +68,10 @@ class Expected:
             return unseen
         offs = {c: log(seen[c] / self.times[c]) for c in both}
         shift = median(offs.values())
-        best = min(seen.values())
-        apart = {c: abs(off - shift) for c, off in offs.items()}
-        # Who is far behind may be so by more or less than expected: that says little of the others.
-        most = 3 * max(self.error, 1.48 * median(apart.values()))
-        far = self.trust.far * best
-        squares = sum(min(off, most if seen[c] > far else inf) ** 2 for c, off in apart.items())
+        squares = sum((off - shift) ** 2 for off in offs.values())
         weight = self.trust.weight
         error = sqrt((weight * self.error**2 + squares) / (weight + len(both)))
+        best = min(seen.values())
         favourite = min(both, key=lambda c: self.times[c])
         if error > self.trust.broken or seen[favourite] > self.trust.upset * best:
             return unseen
