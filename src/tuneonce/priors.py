@@ -1,13 +1,13 @@
 """What verdicts that do not hold for a key let expect of its candidates.
 
-The nearest few are asked: first those of the same tuning key in another world (another GPU product,
-another Triton) or at another work class, then those of other tuning keys, in either case those that
-differ in the fewest parts. So what is expected of a key stays the same while its neighbours are
-tuned, and what was compiled ahead for it is what it asks for. Whoever is farther away is only asked
-about candidates of which the nearer know nothing: those that were never tried there, because they
-could not win, those of the nearest's world before others; and another source of a kernel of that
-name last. Whatever they say only orders and prunes a race, which finds out itself how far it can be
-trusted (`tuneonce.expected`).
+The nearest few are asked: first those of the same tuning key, in another world (another GPU or
+Triton), of another source or at another work class, then those of other tuning keys, in either case
+those that differ in the fewest parts. So what is expected of a key stays the same while
+its neighbours are tuned, and what was compiled ahead for it is what it asks for. Whoever is farther
+away is only asked about candidates of which the nearer know nothing: those that were never tried
+there, because they could not win, those of the nearest's world and source before others. Whatever
+they say only orders and prunes a race, which finds out itself how far it can be trusted
+(`tuneonce.expected`).
 """
 
 from __future__ import annotations
@@ -67,42 +67,43 @@ def expect(
     """
     kernel = f"{FORMAT}/{key.kernel.directory}/"
     world = key.directory.rpartition("/")[0] + "/"
-    verdicts = [name for name in names(kernel) if name.endswith(_END)]
+    sources = names(f"{FORMAT}/{readable(key.kernel.name)}~")
+    verdicts = [name for name in sources if name.endswith(_END)]
     here = [name for name in verdicts if name.startswith(world)]
-    elsewhere = [name for name in verdicts if not name.startswith(world)]
+    elsewhere = [n for n in verdicts if n.startswith(kernel) and not n.startswith(world)]
+    others = [name for name in verdicts if not name.startswith(kernel)]
     nearby = [
         *_likeliest(here, work_class),
-        *_likeliest(_of_this_key(key, elsewhere, read), work_class),
+        *_likeliest(_of_this_key(key, [*elsewhere, *others], read), work_class),
         *_likeliest(elsewhere, work_class),
     ]
     found = _ask(key, work_class, candidates, dict.fromkeys(nearby), read)
     if not found.times.keys() >= set(candidates):
-        sources = names(f"{FORMAT}/{readable(key.kernel.name)}~")
-        others = [n for n in sources if n.endswith(_END) and not n.startswith(kernel)]
         theirs = _ask(key, work_class, candidates, _likeliest(others, work_class), read)
         found = Prior(_complete(found.times, theirs.times), {**theirs.compile_s, **found.compile_s})
     return found
 
 
 def _of_this_key(
-    key: Key, elsewhere: Iterable[str], read: Callable[[str], Verdict | None]
+    key: Key, names: Iterable[str], read: Callable[[str], Verdict | None]
 ) -> list[str]:
-    """Those of the very same key in other worlds: one record of a world tells where that is."""
-    worlds: dict[str, list[str]] = {}
-    for name in elsewhere:
-        worlds.setdefault(name.rsplit("/", 2)[0], []).append(name)
-    ours = [part for part in key.parts if not part[0].startswith("world.")]
+    """Those of the very same tuning key: one record of a world and a source tells where that is."""
+    places: dict[str, list[str]] = {}
+    for name in names:
+        places.setdefault(name.rsplit("/", 2)[0], []).append(name)
+    ours = _parts(key.parts, "key.")
     found: list[str] = []
-    for world, names in [*worlds.items()][:_READ]:
-        verdict = read(names[0])
+    for place, inside in [*places.items()][:_READ]:
+        verdict = read(inside[0])
         if verdict is not None:
-            folder = parts_digest([*ours, *_world(verdict)])
-            found += [name for name in names if name.startswith(f"{world}/{folder}/")]
+            theirs = _parts(verdict.key, "kernel."), ours, _parts(verdict.key, "world.")
+            folder = parts_digest(part for group in theirs for part in group)
+            found += [name for name in inside if name.startswith(f"{place}/{folder}/")]
     return found
 
 
-def _world(verdict: Verdict) -> list[tuple[str, str]]:
-    return [part for part in verdict.key if part[0].startswith("world.")]
+def _parts(parts: Iterable[tuple[str, str]], *groups: str) -> list[tuple[str, str]]:
+    return [part for part in parts if part[0].startswith(groups)]
 
 
 def _likeliest(names: Iterable[str], work_class: str) -> list[str]:
@@ -118,12 +119,13 @@ def _likeliest(names: Iterable[str], work_class: str) -> list[str]:
 class _Neighbour:
     """A verdict that knows some of the candidates.
 
-    `apart` counts the parts of the key and of the world in which it differs, `rank` orders.
+    `apart` counts the parts of the key, whether the source is another, and the parts of the world
+    in which it differs; `rank` orders.
     """
 
     verdict: Verdict
     relative: dict[str, float]
-    apart: tuple[int, int]
+    apart: tuple[int, int, int]
     rank: tuple[float, ...]
 
 
@@ -144,7 +146,7 @@ def _ask(
         relative = {} if verdict is None else _relative(verdict, candidates)
         if verdict is not None and len(relative) > 1:
             parts = [one.part.partition(".")[0] for one in compare(key.parts, verdict.key)]
-            apart = parts.count("key"), parts.count("world")
+            apart = parts.count("key"), int("kernel" in parts), parts.count("world")
             distance = class_distance(verdict.work_class, work_class)
             rank = (*apart, distance, -verdict.published_at)
             known.append(_Neighbour(verdict, relative, apart, rank))
@@ -153,8 +155,11 @@ def _ask(
     known.sort(key=attrgetter("rank"))
     nearest = [one for one in known if one.apart == known[0].apart][:_ASKED]
     # Who was measured beside the nearest, then everybody else.
-    world = _world(nearest[0].verdict)
-    others = sorted(known[len(nearest) :], key=lambda one: _world(one.verdict) != world)
+    near = _parts(nearest[0].verdict.key, "kernel.", "world.")
+    others = sorted(
+        known[len(nearest) :],
+        key=lambda one: _parts(one.verdict.key, "kernel.", "world.") != near,
+    )
     times = _mean([one.relative for one in nearest])
     compile_s: dict[str, float] = {}
     for one in others:

@@ -65,6 +65,13 @@ def test_the_same_key_is_found_among_many(others: int) -> None:
     assert expected(store) == {16: 1.0, 32: 2.0, 64: 4.0}
 
 
+def test_the_same_key_of_another_source_before_other_keys_of_this_one() -> None:
+    store = MemoryStore()
+    put_verdict(store, make_key(source="1" * 16), times(1, 2, 4))
+    put_verdict(store, make_key(tuning={"n": 9, "x.dtype": "torch.bfloat16"}), times(9, 9, 1))
+    assert expected(store) == {16: 1.0, 32: 2.0, 64: 4.0}
+
+
 def test_who_completes_the_nearest_was_measured_beside_it() -> None:
     store = MemoryStore()
     far = {"n": 9, "x.dtype": "torch.bfloat16"}
