@@ -14,7 +14,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# No test asserts a duration: a busy machine takes longer over an example.
+hypothesis.settings.register_profile(
+    "tuneonce", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tuneonce")
 
 # Prefixes of what steers Triton, this package, and the servers that set either.
 STEERING = ("TUNEONCE", "TRITON_", "VLLM_", "SGLANG_", "FLA_")
