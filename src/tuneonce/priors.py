@@ -2,8 +2,8 @@
 
 The nearest few are asked: first those of the same tuning key, in another world (another GPU or
 Triton), of another source or at another work class, then those of other tuning keys, in either case
-those that differ in the fewest parts. So what is expected of a key stays the same while
-its neighbours are tuned, and what was compiled ahead for it is what it asks for. Whoever is farther
+those that differ in the fewest parts. So what is expected of a key stays the same while its
+neighbours are tuned, and what was compiled ahead for it is what it asks for. Whoever is farther
 away is only asked about candidates of which the nearer know nothing: those that were never tried
 there, because they could not win, those of the nearest's world and source before others. Whatever
 they say only orders and prunes a race, which finds out itself how far it can be trusted
@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from operator import attrgetter
 from statistics import fmean
 from typing import Generic, TypeVar
@@ -22,8 +23,8 @@ from typing import Generic, TypeVar
 from .key import FORMAT, Key, class_distance, compare, parts_digest, readable
 from .records import Verdict
 
-# Arbitrary: so many records are read of this world, of others and of other sources, and so many of
-# them averaged.
+# Arbitrary: so many records are read of this world, of others, of other sources, and to find those
+# of the very same key; and so many are averaged.
 _READ, _ASKED = 24, 3
 # Slower than anything that is worth a look, for what could not run elsewhere.
 _FAILED = 10.0
@@ -65,6 +66,7 @@ def expect(
 
     `names(prefix)` lists it, `read(name)` reads a verdict, None where it cannot be used.
     """
+    read = cache(read)  # a record that tells of its place is asked for its times, too
     kernel = f"{FORMAT}/{key.kernel.directory}/"
     world = key.directory.rpartition("/")[0] + "/"
     sources = names(f"{FORMAT}/{readable(key.kernel.name)}~")

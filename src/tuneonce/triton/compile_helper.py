@@ -90,7 +90,7 @@ class Helper:
                 for message in self.messages(data):
                     self.take(message)
             self.reap()
-            while self.waiting and self.running(urgent=True) < self.setup["workers"]:
+            while self.waiting and self.urgent() < self.setup["workers"]:
                 self.start(*self.waiting.popleft(), urgent=True)
             while self.later and len(self.children) < self.setup["workers"]:
                 # Taken here, and not by the child: while it is queued it may become urgent.
@@ -146,8 +146,8 @@ class Helper:
             self.scratch = tempfile.tempdir = tempfile.mkdtemp(prefix="tuneonce-compile-")
         self.say("ready", seconds)
 
-    def running(self, *, urgent):
-        return sum(kind is urgent for _, kind in self.children.values())
+    def urgent(self):
+        return sum(urgent for _, urgent in self.children.values())
 
     def know(self, job):
         """Ask the assembler for its version once, and not in every child."""
