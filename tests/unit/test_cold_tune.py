@@ -7,7 +7,7 @@ import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -351,3 +351,17 @@ def test_an_oracle_of_candidates_that_all_fail(part: Any, monkeypatch: pytest.Mo
     oracle = part("cold.oracle").Oracle(rep_ms=100, rounds=2)
     found = oracle._measure(["a", "b"], lambda config: float("inf"))
     assert set(found) == {"a", "b"}
+
+
+def test_an_oracle_keeps_the_device_busy_while_it_measures(
+    part: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tests/kernels/third_party"))
+    oracle = part("cold.oracle")
+    flushed: list[str] = []
+    driver = SimpleNamespace(clear_cache=flushed.append)
+    with oracle.busy(driver):
+        driver.clear_cache("cache")
+    assert flushed == ["cache"] * oracle.FLUSHES
+    driver.clear_cache("once")
+    assert flushed.count("once") == 1
