@@ -30,7 +30,7 @@ from tests.kernels.pool_lab import (
     tuner,
     waits_for,
 )
-from tuneonce.triton import compile_helper
+from tuneonce.triton import slots
 from tuneonce.triton.compile_pool import CompilePool
 from tuneonce.triton.helper_process import HelperLost
 
@@ -136,23 +136,23 @@ def test_a_slot_that_nobody_gives_back_is_not_waited_for_for_ever(
 ) -> None:
     import fcntl
 
-    monkeypatch.setattr(compile_helper, "_SLOT_S", 0.05)
+    monkeypatch.setattr(slots, "_SLOT_S", 0.05)
     before = signal.getsignal(signal.SIGALRM)
     with (tmp_path / "slot-0.lock").open("ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         try:
             with pytest.raises(TimeoutError):
-                compile_helper.taken_slot(tmp_path, "slot", 1)
-            with compile_helper.slot(tmp_path, "slot", 1):
+                slots.taken_slot(tmp_path, "slot", 1)
+            with slots.slot(tmp_path, "slot", 1):
                 pass
         finally:
             signal.signal(signal.SIGALRM, before)
-    with compile_helper.taken_slot(tmp_path, "slot", 1):
-        assert compile_helper.taken_slot(tmp_path, "slot", 1, wait=False) is None
-        with compile_helper.slot(tmp_path, "slot", 1, wait=False) as got:
+    with slots.taken_slot(tmp_path, "slot", 1):
+        assert slots.taken_slot(tmp_path, "slot", 1, wait=False) is None
+        with slots.slot(tmp_path, "slot", 1, wait=False) as got:
             assert not got
     for directory in (tmp_path / "gone", None):
-        with compile_helper.slot(directory, "slot", 1):
+        with slots.slot(directory, "slot", 1):
             pass
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import queue
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -19,12 +20,27 @@ from triton.compiler import ASTSource
 
 from tests.kernels import pack_ops
 from tests.kernels import pack_ops as ops
-from tests.kernels.pool_lab import TARGET, TOO_LONG, binaries, kills_itself, shipped
-from tuneonce.triton import remake
+from tests.kernels.pool_lab import (
+    FOUR,
+    TARGET,
+    TOO_LONG,
+    autotuned,
+    binaries,
+    blocks,
+    cache,
+    kills_itself,
+    launch,
+    make_add,
+    shipped,
+    tuner,
+)
+from tuneonce.triton import remake, trials
+from tuneonce.triton.checks import Checks
 from tuneonce.triton.compile_pool import CompilePool, NotCompiled
 from tuneonce.triton.fronts import Fronts
 from tuneonce.triton.pack import Packing, State
-from tuneonce.triton.ship import front
+from tuneonce.triton.ship import Shipment, front
+from tuneonce.triton.turns import Turns
 
 SCALE: tl.constexpr = tl.constexpr(3.0)
 BOUNDS = tl.constexpr((1, 2))
@@ -84,6 +100,12 @@ def asks(x, BLOCK: tl.constexpr):
     tl.store(x + i, tl.load(x + i) + tl.extra.cuda.num_warps())
 
 
+@triton.jit
+def only_small(x, BLOCK: tl.constexpr):
+    tl.static_assert(BLOCK < 32, "too large")
+    tl.store(x + tl.arange(0, BLOCK), 1.0)
+
+
 def closed_over() -> Any:
     factor, inner = tl.constexpr(7), add_one
 
@@ -106,19 +128,46 @@ def state(kernel: Any, packing: Packing) -> State:
     return packing.ask(source(kernel))
 
 
+class Heard(Packing):
+    """Says what was found out, too."""
+
+    def __init__(self) -> None:
+        super().__init__(on=True)
+        self._answers = queue.Queue[bool]()
+
+    def told(self, src: Any, alike: bool) -> None:
+        super().told(src, alike)
+        self._answers.put(alike)
+
+    def answer(self) -> bool:
+        return self._answers.get(timeout=TOO_LONG)
+
+
+def owe(pool: CompilePool, packing: Packing, shipment: Shipment) -> None:
+    """Have it found out whether the helper generates the same code."""
+    assert shipment.check is not None
+    Checks(Fronts(), packing, Turns()).owe(pool, shipment.check)
+
+
 @pytest.fixture
-def alike(pool: CompilePool) -> Callable[[Any, Packing], bool]:
+def alike(pool: CompilePool) -> Callable[[Any, Heard], bool]:
     """Sends a first variant of a kernel; whether the helper generates the same code."""
 
-    def send(kernel: Any, packing: Packing) -> bool:
+    def send(kernel: Any, packing: Heard) -> bool:
         first = shipped(source(kernel), packing, num_warps=2)
         assert first.job is not None
-        assert None not in (first.job["module"], first.job["source"])
-        told: list[bool] = []
-        done = pool.submit(first.job, on_alike=told.append).result(TOO_LONG)
-        assert done.hash == first.hash
-        packing.told(first.src, told[0])
-        return told[0]
+        assert first.job["module"] is None
+        assert first.job["source"] is not None
+        done = pool.submit(first.job)
+        owe(pool, packing, first)
+        if packing.answer():
+            assert done.result(TOO_LONG).hash == first.hash
+            return True
+        with pytest.raises(NotCompiled) as caught:
+            done.result(TOO_LONG)
+        assert caught.value.kind == "NotAlike"
+        assert binaries(cache()) == {}
+        return False
 
     return send
 
@@ -131,7 +180,7 @@ def test_the_helper_makes_what_stock_makes(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    packing = Packing(on=True)
+    packing = Heard()
     assert alike(kernel, packing)
     assert state(kernel, packing) is State.THERE
 
@@ -152,7 +201,7 @@ def test_the_helper_makes_what_stock_makes(
 
 
 def test_what_was_generated_here_already_is_sent_as_text(alike: Any) -> None:
-    packing = Packing(on=True)
+    packing = Heard()
     assert alike(constants, packing)
     fronts, jobs = Fronts(), []
     for packs in (Packing(on=False), packing):  # the second finds what the first has made
@@ -166,11 +215,84 @@ def test_what_was_generated_here_already_is_sent_as_text(alike: Any) -> None:
     assert jobs[1]["source"] is None
 
 
-def test_while_nobody_has_answered_code_is_generated_here() -> None:
-    packing = Packing(on=True)
-    jobs = [shipped(source(constants, block), packing).job for block in (16, 32, 64)]
-    assert [job is not None and job["source"] is not None for job in jobs] == [True, False, False]
-    assert all(job is not None and job["module"] for job in jobs)
+def test_until_it_is_checked_code_is_on_trial() -> None:
+    packing = Heard()
+    shipments = [shipped(source(constants, block), packing) for block in (16, 32, 64)]
+    assert [shipment.check is not None for shipment in shipments] == [True, False, False]
+    for shipment in shipments:
+        assert shipment.job is not None
+        assert shipment.job["module"] is None
+        assert shipment.job["kernel"] == constants.cache_key
+
+
+def test_nothing_is_kept_before_it_is_checked() -> None:
+    packing, pool = Heard(), CompilePool(workers=3)
+    first, second = (shipped(source(constants, block), packing) for block in (16, 32))
+    assert first.job is not None
+    assert second.job is not None
+    # Of another kernel: when it is done, the helper had its time with the two before it.
+    other = shipped(source(scalars), Packing(on=False))
+    assert other.job is not None
+    try:
+        futures = [pool.submit(job) for job in (first.job, second.job)]
+        pool.submit(other.job).result(TOO_LONG)
+        assert len(binaries(cache())) == 1
+        assert not any(future.done() for future in futures)
+        owe(pool, packing, first)
+        for future, shipment in zip(futures, (first, second), strict=True):
+            assert future.result(TOO_LONG).hash == shipment.hash
+        assert len(binaries(cache())) == 3
+    finally:
+        pool.close()
+
+
+def test_a_check_that_never_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "_CHECKED_S", 0.0)
+    verdicts = trials.Verdicts()
+    place = verdicts.place("kernel")
+    with pytest.raises(trials.NotAlike):
+        verdicts.wait(place)
+    verdicts.pass_on(place, alike=True)
+    verdicts.wait(place)
+
+
+def test_a_candidate_that_does_not_compile_says_so_after_the_check(pool: CompilePool) -> None:
+    packing = Heard()
+    first, wrong = (shipped(source(only_small, block), packing) for block in (16, 64))
+    assert first.job is not None
+    assert wrong.job is not None
+    failed = pool.submit(wrong.job)
+    owe(pool, packing, first)
+    with pytest.raises(NotCompiled, match="too large") as caught:
+        failed.result(TOO_LONG)
+    assert caught.value.kind == "CompileTimeAssertionFailure"
+
+
+def test_a_candidate_whose_code_cannot_be_compared(pool: CompilePool) -> None:
+    """The one that is to be checked does not compile here, either."""
+    packing = Heard()
+    wrong, right = (shipped(source(only_small, block), packing) for block in (64, 16))
+    assert right.job is not None
+    denied = pool.submit(right.job)
+    owe(pool, packing, wrong)
+    with pytest.raises(NotCompiled) as caught:
+        denied.result(TOO_LONG)
+    assert caught.value.kind == "NotAlike"
+    assert not packing.answer()
+    assert state(only_small, packing) is State.HERE
+
+
+def test_a_kernel_that_stays_is_compiled_from_this_process_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generate = remake.generate
+    monkeypatch.setattr(remake, "generate", lambda *a: generate(*a) + "\n// changed")
+    kernel = autotuned(make_add(), blocks(*FOUR))
+    with tuner(workers=4) as running:
+        assert launch(kernel) == FOUR[-1]
+        assert running.ahead == len(FOUR)
+        assert running.here == 0
+        assert not running.of("problem")
 
 
 def test_other_code_there_and_the_kernel_stays(
@@ -180,7 +302,7 @@ def test_other_code_there_and_the_kernel_stays(
     generate = remake.generate
     with monkeypatch.context() as changed:
         changed.setattr(remake, "generate", lambda *a: generate(*a).replace("3.0", "4.0"))
-        packing = Packing(on=True)
+        packing = Heard()
         assert not alike(constants, packing)
     assert state(constants, packing) is State.HERE
     again = shipped(source(constants, 64), packing).job
@@ -190,7 +312,7 @@ def test_other_code_there_and_the_kernel_stays(
 
 
 def test_another_source_is_not_compiled(pool: CompilePool, alike: Any) -> None:
-    packing = Packing(on=True)
+    packing = Heard()
     assert alike(callees, packing)
     job = shipped(source(callees, 64), packing).job
     assert job is not None
@@ -199,13 +321,30 @@ def test_another_source_is_not_compiled(pool: CompilePool, alike: Any) -> None:
         pool.submit(job).result(TOO_LONG)
 
 
-def test_a_crash_while_finding_out_is_no_fault_of_the_candidate(pool: CompilePool) -> None:
-    job = shipped(source(callees, 128), Packing(on=True)).job
-    assert job is not None
-    job["source"] = pickle.dumps(kills_itself(signal.SIGSEGV))
+def test_a_crash_on_trial_is_no_fault_of_the_candidate(pool: CompilePool) -> None:
+    packing = Packing(on=True)
+    crashes = shipped(source(callees, 128), packing)
+    assert crashes.job is not None
+    crashes.job["source"] = pickle.dumps(kills_itself(signal.SIGSEGV))
+    crashed = pool.submit(crashes.job)
     with pytest.raises(NotCompiled) as caught:
-        pool.submit(job).result(TOO_LONG)
-    assert type(caught.value) is NotCompiled
+        crashed.result(TOO_LONG)
+    assert (type(caught.value), caught.value.kind) == (NotCompiled, "NotAlike")
+
+
+def test_a_check_that_crashes_finds_that_the_kernel_stays(pool: CompilePool) -> None:
+    packing = Heard()
+    first, second = (shipped(source(callees, block), packing) for block in (64, 128))
+    assert first.check is not None
+    assert second.job is not None
+    first.check.job["source"] = pickle.dumps(kills_itself(signal.SIGSEGV))
+    denied = pool.submit(second.job)
+    owe(pool, packing, first)
+    with pytest.raises(NotCompiled) as caught:
+        denied.result(TOO_LONG)
+    assert caught.value.kind == "NotAlike"
+    assert not packing.answer()
+    assert state(callees, packing) is State.HERE
 
 
 def with_class() -> Any:
@@ -248,7 +387,7 @@ def test_what_only_this_process_has_stays(make: Any, monkeypatch: pytest.MonkeyP
     kernel = make()
     if make is with_replaced_builtin:
         monkeypatch.setattr(tl, "exp2", lambda value: value)
-    packing = Packing(on=True)
+    packing = Heard()
     assert packing.ask(source(kernel)) is State.NEW
     assert packing.pack(source(kernel)) is None
     assert state(kernel, packing) is State.HERE
@@ -259,7 +398,7 @@ def test_a_module_of_python_goes_along(alike: Any) -> None:
     def kernel(x, BLOCK: tl.constexpr):
         tl.store(x, tl.load(x) * math.pi)
 
-    assert alike(kernel, Packing(on=True))
+    assert alike(kernel, Heard())
 
 
 def test_off_nothing_is_packed() -> None:

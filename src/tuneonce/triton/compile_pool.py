@@ -85,30 +85,18 @@ class CompilePool:
         """Seconds from the start of the helper to its first answer; None before that."""
         _pools.add(self)
 
-    def submit(
-        self,
-        job: dict[str, Any],
-        *,
-        urgent: bool = True,
-        on_alike: Callable[[bool], None] = lambda alike: None,
-    ) -> Future[Compiled]:
+    def submit(self, job: dict[str, Any], *, urgent: bool = True) -> Future[Compiled]:
         """Compile `job` (see `ship`), beside all that is not urgent.
 
-        `on_alike` hears, from another thread, whether the code that the helper generates is the one
-        that was sent along, for a job that has both. Raises HelperLost if there is no helper any
-        more, or none can be started.
+        Raises HelperLost if there is no helper any more, or none can be started.
         """
-        # Unpacked by the child that compiles: an option may be of a class that the helper lacks.
-        job = {**job, "options": pickle.dumps(job["options"])}
         future: Future[Compiled] = Future()
         with self._lock:
             helper = self._started()
             self._last += 1
             helper.pending[self._last] = future
-            if job["module"] is not None and job["source"] is not None:
-                helper.on_alike[self._last] = on_alike
             try:
-                helper.send("compile", self._last, job, urgent)
+                helper.send("compile", self._last, _for_a_child(job), urgent)
             except OSError as error:
                 helper.pending.pop(self._last, None)
                 self._lose(helper, str(error))
@@ -117,6 +105,26 @@ class CompilePool:
                 helper.pending.pop(self._last, None)
                 raise
         return future
+
+    def check(self, job: dict[str, Any], on_alike: Callable[[bool], None]) -> None:
+        """Find out whether the code that the helper generates is the one that `job` has with it.
+
+        `on_alike` hears it from another thread; never, if the helper is gone.
+        """
+        with self._lock:
+            helper = self._helper
+            if helper is None:
+                return
+            self._last += 1
+            helper.on_alike[self._last] = on_alike
+            with contextlib.suppress(OSError):
+                helper.send("check", self._last, _for_a_child(job))
+
+    def deny(self, kernel: str) -> None:
+        """What the helper generates of this kernel must not be used: nobody can check it."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._helper is not None:
+                self._helper.send("deny", kernel)
 
     def owed(self) -> int:
         """How many jobs are on their way, running or not."""
@@ -227,12 +235,9 @@ class CompilePool:
                 elif what == "idle":
                     with self._lock:
                         # Otherwise a job is on its way.
-                        if not helper.pending:
+                        if not helper.pending and not helper.on_alike:
                             self._let_go(helper)
                 else:
-                    if what == "crashed" and helper.on_alike.pop(rest[0], None):
-                        # It came no further than to find out whether it can generate the code.
-                        what, rest = "failed", [rest[0], "", "the compiler was not reached"]
                     _settle(helper.pending.pop(rest[0], None), what, rest[1:])
         helper.ready.set()
         os.close(helper.output)
@@ -258,6 +263,11 @@ class CompilePool:
             helper.process.returncode = 0  # it is not our child to wait for
             helper.ended = threading.Event()
             helper.ended.set()
+
+
+def _for_a_child(job: dict[str, Any]) -> dict[str, Any]:
+    """Its options are unpacked by the child that needs them: one may be of a class nobody has."""
+    return {**job, "options": pickle.dumps(job["options"])}
 
 
 def _settle(future: Future[Compiled] | None, what: str, answer: list[Any]) -> None:

@@ -15,13 +15,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from ..cpus import slots_directory, usable_cpus
 from ..events import EventLog
 from . import compat
 from .calls import Cold
+from .checks import Checks
 from .compile_pool import Compiled, CompilePool, Crashed, NotCompiled
 from .fronts import Fronts
 from .helper_process import HelperLost
@@ -34,6 +34,8 @@ logger = logging.getLogger("tuneonce")
 
 # So that a helper which is done has its next job already.
 _AHEAD = 4
+# How the helper says that what it generated of a kernel is not this process's.
+_NOT_ALIKE = "NotAlike"
 # With fewer compilers, code that candidates share is better generated once than by each of them,
 # and a compiler that is busy with what is never asked for is missed.
 _MANY = 4
@@ -42,12 +44,14 @@ _MANY = 4
 class Workers:
     """The compile pool of a process, or its absence; knows what is on its way. Thread-safe.
 
-    `fronts`, `packing`, `launchers` and `turns` are what all who have something compiled share.
+    `fronts`, `packing`, `checks`, `launchers` and `turns` are what all who have something compiled
+    share.
     `works_ahead`: work that can wait is being handed out (`tuneonce.triton.ahead`).
     """
 
     fronts: Fronts
     packing: Packing
+    checks: Checks
     launchers: Launchers
     turns: Turns
     works_ahead: bool
@@ -74,12 +78,13 @@ class Workers:
         with self._lock:
             future = self._on_its_way.get(shipment.hash)
             if future is None and shipment.job is not None:
-                told = partial(self.packing.told, shipment.src)
-                future = pool.submit(shipment.job, urgent=urgent, on_alike=told)
+                future = pool.submit(shipment.job, urgent=urgent)
                 self._on_its_way[shipment.hash] = future
                 new = True
             else:
                 new = False
+        if shipment.check is not None:
+            self.checks.owe(pool, shipment.check)
         if future is None:
             return None
         if new:
@@ -93,6 +98,11 @@ class Workers:
         if not future.cancelled() and future.exception() is None:
             seconds = round(future.result().seconds, 6)
             self._events.emit("compile", kernel=shipment.src.name, seconds=seconds, ahead=True)
+
+    def stays(self, shipment: Shipment) -> None:
+        """The code of this kernel is generated here from now on, what was compiled is not kept."""
+        self.packing.told(shipment.src, False)
+        self._on_its_way.pop(shipment.hash, None)
 
     def ship(self, cold: Cold, config: Any) -> Shipment | None:
         """What has to be compiled before `config` can be launched (`tuneonce.triton.ship`)."""
@@ -124,6 +134,7 @@ class Workers:
         self._on_its_way: dict[str, Future[Compiled]] = {}
         self.fronts, self.launchers, self.turns = Fronts(), Launchers(), Turns()
         self.packing = Packing(on=self._pool is not None and self._pool.workers >= _MANY)
+        self.checks = Checks(self.fronts, self.packing, self.turns)
 
 
 def build_workers(wanted: int | None, events: EventLog) -> Workers:
@@ -158,6 +169,7 @@ class Compiles:
         self._begun: dict[int, tuple[Future[Compiled], Shipment]] = {}  # of the spare ones
         self._ship = ship
         self._work = work
+        self._waiting = deque[int]()
         self._launchers: set[threading.Event] = set()
         self._on_compiled = on_compiled
         # Several candidates may share a binary: what they differ in was constant-folded away.
@@ -175,7 +187,7 @@ class Compiles:
             yield from wave
             return
         self._spare = deque(position for position in self._spare if position not in wave)
-        waiting = deque(sorted(wave, key=self._work, reverse=True))
+        waiting = self._waiting = deque(sorted(wave, key=self._work, reverse=True))
         ready = deque[int]()
         try:
             while waiting or self._running or ready:
@@ -185,7 +197,7 @@ class Compiles:
                     if not self._send(pool, position):
                         ready.append(position)
                 elif ready and self._launchers:
-                    with self._waiting():
+                    with self._wait():
                         self._launchers.pop().wait()
                 elif ready:
                     yield ready.popleft()
@@ -194,7 +206,7 @@ class Compiles:
                     if (begun := self._hand_out(pool, position, urgent=False)) is not None:
                         self._begun[position] = begun
                 elif self._running:
-                    with self._waiting():
+                    with self._wait():
                         wait(self._running, return_when=FIRST_COMPLETED)
                 ready.extend(self._settled())
         finally:
@@ -214,7 +226,7 @@ class Compiles:
         return self._workers.pool() is pool and pool.owed() < pool.workers
 
     @contextmanager
-    def _waiting(self) -> Iterator[None]:
+    def _wait(self) -> Iterator[None]:
         began = time.perf_counter()
         with self._workers.turns.away():
             yield
@@ -270,6 +282,10 @@ class Compiles:
             except Crashed as error:
                 self.failures.update(dict.fromkeys(positions, str(error)))
             except NotCompiled as error:
+                if error.kind == _NOT_ALIKE:
+                    self._workers.stays(shipment)
+                    self._waiting.extend(positions)  # with this process's code
+                    continue
                 if error.kind in self._passed_over:
                     text = f"{error.kind}: {error}"
                     self.failures.update(dict.fromkeys(positions, text))

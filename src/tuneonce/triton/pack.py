@@ -7,7 +7,8 @@ or other kernels. With anything else (a class, another package's function) the k
 
 That nothing was forgotten is found out three times over: Triton's digest of the source must come
 out the same there; the first candidate of every kernel is generated here and there, and the texts
-must be equal; what of Triton's a kernel uses must be what its module holds, and nobody's own.
+must be equal (`tuneonce.triton.checks`: until then all is on trial); what of Triton's a kernel uses
+must be what its module holds, and nobody's own.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class State(Enum):
     """Where a kernel's code can be generated."""
 
     NEW = "nobody has tried"
-    ASKED = "the helper has not answered yet"
+    TRIED = "in the helper, on trial"
     THERE = "in the helper, too"
     HERE = "only in this process"
 
@@ -65,7 +66,7 @@ class Packing:
         with self._lock:
             state = self._states.setdefault(name, State.NEW)
             if state is State.NEW:
-                self._states[name] = State.ASKED
+                self._states[name] = State.TRIED
         return state
 
     def pack(self, src: Any) -> bytes | None:

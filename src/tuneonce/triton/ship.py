@@ -20,6 +20,7 @@ from typing import Any
 from ..codec import Unencodable
 from . import compat
 from .calls import Cold
+from .checks import Check
 from .fronts import Fronts
 from .pack import Packing, State
 from .source import innermost
@@ -50,13 +51,15 @@ class Shipment:
     """One variant on its way: `hash` is the binary's key in Triton's cache.
 
     `src` is Triton's source of it. `job` is for the helper, None if the binary is there already.
-    `variant` describes it, None if that is not possible.
+    `variant` describes it, None if that is not possible. `check` is owed with the first candidate
+    of a kernel that was packed.
     """
 
     hash: str
     src: Any
     job: dict[str, Any] | None
     variant: Variant | None
+    check: Check | None = None
 
 
 class _Stop(BaseException):
@@ -142,35 +145,37 @@ def front(
         variant = None
     if pending(key) or _in_cache(key, src):
         return Shipment(key, src, None, variant)
+    code, new = _code(src, target, parsed, backend, fronts, packing)
     job = {
         "name": src.name,
         "source_hash": src.hash(),
         "backend_hash": backend.hash(),
-        **_code(src, target, parsed, backend, fronts, packing),
+        **code,
         "target": (target.backend, target.arch, target.warp_size),
         "options": dict(options),
         "directory": _directory(),
         "environment": dict(os.environ),
         "knobs": compat.set_knobs(),
     }
-    return Shipment(key, src, job, variant)
+    check = Check(src, target, parsed, backend, job) if new else None
+    return Shipment(key, src, job, variant, check)
 
 
 def _code(
     src: Any, target: Any, options: Any, backend: Any, fronts: Fronts, packing: Packing
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], bool]:
     """What the helper compiles: a text in the first language, or what that is generated from.
 
-    Both, to find out whether it generates the same.
+    With the `kernel` that is on trial, if it is; and whether this is its first candidate.
     """
-    state = packing.ask(src)
-    if state is State.THERE:
-        known = fronts.known(src, target, options)
-        packed = packing.pack(src) if known is None else None
-        if known is not None or packed is not None:
-            return {"module": known, "source": packed}
-    packed = packing.pack(src) if state is State.NEW else None
-    return {"module": fronts.text(src, target, options, backend), "source": packed}
+    if (text := fronts.known(src, target, options)) is None:
+        state = packing.ask(src)
+        packed = None if state is State.HERE else packing.pack(src)
+        if packed is not None:
+            trial = None if state is State.THERE else src.fn.cache_key
+            return {"module": None, "source": packed, "kernel": trial}, state is State.NEW
+        text = fronts.text(src, target, options, backend)
+    return {"module": text, "source": None, "kernel": None}, False
 
 
 def _directory() -> str | None:

@@ -29,7 +29,7 @@ THERE = """
 import json, pickle, runpy, sys
 helper = runpy.run_path(sys.argv[1])
 path, packed = pickle.load(sys.stdin.buffer)
-helper["load_compiler"]({"path": path, "triton_key": ""})
+helper["compile_job"].load_compiler({"path": path, "triton_key": ""})
 wrong = [name for name, key, data in packed if pickle.loads(data).cache_key != key]
 modules = sorted({name.partition(".")[0] for name in sys.modules})
 print(json.dumps({"wrong": wrong, "modules": modules}))
