@@ -5,6 +5,7 @@
 #   TORCH=system        use the torch and triton that the machine's Python has (a GPU machine)
 #   PYTHON=python3.12   the interpreter environments are made with
 #   TESTS='tests/unit'  what the test targets run, and PYTEST_ARGS='-x -k store' how
+#   JOBS=0              in this very process (default: in two)
 #   ARGS='--json out'   passed on to the demo and to the benchmarks
 
 PYTHON ?= python3
@@ -13,6 +14,9 @@ TRITON ?= 3.9.0
 OLDEST := 3.4
 TESTS ?=
 PYTEST_ARGS ?=
+# More than two, and the tests that time processes against each other have no core to themselves.
+JOBS ?= 2
+PYTEST = -m pytest --numprocesses $(JOBS) --dist worksteal $(PYTEST_ARGS) $(TESTS)
 ARGS ?=
 
 # What the tools see must be the environment alone, and nothing starts with us switched on.
@@ -44,15 +48,15 @@ demo: $(READY) ## what a restart costs, with stock Triton and with tuneonce
 	.venv/bin/tuneonce demo $(ARGS)
 
 test: $(READY) ## the whole suite on the newest Triton
-	.venv/bin/python -m pytest $(PYTEST_ARGS) $(TESTS)
+	.venv/bin/python $(PYTEST)
 
 test-oldest: $(READY_$(OLDEST)) ## the whole suite on the oldest Triton
-	.venv-$(OLDEST)/bin/python -m pytest $(PYTEST_ARGS) $(TESTS)
+	.venv-$(OLDEST)/bin/python $(PYTEST)
 
 matrix: $(READY) $(READY_3.6) $(READY_3.4) ## the whole suite on Triton 3.4, 3.6 and the newest
-	.venv-3.4/bin/python -m pytest $(PYTEST_ARGS) $(TESTS)
-	.venv-3.6/bin/python -m pytest $(PYTEST_ARGS) $(TESTS)
-	.venv/bin/python -m pytest $(PYTEST_ARGS) $(TESTS)
+	.venv-3.4/bin/python $(PYTEST)
+	.venv-3.6/bin/python $(PYTEST)
+	.venv/bin/python $(PYTEST)
 
 lint: $(READY) ## ruff, its rules and its format
 	.venv/bin/ruff check .

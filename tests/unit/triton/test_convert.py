@@ -284,7 +284,6 @@ def raising(meta: dict[str, Any]) -> Any:
     "grid",
     [None, "abc", object(), ("a",), (None,), raising, lambda meta: None, lambda: (1,),
      lambda meta: meta["nothing"], lambda meta: meta["x"], (float("nan"),), (float("inf"),)],
-    ids=repr,
 )  # fmt: skip
 def test_a_grid_that_says_nothing(grid: Any) -> None:
     assert size(grid) is None
