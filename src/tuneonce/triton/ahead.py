@@ -159,8 +159,8 @@ class Ahead:
 def _longest_first(found: list[_Variant]) -> list[_Variant]:
     """In the order in which they are best compiled.
 
-    One of each kernel before all others: until the helper has answered whether it can generate the
-    kernel's code, that is done here.
+    One of each kernel before all others: whether the helper generates the kernel's code as it is
+    generated here is found out by one, and nothing is kept before that.
     """
     found = sorted(found, key=attrgetter("seconds"), reverse=True)
     first: dict[int, _Variant] = {}

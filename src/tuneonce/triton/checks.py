@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -33,47 +33,80 @@ class Check:
 
 
 class Checks:
-    """What is to be compared, one after the other. Thread-safe."""
+    """Kernels that are on trial, by name, with candidates that can tell. Thread-safe."""
 
     def __init__(self, fronts: Fronts, packing: Packing, turns: Turns) -> None:
         self._fronts, self._packing, self._turns = fronts, packing, turns
         self._lock = threading.Lock()
-        self._owed: deque[tuple[CompilePool, Check]] = deque()
+        self._owed: OrderedDict[str, deque[tuple[CompilePool, Check]]] = OrderedDict()
+        self._asked: set[str] = set()  # the helper has not answered yet
         self._running = False
 
-    def owe(self, pool: CompilePool, check: Check) -> None:
-        """To be compared soon."""
+    def owe(self, pool: CompilePool, check: Check, *, urgent: bool) -> None:
+        """The kernel is to be compared, by this candidate or another one of it."""
+        kernel = check.job["kernel"]
         with self._lock:
-            self._owed.append((pool, check))
+            if kernel in self._asked:
+                return
+            self._owed.setdefault(kernel, deque()).append((pool, check))
+            if urgent:
+                self._owed.move_to_end(kernel, last=False)
             if self._running:
                 return
             thread = threading.Thread(target=self._run, name="tuneonce-checks", daemon=True)
             try:
                 thread.start()
                 self._running = True
-                return
             except RuntimeError:  # no more threads
-                left = [*self._owed]
-                self._owed.clear()
-        for owed in left:
-            self._deny(*owed)
+                del self._owed[kernel]
+                self._deny(pool, kernel)
+
+    def hurry(self, kernel: str) -> None:
+        """Somebody waits for this one now."""
+        with self._lock:
+            if kernel in self._owed:
+                self._owed.move_to_end(kernel, last=False)
 
     def _run(self) -> None:
-        while True:
+        try:
+            while (owed := self._next()) is not None:
+                self._compare(*owed)
+        finally:
             with self._lock:
-                if not self._owed:
-                    self._running = False
-                    return
-                pool, check = self._owed.popleft()
-            try:
-                with self._turns.piece():
-                    text = self._fronts.text(check.src, check.target, check.options, check.backend)
-                job = {**check.job, "module": text}
-                pool.check(job, partial(self._packing.told, check.src))
-            except Exception:  # the launch will say what is wrong with this candidate
-                logger.debug("tuneonce: the code of %s cannot be compared", check.src.name)
-                self._deny(pool, check)
+                self._running = False
 
-    def _deny(self, pool: CompilePool, check: Check) -> None:
-        self._packing.told(check.src, False)
-        pool.deny(check.job["kernel"])
+    def _next(self) -> tuple[CompilePool, Check] | None:
+        with self._lock:
+            if not self._owed:
+                self._running = False
+                return None
+            return next(iter(self._owed.values())).popleft()
+
+    def _compare(self, pool: CompilePool, check: Check) -> None:
+        kernel = check.job["kernel"]
+        try:
+            with self._turns.piece():
+                text = self._fronts.text(check.src, check.target, check.options, check.backend)
+        except Exception:  # the launch will say what is wrong with this candidate
+            logger.debug("tuneonce: a candidate of %s tells nothing", check.src.name, exc_info=True)
+            with self._lock:
+                if not self._owed[kernel]:
+                    del self._owed[kernel]
+                    self._deny(pool, kernel)
+            return
+        with self._lock:
+            del self._owed[kernel]
+            self._asked.add(kernel)
+        job = {**check.job, "module": text}
+        if not pool.check(job, partial(self._answered, kernel)):
+            with self._lock:
+                self._asked.discard(kernel)  # the next candidate will have it asked again
+
+    def _answered(self, kernel: str, alike: bool) -> None:
+        self._packing.told(kernel, alike)
+        with self._lock:
+            self._asked.discard(kernel)
+
+    def _deny(self, pool: CompilePool, kernel: str) -> None:
+        self._packing.told(kernel, False)
+        pool.deny(kernel)

@@ -106,19 +106,24 @@ class CompilePool:
                 raise
         return future
 
-    def check(self, job: dict[str, Any], on_alike: Callable[[bool], None]) -> None:
+    def check(self, job: dict[str, Any], on_alike: Callable[[bool], None]) -> bool:
         """Find out whether the code that the helper generates is the one that `job` has with it.
 
-        `on_alike` hears it from another thread; never, if the helper is gone.
+        `on_alike` hears it from another thread. False: there is no helper that would say it.
         """
+        job = _for_a_child(job)
         with self._lock:
             helper = self._helper
             if helper is None:
-                return
+                return False
             self._last += 1
             helper.on_alike[self._last] = on_alike
-            with contextlib.suppress(OSError):
-                helper.send("check", self._last, _for_a_child(job))
+            try:
+                helper.send("check", self._last, job)
+            except OSError:
+                helper.on_alike.pop(self._last, None)
+                return False
+        return True
 
     def deny(self, kernel: str) -> None:
         """What the helper generates of this kernel must not be used: nobody can check it."""

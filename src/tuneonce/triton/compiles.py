@@ -28,14 +28,13 @@ from .helper_process import HelperLost
 from .launchers import Launchers
 from .pack import Packing
 from .ship import NotShippable, Shipment, blocked, front, misplaced, ship
+from .trials import NotAlike
 from .turns import Turns
 
 logger = logging.getLogger("tuneonce")
 
 # So that a helper which is done has its next job already.
 _AHEAD = 4
-# How the helper says that what it generated of a kernel is not this process's.
-_NOT_ALIKE = "NotAlike"
 # With fewer compilers, code that candidates share is better generated once than by each of them,
 # and a compiler that is busy with what is never asked for is missed.
 _MANY = 4
@@ -83,26 +82,33 @@ class Workers:
                 new = True
             else:
                 new = False
-        if shipment.check is not None:
-            self.checks.owe(pool, shipment.check)
         if future is None:
             return None
         if new:
             future.add_done_callback(lambda done: self._arrived(shipment, done))
         elif urgent:
             pool.hurry(future)
+        if shipment.check is not None:
+            self.checks.owe(pool, shipment.check, urgent=urgent)
+        elif urgent and not new:
+            self.checks.hurry(shipment.src.fn.cache_key)
         return future
 
     def _arrived(self, shipment: Shipment, future: Future[Compiled]) -> None:
-        self._on_its_way.pop(shipment.hash, None)
+        self._forget(shipment, future)
         if not future.cancelled() and future.exception() is None:
             seconds = round(future.result().seconds, 6)
             self._events.emit("compile", kernel=shipment.src.name, seconds=seconds, ahead=True)
 
-    def stays(self, shipment: Shipment) -> None:
-        """The code of this kernel is generated here from now on, what was compiled is not kept."""
-        self.packing.told(shipment.src, False)
-        self._on_its_way.pop(shipment.hash, None)
+    def not_alike(self, shipment: Shipment, future: Future[Compiled]) -> None:
+        """What was compiled on trial is not kept: from now on this process generates the code."""
+        self.packing.stays(shipment.src.fn.cache_key)
+        self._forget(shipment, future)
+
+    def _forget(self, shipment: Shipment, future: Future[Compiled]) -> None:
+        with self._lock:
+            if self._on_its_way.get(shipment.hash) is future:
+                del self._on_its_way[shipment.hash]
 
     def ship(self, cold: Cold, config: Any) -> Shipment | None:
         """What has to be compiled before `config` can be launched (`tuneonce.triton.ship`)."""
@@ -282,9 +288,9 @@ class Compiles:
             except Crashed as error:
                 self.failures.update(dict.fromkeys(positions, str(error)))
             except NotCompiled as error:
-                if error.kind == _NOT_ALIKE:
-                    self._workers.stays(shipment)
-                    self._waiting.extend(positions)  # with this process's code
+                if error.kind == NotAlike.__name__:
+                    self._workers.not_alike(shipment, future)
+                    self._waiting.extendleft(reversed(positions))
                     continue
                 if error.kind in self._passed_over:
                     text = f"{error.kind}: {error}"
@@ -319,7 +325,12 @@ def await_binary(cold: Cold, config: Any, workers: Workers) -> None:
         launcher = workers.launchers.begin(shipment.src)
         future = workers.compile(pool, shipment, urgent=True)
         if future is not None:
-            _collect(shipment, future)
+            try:
+                _collect(shipment, future)
+            except NotCompiled as error:
+                if error.kind == NotAlike.__name__:
+                    workers.not_alike(shipment, future)
+                raise
         if launcher is not None:
             launcher.wait()
     except HelperLost as error:

@@ -41,14 +41,13 @@ class _Part(ModuleType):
 class State(Enum):
     """Where a kernel's code can be generated."""
 
-    NEW = "nobody has tried"
     TRIED = "in the helper, on trial"
     THERE = "in the helper, too"
     HERE = "only in this process"
 
 
 class Packing:
-    """What was found out about each kernel. Thread-safe.
+    """What was found out about each kernel, by Triton's digest of it. Thread-safe.
 
     `on`: kernels are packed at all.
     """
@@ -58,16 +57,8 @@ class Packing:
         self._lock = threading.Lock()
         self._states: dict[str, State] = {}
 
-    def ask(self, src: Any) -> State:
-        """The state of the kernel of `src`; whoever is told NEW is to find out."""
-        if not self._on:
-            return State.HERE
-        name = src.fn.cache_key
-        with self._lock:
-            state = self._states.setdefault(name, State.NEW)
-            if state is State.NEW:
-                self._states[name] = State.TRIED
-        return state
+    def ask(self, kernel: str) -> State:
+        return self._states.get(kernel, State.TRIED) if self._on else State.HERE
 
     def pack(self, src: Any) -> bytes | None:
         """`src` for the helper; None if it stays, and then its kernel does."""
@@ -75,15 +66,18 @@ class Packing:
             return pack(src)
         except Exception as error:  # values that do strange things when looked at
             logger.debug("tuneonce: the code of %s is generated here (%r)", src.name, error)
-            self.told(src, False)
+            self.stays(src.fn.cache_key)
             return None
 
-    def told(self, src: Any, alike: bool) -> None:
+    def told(self, kernel: str, alike: bool) -> None:
         """Whether the helper generates the same code."""
-        if not alike:
-            logger.debug("tuneonce: the code of %s is generated here", src.name)
         with self._lock:
-            self._states[src.fn.cache_key] = State.THERE if alike else State.HERE
+            self._states[kernel] = State.THERE if alike else State.HERE
+
+    def stays(self, kernel: str) -> None:
+        """Its code is generated here, unless it is known that the helper generates the same."""
+        with self._lock:
+            self._states.setdefault(kernel, State.HERE)
 
 
 def pack(src: Any) -> bytes:

@@ -51,8 +51,7 @@ class Shipment:
     """One variant on its way: `hash` is the binary's key in Triton's cache.
 
     `src` is Triton's source of it. `job` is for the helper, None if the binary is there already.
-    `variant` describes it, None if that is not possible. `check` is owed with the first candidate
-    of a kernel that was packed.
+    `variant` describes it, None if that is not possible. `check` is owed if its kernel is on trial.
     """
 
     hash: str
@@ -131,7 +130,7 @@ def front(
     fronts: Fronts,
     packing: Packing,
 ) -> Shipment:
-    """Generate the code of `src`, unless its binary is there or on its way. Thread-safe."""
+    """Pack `src` or generate its code, unless its binary is there or on its way. Thread-safe."""
     from triton.compiler.compiler import ASTSource, make_backend
 
     if type(src) is not ASTSource:
@@ -145,7 +144,7 @@ def front(
         variant = None
     if pending(key) or _in_cache(key, src):
         return Shipment(key, src, None, variant)
-    code, new = _code(src, target, parsed, backend, fronts, packing)
+    code = _code(src, target, parsed, backend, fronts, packing)
     job = {
         "name": src.name,
         "source_hash": src.hash(),
@@ -157,25 +156,26 @@ def front(
         "environment": dict(os.environ),
         "knobs": compat.set_knobs(),
     }
-    check = Check(src, target, parsed, backend, job) if new else None
+    check = Check(src, target, parsed, backend, job) if job["kernel"] is not None else None
     return Shipment(key, src, job, variant, check)
 
 
 def _code(
     src: Any, target: Any, options: Any, backend: Any, fronts: Fronts, packing: Packing
-) -> tuple[dict[str, Any], bool]:
+) -> dict[str, Any]:
     """What the helper compiles: a text in the first language, or what that is generated from.
 
-    With the `kernel` that is on trial, if it is; and whether this is its first candidate.
+    With the name of the kernel if it is on trial.
     """
     if (text := fronts.known(src, target, options)) is None:
-        state = packing.ask(src)
+        kernel = src.fn.cache_key
+        state = packing.ask(kernel)
         packed = None if state is State.HERE else packing.pack(src)
         if packed is not None:
-            trial = None if state is State.THERE else src.fn.cache_key
-            return {"module": None, "source": packed, "kernel": trial}, state is State.NEW
+            trial = kernel if state is State.TRIED else None
+            return {"module": None, "source": packed, "kernel": trial}
         text = fronts.text(src, target, options, backend)
-    return {"module": text, "source": None, "kernel": None}, False
+    return {"module": text, "source": None, "kernel": None}
 
 
 def _directory() -> str | None:
