@@ -205,18 +205,40 @@ def test_interpreted_and_compiled_kernels_have_the_same_parts(
     assert differing(compiled, interpreted) == []
 
 
-def test_a_launch_in_the_interpreter_changes_no_identity(
-    load: Load, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch = pytest.importorskip("torch")
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
-    module = load(KERNEL + "\nexp = tl.exp\n@triton.jit\ndef other(x):\n    exp(tl.load(x))\n")
-    before = [kernel_id(module.kernel).parts, kernel_id(module.other).parts]
-    x = torch.ones(16)
-    # It replaces what Triton's modules hold, and not all versions put it back.
-    module.kernel[(1,)](x, 16)
-    assert x.sum() == 32
-    assert [kernel_id(module.kernel).parts, kernel_id(module.other).parts] == before
+LAUNCHES = """
+import torch
+from tuneonce.triton.source import kernel_id
+
+exp = tl.exp
+
+
+@triton.jit
+def other(x):
+    exp(tl.load(x))
+
+
+def parts():
+    return [kernel_id(fn).parts for fn in (kernel, other)]
+
+
+if __name__ == "__main__":
+    before, x = parts(), torch.ones(16)
+    kernel[(1,)](x, 16)
+    assert x.sum() == 32, x
+    assert parts() == before, (before, parts())
+    print("the same")
+"""
+
+
+def test_a_launch_in_the_interpreter_changes_no_identity(load: Load) -> None:
+    """In a process of its own: it replaces what Triton's modules hold, and not always back."""
+    pytest.importorskip("torch")
+    file = load(KERNEL + LAUNCHES).__file__
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run(
+        [sys.executable, str(file)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("the same\n", 0), done.stderr
 
 
 # -- what matters, and the part that says so -----------------------------------------------------
