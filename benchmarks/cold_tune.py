@@ -10,7 +10,12 @@ turns, and their order turns round from repeat to repeat. The document is saved 
 
 Where a command may run ten minutes only: ``--within 570`` starts no run that would not end in that
 time, and ``--add`` goes on with the document that is there. With ``--simulated`` compiling is real
-and the times of kernels are made up, so that the seconds of the calls are those of compiling.
+and the times of kernels are made up, so that the seconds of the calls are those of compiling. What
+more compilers than there are cores would do is seen by recording and then replaying compilations:
+
+    python benchmarks/cold_tune.py /tmp/r.json --simulated --arms tuneonce --record /tmp/compiles
+    python benchmarks/cold_tune.py benchmarks/results/cold-tune-replayed.json --simulated \
+        --arms tuneonce,tuneonce-known --replay /tmp/compiles --compilers 16
 
 Needs fla-core, mamba-ssm and gemlite beside torch and triton; workloads whose package is missing
 are named and left out. Install them with ``pip install --no-deps`` (mamba-ssm with
@@ -37,7 +42,7 @@ sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS.parent / "src")]
 import documents  # noqa: E402
 from cold import arms, summary  # noqa: E402
 from cold.aging import CHANGES, age_store  # noqa: E402
-from cold.run_options import add_options, options  # noqa: E402
+from cold.run_options import add_options, options, variables  # noqa: E402
 from cold.workloads import WORKLOADS  # noqa: E402
 
 SCHEMA = "tuneonce.cold-tune/1"
@@ -66,7 +71,7 @@ class Comparison:
         self.out = out
         self.document = document
         self._scratch = scratch
-        self._options = options(args)
+        self._options, self._variables = options(args), variables(args)
         self._timeout = args.timeout
         self._change = args.known_by
 
@@ -89,7 +94,15 @@ class Comparison:
 
     def _start(self, workload: str, arm: str, home: Path) -> dict[str, Any]:
         events = self._scratch / f"events-{home.name}-{arm}"
-        return arms.start(workload, arm, home, events, self._options, timeout=self._timeout)
+        return arms.start(
+            workload,
+            arm,
+            home,
+            events,
+            self._options,
+            timeout=self._timeout,
+            extra=self._variables,
+        )
 
     def _known_store(self, workload: str) -> Path:
         """A store of another world; made by a start that is not recorded, if there was none."""
@@ -138,9 +151,12 @@ def begin(args: argparse.Namespace) -> dict[str, Any]:
     else:
         document = {"schema": SCHEMA, "when": now, "commands": [], "machine": machine()}
         document |= {"gpu": None, "versions": {}, "simulated": args.simulated, "arms": {}}
+        document |= {"replayed": args.replay is not None, "compilers": args.compilers}
         document |= {"workloads": {}, "known_by": args.known_by, "summary": {}, "runs": []}
     if document["simulated"] != args.simulated:
         raise SystemExit(f"{args.out} is of another GPU: simulated and real do not mix")
+    if document.get("replayed", False) != (args.replay is not None):
+        raise SystemExit(f"{args.out} is of other compilations: replayed and real do not mix")
     document["commands"].append({"when": now, "command": command})
     document["arms"] |= {arm: arms.ARMS[arm] for arm in args.arms}
     document["workloads"] |= {name: WORKLOADS[name].about for name in args.workloads}

@@ -30,7 +30,7 @@ sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS.parent / "src")]
 
 import documents  # noqa: E402
 from cold import arms, regret  # noqa: E402
-from cold.run_options import add_options, options  # noqa: E402
+from cold.run_options import add_options, options, variables  # noqa: E402
 from cold.workloads import WORKLOADS  # noqa: E402
 
 SCHEMA = "tuneonce.tune-quality/1"
@@ -77,7 +77,7 @@ class Study:
                 Path(home, "events"),
                 line,
                 timeout=args.timeout,
-                extra=extra,
+                extra={**variables(args), **extra},
             )
 
     def judge(self) -> None:

@@ -135,6 +135,18 @@ def simulate(*, seed: int, noise: float, start: int) -> Any:
     return gpu.install()
 
 
+def compile_elsewhere(args: argparse.Namespace) -> None:
+    """From the first cold key on, compilations are recorded or replayed."""
+    for what in ("record", "replay"):
+        directory = getattr(args, what)
+        if directory is not None:
+            from tuneonce.triton import helper_process
+
+            directory.mkdir(parents=True, exist_ok=True)
+            os.environ["COLD_COMPILES"] = f"{what}:{directory}"
+            helper_process._PROGRAM = Path(__file__).with_name("replaying_helper.py")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("workload", choices=WORKLOADS)
@@ -151,6 +163,7 @@ def main() -> None:
         if os.environ.get("TUNEONCE", "0") != "0":
             import tuneonce
 
+            compile_elsewhere(args)
             tuneonce.install()
         if args.simulated:
             simulate(seed=args.seed, noise=args.noise, start=args.start)

@@ -365,3 +365,68 @@ def test_an_oracle_keeps_the_device_busy_while_it_measures(
     assert flushed == ["cache"] * oracle.FLUSHES
     driver.clear_cache("once")
     assert flushed.count("once") == 1
+
+
+# -- compilations that were made before ------------------------------------------------------
+
+
+def job(name: str) -> dict[str, Any]:
+    return {"source_hash": name, "backend_hash": "b", "target": ("cuda", 90, 32), "options": b"o"}
+
+
+@pytest.fixture
+def compiles(part: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Compiles into directories of the run of the moment (`run`); what it was asked is `asked`."""
+    helper = part("cold.replaying_helper")
+    state = SimpleNamespace(helper=helper, run="then", asked=[], approved=[])
+
+    def directory(hash: str) -> str:
+        folder = tmp_path / state.run / hash
+        folder.mkdir(parents=True, exist_ok=True)
+        return str(folder)
+
+    def compile_job(job: dict[str, Any], approve: Any) -> dict[str, Any]:
+        state.asked.append(job["source_hash"])
+        if job["source_hash"] == "wrong":
+            raise ValueError("no")
+        folder = Path(directory(job["source_hash"]))
+        (folder / "k.cubin").write_bytes(b"binary")
+        (folder / "__grp__k.json").write_text(json.dumps({"k.cubin": str(folder / "k.cubin")}))
+        return {"hash": job["source_hash"], "seconds": 0.0}
+
+    monkeypatch.setattr(helper, "cache_directory", directory)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    state.record = helper.record(kept, compile_job)
+    state.replay = helper.replay(kept, compile_job)
+    return state
+
+
+def test_a_compilation_is_made_once_and_its_files_are_put_where_they_belong(
+    compiles: Any, tmp_path: Path
+) -> None:
+    compiles.record(job("right"), None)
+    compiles.run = "now"
+    approved: list[bool] = []
+    made = compiles.replay(job("right"), lambda: approved.append(True))
+    assert made == {"hash": "right", "seconds": 0.0}
+    assert (compiles.asked, approved) == (["right"], [True])
+    folder = tmp_path / "now" / "right"
+    assert (folder / "k.cubin").read_bytes() == b"binary"
+    group = json.loads((folder / "__grp__k.json").read_text())
+    assert group == {"k.cubin": str(folder / "k.cubin")}
+
+
+def test_what_failed_to_compile_fails_again(compiles: Any) -> None:
+    with pytest.raises(ValueError, match="no"):
+        compiles.record(job("wrong"), None)
+    with pytest.raises(Exception, match="no") as caught:
+        compiles.replay(job("wrong"), None)
+    assert type(caught.value).__name__ == "ValueError"
+    assert compiles.asked == ["wrong"]
+
+
+def test_what_was_not_recorded_is_compiled_and_then_it_is(compiles: Any) -> None:
+    for _ in range(2):
+        compiles.replay(job("right"), None)
+    assert compiles.asked == ["right"]
