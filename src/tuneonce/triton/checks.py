@@ -71,9 +71,10 @@ class Checks:
         try:
             while (owed := self._next()) is not None:
                 self._compare(*owed)
-        finally:
+        except BaseException:  # otherwise `_next` has said it, and there may be another thread
             with self._lock:
                 self._running = False
+            raise
 
     def _next(self) -> tuple[CompilePool, Check] | None:
         with self._lock:
