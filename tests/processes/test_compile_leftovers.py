@@ -20,6 +20,7 @@ import pytest
 
 from tests.fakes import ROOT
 from tests.processes.groups import TOO_LONG, await_end_of, group
+from tuneonce.triton import compile_helper
 
 pytest.importorskip("triton")
 
@@ -186,6 +187,29 @@ def test_a_helper_that_is_killed_leaves_nothing(start: Any) -> None:
     os.kill(leader, signal.SIGKILL)
     assert child.says() == {"what": "HelperLost"}
     await_end_of(leader)
+
+
+def test_a_helper_that_is_asked_to_end_while_it_forks(start: Any) -> None:
+    """What a signal handler raises there is dropped."""
+    file = Path(compile_helper.__file__)
+    program = f"""
+import os, runpy, signal
+os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGTERM))
+runpy.run_path({str(file)!r}, run_name="__main__")
+"""
+    child = start(
+        f"""
+        from pathlib import Path
+        from tuneonce.triton import helper_process
+        path = Path(sys.argv[0]).with_name("asked.py")
+        path.write_text({program!r})
+        helper_process._PROGRAM = path
+        pool.submit(job(64))
+        helper = pool._helper
+        say(ended=helper.ended.wait(60))
+        """
+    )
+    assert child.says() == {"ended": True}
 
 
 def test_a_helper_that_is_asked_to_end_leaves_nothing(start: Any) -> None:
@@ -397,6 +421,10 @@ def test_a_program_that_dies_of_a_broken_pipe_lives(start: Any) -> None:
         helper = pool._helper
         os.kill(helper.process.pid, signal.SIGSTOP)
         os.kill(helper.process.pid, signal.SIGKILL)
+        try:
+            os.waitid(os.P_PID, helper.process.pid, os.WEXITED | os.WNOWAIT)
+        except ChildProcessError:  # the pool has waited for it already
+            pass
         for block in (128, 256, 512):
             try:
                 pool.submit(job(block))

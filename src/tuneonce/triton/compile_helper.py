@@ -92,7 +92,7 @@ class Helper:
         self.later: deque = deque()
         self.children: dict[int, Child] = {}
         self.verdicts = trials.Verdicts()
-        self.crashed = False
+        self.crashed = self.ending = False
         self.used = self.said = time.monotonic()
         self.buffer = b""
         self.known = set()
@@ -104,7 +104,7 @@ class Helper:
         os.set_blocking(wake, False)
         signal.set_wakeup_fd(poke, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        while os.getppid() == self.setup["parent"]:
+        while not self.ending and os.getppid() == self.setup["parent"]:
             readable, _, _ = select.select([self.source, wake], [], [], 1.0)
             if wake in readable:
                 os.read(wake, 4096)
@@ -283,8 +283,13 @@ def main():
         os.dup2(nowhere, stream)
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     helper = Helper(source, sink)
+
+    def end(*_):
+        helper.ending = True  # as well: what is raised in the middle of a fork, Python drops
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, end)
     try:
         helper.serve()
     finally:
