@@ -36,19 +36,19 @@ def record(directory: Path, compile_job: Compile) -> Compile:
     def recording(job: dict[str, Any], approve: Approve) -> dict[str, Any]:
         to = place(directory, job)
         began = time.perf_counter()
-        kept: dict[str, Any] = {}
         try:
             made = compile_job(job, approve)
         except Exception as error:
-            kept = {"error": [type(error).__name__, str(error)]}
+            failed = [type(error).__name__, str(error)]
+            keep(to, error=failed, seconds=time.perf_counter() - began)
             raise
-        else:
-            kept = {"hash": made["hash"], "from": cache_directory(made["hash"])}
-            shutil.copytree(kept["from"], to, dirs_exist_ok=True)
-            return made
-        finally:
-            seconds = time.perf_counter() - began if "error" in kept else made["seconds"]
-            to.with_suffix(".json").write_text(json.dumps({**kept, "seconds": seconds}))
+        origin = cache_directory(made["hash"])
+        shutil.copytree(origin, to, dirs_exist_ok=True)
+        keep(to, **made, origin=origin)
+        return made
+
+    def keep(to: Path, **what: Any) -> None:
+        to.with_suffix(".json").write_text(json.dumps(what))
 
     return recording
 
@@ -74,7 +74,7 @@ def replay(directory: Path, compile_job: Compile) -> Compile:
         for file in sorted(made_then.iterdir(), key=lambda file: file.name.startswith("__grp__")):
             data = file.read_bytes()
             if file.name.startswith("__grp__"):
-                data = data.replace(kept["from"].encode(), str(to).encode())
+                data = data.replace(kept["origin"].encode(), str(to).encode())
             partial = to / f"partial-{os.getpid()}"
             partial.write_bytes(data)
             partial.replace(to / file.name)

@@ -7,6 +7,7 @@ import pickle
 import queue
 import signal
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from tests.kernels.pool_lab import (
 )
 from tuneonce.triton import remake, trials
 from tuneonce.triton.checks import Checks
-from tuneonce.triton.compile_pool import CompilePool, NotCompiled
+from tuneonce.triton.compile_pool import Compiled, CompilePool, NotCompiled
 from tuneonce.triton.fronts import Fronts
 from tuneonce.triton.pack import Packing, State
 from tuneonce.triton.ship import Shipment, front
@@ -149,6 +150,13 @@ def owe(pool: CompilePool, packing: Packing, shipment: Shipment) -> None:
     Checks(Fronts(), packing, Turns()).owe(pool, shipment.check, urgent=True)
 
 
+def assert_not_alike(future: Future[Compiled]) -> None:
+    """What was compiled on trial was not kept."""
+    with pytest.raises(NotCompiled) as caught:
+        future.result(TOO_LONG)
+    assert caught.value.kind == "NotAlike"
+
+
 @pytest.fixture
 def alike(pool: CompilePool) -> Callable[[Any, Heard], bool]:
     """Sends a first variant of a kernel; whether the helper generates the same code."""
@@ -163,9 +171,7 @@ def alike(pool: CompilePool) -> Callable[[Any, Heard], bool]:
         if packing.answer():
             assert done.result(TOO_LONG).hash == first.hash
             return True
-        with pytest.raises(NotCompiled) as caught:
-            done.result(TOO_LONG)
-        assert caught.value.kind == "NotAlike"
+        assert_not_alike(done)
         assert binaries(cache()) == {}
         return False
 
@@ -275,9 +281,7 @@ def test_a_candidate_whose_code_cannot_be_compared(pool: CompilePool) -> None:
     assert right.job is not None
     denied = pool.submit(right.job)
     owe(pool, packing, wrong)
-    with pytest.raises(NotCompiled) as caught:
-        denied.result(TOO_LONG)
-    assert caught.value.kind == "NotAlike"
+    assert_not_alike(denied)
     assert not packing.answer()
     assert state(only_small, packing) is State.HERE
 
@@ -340,9 +344,7 @@ def test_a_check_that_crashes_finds_that_the_kernel_stays(pool: CompilePool) -> 
     first.check.job["source"] = pickle.dumps(kills_itself(signal.SIGSEGV))
     denied = pool.submit(second.job)
     owe(pool, packing, first)
-    with pytest.raises(NotCompiled) as caught:
-        denied.result(TOO_LONG)
-    assert caught.value.kind == "NotAlike"
+    assert_not_alike(denied)
     assert not packing.answer()
     assert state(callees, packing) is State.HERE
 

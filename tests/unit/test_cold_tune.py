@@ -378,7 +378,7 @@ def job(name: str) -> dict[str, Any]:
 def compiles(part: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Compiles into directories of the run of the moment (`run`); what it was asked is `asked`."""
     helper = part("cold.replaying_helper")
-    state = SimpleNamespace(helper=helper, run="then", asked=[], approved=[])
+    state = SimpleNamespace(run="then", asked=[])
 
     def directory(hash: str) -> str:
         folder = tmp_path / state.run / hash

@@ -99,11 +99,14 @@ class Checks:
             del self._owed[kernel]
             self._asked.add(kernel)
         job = {**check.job, "module": text}
-        if not pool.check(job, partial(self._answered, kernel)):
+        if not pool.check(job, partial(self._answered, check)):
             with self._lock:
                 self._asked.discard(kernel)  # the next candidate will have it asked again
 
-    def _answered(self, kernel: str, alike: bool) -> None:
+    def _answered(self, check: Check, alike: bool) -> None:
+        kernel = check.job["kernel"]
+        if not alike:
+            logger.debug("tuneonce: the code of %s is generated here", check.src.name)
         self._packing.told(kernel, alike)
         with self._lock:
             self._asked.discard(kernel)

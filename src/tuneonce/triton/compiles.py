@@ -281,7 +281,7 @@ class Compiles:
         for future in [future for future in self._running if future.done()]:
             shipment, positions = self._running.pop(future)
             try:
-                compiled = _collect(shipment, future)
+                compiled = _collect(shipment, future, self._workers)
                 for position in positions:
                     self.seconds[position] = compiled.seconds / len(positions)
                 self._on_compiled(positions[0], compiled.seconds)
@@ -289,7 +289,6 @@ class Compiles:
                 self.failures.update(dict.fromkeys(positions, str(error)))
             except NotCompiled as error:
                 if error.kind == NotAlike.__name__:
-                    self._workers.not_alike(shipment, future)
                     self._waiting.extendleft(reversed(positions))
                     continue
                 if error.kind in self._passed_over:
@@ -304,9 +303,14 @@ class Compiles:
             yield from positions
 
 
-def _collect(shipment: Shipment, future: Future[Compiled]) -> Compiled:
+def _collect(shipment: Shipment, future: Future[Compiled], workers: Workers) -> Compiled:
     """Wait for a compilation. Raises its failure; HelperLost, too, if Triton finds no binary."""
-    compiled = future.result()
+    try:
+        compiled = future.result()
+    except NotCompiled as error:
+        if error.kind == NotAlike.__name__:
+            workers.not_alike(shipment, future)
+        raise
     if (reason := misplaced(shipment, compiled.hash)) is not None:
         raise HelperLost(reason)
     return compiled
@@ -325,12 +329,7 @@ def await_binary(cold: Cold, config: Any, workers: Workers) -> None:
         launcher = workers.launchers.begin(shipment.src)
         future = workers.compile(pool, shipment, urgent=True)
         if future is not None:
-            try:
-                _collect(shipment, future)
-            except NotCompiled as error:
-                if error.kind == NotAlike.__name__:
-                    workers.not_alike(shipment, future)
-                raise
+            _collect(shipment, future, workers)
         if launcher is not None:
             launcher.wait()
     except HelperLost as error:

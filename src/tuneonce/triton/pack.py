@@ -6,7 +6,7 @@ source and code object, and what its names stand for, as far as those are consta
 or other kernels. With anything else (a class, another package's function) the kernel stays here.
 
 That nothing was forgotten is found out three times over: Triton's digest of the source must come
-out the same there; the first candidate of every kernel is generated here and there, and the texts
+out the same there; one candidate of every kernel is generated here and there, and the texts
 must be equal (`tuneonce.triton.checks`: until then all is on trial); what of Triton's a kernel uses
 must be what its module holds, and nobody's own.
 """
