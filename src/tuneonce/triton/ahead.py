@@ -18,31 +18,24 @@ measured or believed: a wrong record wastes a compilation.
 from __future__ import annotations
 
 import importlib
-import json
 import logging
-import math
 import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 from ..events import EventLog
-from ..expected import Expectations
-from ..key import Candidate, Key
-from ..race import RULES
 from ..records import Variants
-from ..resolver import Question, Resolver
-from . import convert, probe
+from ..resolver import Resolver
+from . import probe
 from .compile_pool import Compiled
 from .compiles import Workers
-from .source import innermost, kernel_id
-from .unnoticed import double, unchanged, unnoticed
-from .variants import find, join, rebuild
+from .helper_process import HelperLost
+from .needs import NeededVariant, Needs, longest_first
+from .unnoticed import unchanged, unnoticed
 
 logger = logging.getLogger("tuneonce")
 
@@ -50,15 +43,6 @@ logger = logging.getLogger("tuneonce")
 _MOST = 2000
 # So many for each compiler are put in order together: more would wait for each other to be read.
 _TOGETHER = 4
-
-
-@dataclass(frozen=True)
-class _Variant:
-    """One to compile; `seconds` is what that has taken elsewhere, infinite if nobody knows."""
-
-    source: Any
-    options: dict[str, Any]
-    seconds: float
 
 
 class Ahead:
@@ -161,11 +145,17 @@ class Ahead:
         for variant in self._in_order(records, world, _TOGETHER * pool.workers):
             if self._sent >= _MOST or workers.pool() is not pool:
                 return
-            with workers.turns.piece(), unnoticed(variant.source):
-                shipment = workers.front(variant.source, target, variant.options)
-            if not unchanged(variant.source):  # its code may be of the one value or the other
+            try:
+                with workers.turns.piece(), unnoticed(variant.source):
+                    shipment = workers.front(variant.source, target, variant.options)
+                if not unchanged(variant.source):  # its code may be of the one value or the other
+                    continue
+                future = workers.compile(pool, shipment, urgent=False)
+            except HelperLost:
+                raise
+            except Exception:  # options that are refused, a language that does not leave here
+                logger.debug("tuneonce: not compiled ahead", exc_info=True)
                 continue
-            future = workers.compile(pool, shipment, urgent=False)
             if future is not None:
                 workers.launchers.begin(variant.source)
                 self._sent += 1
@@ -173,61 +163,19 @@ class Ahead:
             if len(running) > 4 * pool.workers:
                 running = set(wait(running, return_when=FIRST_COMPLETED).not_done)
 
-    def _in_order(self, records: list[Variants], world: Any, together: int) -> Iterator[_Variant]:
+    def _in_order(
+        self, records: list[Variants], world: Any, together: int
+    ) -> Iterator[NeededVariant]:
         """What is to be compiled, by records in their order, at least `together` at a time."""
-        found: list[_Variant] = []
+        needs = Needs(self._resolver, world)
+        found: list[NeededVariant] = []
         for record in records:
             with self._workers.turns.piece():
-                found += self._wanted(record, world)
+                found += needs.of(record)
             if len(found) >= together:
-                yield from _longest_first(found)
+                yield from longest_first(found)
                 found = []
-        yield from _longest_first(found)
-
-    def _wanted(self, record: Variants, world: Any) -> Iterator[_Variant]:
-        """What the record's key will need first."""
-        try:
-            module, _, qualname = record.kernel.partition(":")
-            autotuner = _autotuner(find(module, qualname))
-            jit = double(innermost(autotuner))
-            question = _question(record, autotuner, world)
-            digests = question.digests
-            resolution = self._resolver.resolve(question)
-            wanted = [resolution.winner]
-            seconds: dict[str, float] = {}
-            if resolution.winner is None:
-                prior = self._resolver.expected(question)
-                seconds = {digests[position]: s for position, s in prior.compile_s.items()}
-                expectations = Expectations(
-                    range(len(digests)),
-                    known={},
-                    prior=prior.times,
-                    compile_s=prior.compile_s,
-                    trust=RULES.trust,
-                    seed=question.seed,
-                )
-                wanted = [digests[position] for position in expectations.first()]
-            for digest in wanted:
-                rest = record.each.get(digest or "")
-                if digest is not None and rest is not None:
-                    source, options = rebuild(jit, join(jit, record.common, rest))
-                    yield _Variant(source, options, seconds.get(digest, math.inf))
-        except Exception:  # another kernel of that name, a value that is gone
-            logger.debug("tuneonce: %s is not compiled ahead", record.kernel, exc_info=True)
-
-
-def _longest_first(found: list[_Variant]) -> list[_Variant]:
-    """In the order in which they are best compiled.
-
-    One of each kernel before all others: whether the helper generates the kernel's code as it is
-    generated here is found out by one, and nothing is kept before that.
-    """
-    found = sorted(found, key=attrgetter("seconds"), reverse=True)
-    first: dict[int, _Variant] = {}
-    for variant in found:
-        first.setdefault(id(variant.source.fn), variant)
-    ones = set(map(id, first.values()))
-    return [*first.values(), *(variant for variant in found if id(variant) not in ones)]
+        yield from longest_first(found)
 
 
 def _only_place() -> tuple[Any, Any] | None:
@@ -242,40 +190,7 @@ def _only_place() -> tuple[Any, Any] | None:
 def _await_import(name: str) -> None:
     """Let a module that is being imported be completed. It may fail, and is then not there."""
     spec = getattr(sys.modules.get(name), "__spec__", None)
-    if getattr(spec, "_initializing", False):
-        # `import_module` does the same, but would start over an import that has failed.
-        bootstrap: Any = importlib._bootstrap
-        bootstrap._lock_unlock_module(name)
-
-
-@dataclass(frozen=True)
-class Recorded(Candidate):
-    """A candidate of which a record holds no more than the digest."""
-
-    digest: str = ""
-
-
-def _autotuner(found: Any) -> Any:
-    """The autotuner under any decorators. Raises ValueError."""
-    for _ in range(32):
-        if hasattr(found, "configs") and hasattr(found, "prune_configs"):
-            return found
-        found = getattr(found, "fn", None)
-    raise ValueError("no autotuner")
-
-
-def _question(record: Variants, autotuner: Any, world: Any) -> Question:
-    """The record's key in this world and with this source, and its live candidates."""
-    tuning = tuple(
-        (name.removeprefix("key."), json.loads(text))
-        for name, text in record.key
-        if name.startswith("key.")
-    )
-    recorded = set(record.candidates)
-    live = [c for c in convert.candidates(autotuner.configs) if c.digest in recorded]
-    if getattr(autotuner, "early_config_prune", None) is not None:
-        # It may make up candidates that are in no list: those of the last start are the best guess.
-        found = {candidate.digest for candidate in live}
-        live += [Recorded((), digest) for digest in record.candidates if digest not in found]
-    key = Key(kernel_id(autotuner.fn), tuning, world.parts, world.name)
-    return Question(key, record.work_class, None, live)
+    # `import_module` does the same, but would start over an import that has failed.
+    await_lock = getattr(importlib._bootstrap, "_lock_unlock_module", None)
+    if getattr(spec, "_initializing", False) and await_lock is not None:
+        await_lock(name)

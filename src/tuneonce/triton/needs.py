@@ -1,0 +1,152 @@
+"""What a key will need to be compiled, by the record that another start has left of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from ..expected import Expectations
+from ..key import Candidate, KernelId, Key
+from ..race import RULES
+from ..records import Variants
+from ..resolver import Question, Resolver
+from ..world import World
+from . import convert
+from .source import innermost, kernel_id
+from .unnoticed import double
+from .variants import find, join, rebuild
+
+logger = logging.getLogger("tuneonce")
+
+
+@dataclass(frozen=True)
+class NeededVariant:
+    """One to compile: Triton's source of it, and its options.
+
+    `seconds` is what that has taken elsewhere, infinite if nobody knows.
+    """
+
+    source: Any
+    options: dict[str, Any]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Recorded(Candidate):
+    """A candidate of which a record holds no more than the digest."""
+
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """One that is loaded: what all its records have in common. `jit` is a copy of the kernel."""
+
+    jit: Any
+    id: KernelId
+    candidates: list[Candidate]
+    makes_up: bool  # its pruning function may make up candidates that are in no list
+
+
+class Needs:
+    """Reads records in one world. What it digests of kernels is not noticed by these."""
+
+    def __init__(self, resolver: Resolver, world: World) -> None:
+        self._resolver, self._world = resolver, world
+        self._kernels: dict[str, _Kernel] = {}
+        self._seen: set[tuple[str, str, tuple[str, ...]]] = set()
+
+    def of(self, record: Variants) -> Iterator[NeededVariant]:
+        """The winner if it is known, else what a race will ask for first; each key once."""
+        try:
+            kernel = self._kernel(record.kernel)
+            question = self._question(record, kernel)
+            digests = question.digests
+            key = question.key.digest, question.work_class, tuple(digests)
+            if key in self._seen:
+                return
+            wanted = self._wanted(question)
+            for digest, seconds in wanted:
+                if (rest := record.each.get(digest)) is not None:
+                    variant = join(kernel.jit, record.common, rest)
+                    yield NeededVariant(*rebuild(kernel.jit, variant), seconds)
+            if record.each.keys() >= dict(wanted).keys():
+                self._seen.add(key)
+        except Exception:  # another kernel of that name, a value that is gone
+            logger.debug("tuneonce: %s is not compiled ahead", record.kernel, exc_info=True)
+
+    def _wanted(self, question: Question) -> list[tuple[str, float]]:
+        """Digests of candidates, and what it takes to compile them."""
+        winner = self._resolver.resolve(question).winner
+        if winner is not None:
+            return [(winner, math.inf)]
+        prior = self._resolver.expected(question)
+        expectations = Expectations(
+            range(len(question.digests)),
+            known={},
+            prior=prior.times,
+            compile_s=prior.compile_s,
+            trust=RULES.trust,
+            seed=question.seed,
+        )
+        return [
+            (question.digests[position], prior.compile_s.get(position, math.inf))
+            for position in expectations.first()
+        ]
+
+    def _kernel(self, name: str) -> _Kernel:
+        """Raises ValueError if it is not loaded."""
+        kernel = self._kernels.get(name)
+        if kernel is None:
+            module, _, qualname = name.partition(":")
+            autotuner = _autotuner(find(module, qualname))
+            kernel = self._kernels[name] = _Kernel(
+                double(innermost(autotuner)),
+                kernel_id(autotuner.fn),
+                list(convert.candidates(autotuner.configs)),
+                getattr(autotuner, "early_config_prune", None) is not None,
+            )
+        return kernel
+
+    def _question(self, record: Variants, kernel: _Kernel) -> Question:
+        """The record's key in this world and with this source, and its live candidates."""
+        tuning = tuple(
+            (name.removeprefix("key."), json.loads(text))
+            for name, text in record.key
+            if name.startswith("key.")
+        )
+        recorded = set(record.candidates)
+        live = [c for c in kernel.candidates if c.digest in recorded]
+        if kernel.makes_up:  # those of the last start are the best guess
+            found = {candidate.digest for candidate in live}
+            live += [Recorded((), digest) for digest in record.candidates if digest not in found]
+        key = Key(kernel.id, tuning, self._world.parts, self._world.name)
+        return Question(key, record.work_class, None, live)
+
+
+def longest_first(found: list[NeededVariant]) -> list[NeededVariant]:
+    """In the order in which they are best compiled.
+
+    One of each kernel before all others: whether the helper generates the kernel's code as it is
+    generated here is found out by one, and nothing is kept before that.
+    """
+    found = sorted(found, key=attrgetter("seconds"), reverse=True)
+    first: dict[int, NeededVariant] = {}
+    for variant in found:
+        first.setdefault(id(variant.source.fn), variant)
+    ones = set(map(id, first.values()))
+    return [*first.values(), *(variant for variant in found if id(variant) not in ones)]
+
+
+def _autotuner(found: Any) -> Any:
+    """The autotuner under any decorators. Raises ValueError."""
+    for _ in range(32):
+        if hasattr(found, "configs") and hasattr(found, "prune_configs"):
+            return found
+        found = getattr(found, "fn", None)
+    raise ValueError("no autotuner")
