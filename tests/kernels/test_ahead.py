@@ -18,7 +18,10 @@ from typing import Any
 import pytest
 from triton.runtime.cache import get_cache_manager
 
+from tests.kernels.pool_lab import FOUR, autotuned, blocks, launch, make_scale, tuner
 from tuneonce.events import read_processes
+from tuneonce.resolver import Resolver
+from tuneonce.triton import probe
 from tuneonce.triton.ahead import _await_import
 from tuneonce.triton.binaries import Binaries
 
@@ -193,3 +196,26 @@ def test_a_module_that_is_being_imported_is_waited_for(
             failed = imported.exception(60)
         assert (failed is None) == (name in sys.modules) == (name == "slow_kernels")
     sys.modules.pop("slow_kernels")
+
+
+def test_where_devices_differ_a_launch_must_tell_which_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(probe, "devices_alike", lambda: False)
+    read: list[str] = []
+    monkeypatch.setattr(Resolver, "variants", lambda self: read.append("all") or iter(()))
+    with tuner() as tuning:
+        for _ in range(3):
+            kernel = autotuned(make_scale(), blocks(*FOUR))
+        await_ahead()
+        assert read == []
+        launch(kernel)
+        await_ahead()
+        assert read == ["all"]
+        assert tuning.events.problems() == []
+
+
+def await_ahead() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "tuneonce-ahead":
+            thread.join(60)

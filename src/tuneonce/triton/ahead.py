@@ -115,7 +115,9 @@ class Ahead:
         began, before = time.perf_counter(), self._sent
         try:
             place = self._place or _only_place()
-            if place is not None:
+            if place is None:
+                self._awaited = frozenset()  # nothing, before a launch
+            else:
                 self._send(self._loaded(), *place)
         except Exception as error:  # it was only ever an attempt
             self._events.emit("problem", what="ahead", detail=repr(error))
