@@ -5,18 +5,12 @@ With MADE-UP the second kernel's candidates are in no list: its pruning function
 The second is called when nothing is left to do ahead. Prints, as JSON, for which kernels the main
 thread has generated code.
 
-With LATE the kernels are imported when there is a device, as a server does that has not yet loaded
-its weights, and the first is called when nothing is left to do ahead, too. With MOVES Triton's
-cache is another directory from then on; with CHANGES a global that both kernels read is another
-before each is called.
-
-Usage: ahead_child.py PRODUCT [MADE-UP|LATE [MOVES|CHANGES]]
+Usage: ahead_child.py PRODUCT [MADE-UP]
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 
@@ -28,6 +22,28 @@ import triton.testing
 import tuneonce
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton import remake
+
+tuneonce.install()
+
+CONFIGS = [triton.Config({"BLOCK": block}, num_warps=w) for block in (32, 64, 128) for w in (1, 2)]
+
+
+@triton.autotune(configs=CONFIGS, key=["n"])
+@triton.jit
+def first(x, out, n, scale: tl.constexpr, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out + i, tl.load(x + i, mask=i < n) * scale, mask=i < n)
+
+
+@triton.autotune(configs=CONFIGS, key=["n"])
+@triton.heuristics({"EVEN": lambda args: args["n"] % args["BLOCK"] == 0})
+@triton.jit
+def second(x, out, bias, n, kind: tl.constexpr, EVEN: tl.constexpr, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    value = tl.load(x + i) if EVEN else tl.load(x + i, mask=i < n)
+    if bias is not None:
+        value += tl.load(bias + i, mask=i < n)
+    tl.store(out + i, tl.exp(value.to(kind)).to(tl.float32), mask=i < n)
 
 
 def made_up(configs, named_args, **kwargs):
@@ -48,35 +64,16 @@ def watched(src, *args):
 remake.generate = watched
 
 
-def await_ahead():
-    for thread in threading.enumerate():
-        if thread.name == "tuneonce-ahead":
-            thread.join()
-
-
-def main(product: str, mode: str = "", then: str = "") -> None:
+def main(product: str, *pruned: str) -> None:
+    if pruned:
+        second.early_config_prune = made_up
     x = torch.zeros(4096)
-    if mode != "LATE":
-        tuneonce.install()
-        import ahead_kernels
     with SimulatedGPU(seed=3, product=product) as gpu:
-        if mode == "LATE":
-            tuneonce.install()
-            import ahead_kernels
-
-            await_ahead()
-        if then == "MOVES":
-            os.environ["TRITON_CACHE_DIR"] += "-moved"
-        if then == "CHANGES":
-            ahead_kernels.SHIFT = tl.constexpr(2)
-        first, second = ahead_kernels.first, ahead_kernels.second
-        if mode == "MADE-UP":
-            second.early_config_prune = made_up
         gpu.driver.get_benchmarker = lambda: triton.testing.do_bench
         first[lambda meta: (triton.cdiv(4096, meta["BLOCK"]),)](x, x, 4096, 0.5)
-        await_ahead()
-        if then == "CHANGES":
-            ahead_kernels.SHIFT = tl.constexpr(3)
+        for thread in threading.enumerate():
+            if thread.name == "tuneonce-ahead":
+                thread.join()
         second[lambda meta: (triton.cdiv(4000, meta["BLOCK"]),)](x, x, None, 4000, tl.float32)
     print(json.dumps(sorted(set(generated))))
 

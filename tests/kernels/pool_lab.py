@@ -21,7 +21,6 @@ from tests.fakes import RememberedEvents
 from tuneonce.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.binaries import Binaries
 from tuneonce.triton.compile_pool import CompilePool
 from tuneonce.triton.compiles import build_workers
 from tuneonce.triton.fronts import Fronts
@@ -151,7 +150,6 @@ def shipped(source: Any, packing: Packing | None = None, **options: Any) -> Ship
     return front(
         source, TARGET, options,
         pending=lambda binary: False,
-        binaries=Binaries(),
         fronts=Fronts(),
         packing=packing or Packing(on=False),
     )  # fmt: skip

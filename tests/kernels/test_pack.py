@@ -36,7 +36,6 @@ from tests.kernels.pool_lab import (
     tuner,
 )
 from tuneonce.triton import remake, trials
-from tuneonce.triton.binaries import Binaries
 from tuneonce.triton.checks import Checks
 from tuneonce.triton.compile_pool import Compiled, CompilePool, NotCompiled
 from tuneonce.triton.fronts import Fronts
@@ -214,7 +213,7 @@ def test_what_was_generated_here_already_is_sent_as_text(alike: Any) -> None:
     for packs in (Packing(on=False), packing):  # the second finds what the first has made
         shipment = front(
             source(constants, 128), TARGET, {},
-            pending=lambda _: False, binaries=Binaries(), fronts=fronts, packing=packs,
+            pending=lambda _: False, fronts=fronts, packing=packs,
         )  # fmt: skip
         assert shipment.job is not None
         jobs.append(shipment.job)

@@ -12,7 +12,6 @@ import triton
 import triton.language as tl
 
 from tuneonce.codec import Unencodable
-from tuneonce.triton.binaries import Binaries
 from tuneonce.triton.calls import Cold, State
 from tuneonce.triton.fronts import Fronts
 from tuneonce.triton.pack import Packing
@@ -46,14 +45,7 @@ def shipments(scale: Any = 0.5, bias: Any = None, **more: Any) -> list[Shipment]
     nargs = dict(zip(kernel.arg_names, args, strict=False))
     cold = Cold(kernel, State(), (), nargs, args, {"grid": (1,), "warmup": False, **more})
     found = [
-        ship(
-            cold,
-            config,
-            pending=lambda _: False,
-            binaries=Binaries(),
-            fronts=Fronts(),
-            packing=Packing(on=False),
-        )
+        ship(cold, config, pending=lambda _: False, fronts=Fronts(), packing=Packing(on=False))
         for config in kernel.configs
     ]
     assert all(found)
@@ -90,7 +82,6 @@ def test_a_variant_comes_back_as_the_same_binary(values: dict[str, Any]) -> None
             target(),
             options,
             pending=lambda _: False,
-            binaries=Binaries(),
             fronts=Fronts(),
             packing=Packing(on=False),
         )

@@ -488,7 +488,7 @@ print(json.dumps({
     )
     assert machine.run(program) == {
         "answers": [True, True, True, False],
-        "on": [["__init__", "run"], ["TRITON_CACHE_AUTOTUNING", "TUNEONCE_STORE"], True, False],
+        "on": [["run"], ["TRITON_CACHE_AUTOTUNING", "TUNEONCE_STORE"], True, False],
         "again": True,
         "off": True,
         "later": True,

@@ -125,8 +125,6 @@ def patch_torch(gpu: SimulatedGPU, torch: Any, patches: Patches) -> None:
     graph, graph_context = _graph_types(gpu)
     cuda = {
         "is_available": lambda: True,
-        # What waits for the device; seeds (with options) are for real generators.
-        "_lazy_call": lambda call, **options: None if options else call(),
         "device_count": lambda: gpu.devices,
         "current_device": lambda: thread.device,
         "set_device": set_device,

@@ -102,6 +102,20 @@ def interpreting() -> bool:
     return bool(knobs.runtime.interpret)
 
 
+def covers(constant: Any, jit: Any) -> bool:
+    """Whether Triton's digest of a kernel holds all that its code takes from this global.
+
+    Its code generator takes constexprs only, plain values end in an error. Older versions (3.4)
+    digest no values at all.
+    """
+    knobs: Any = sys.modules["triton.knobs"]
+    if knobs.compilation.allow_non_constexpr_globals:
+        return False
+    if type(constant).__name__ != "constexpr":
+        return True
+    return "constexpr" in inspect.getsource(type(jit).cache_key.fget)
+
+
 def binary_key(src: Any, backend: Any, options: Any) -> str:
     """The name under which Triton keeps the binary of `src`."""
     from triton._C.libtriton import get_cache_invalidating_env_vars

@@ -20,7 +20,6 @@ from typing import Any
 from ..cpus import slots_directory, usable_cpus
 from ..events import EventLog
 from . import compat
-from .binaries import Binaries
 from .calls import Cold
 from .checks import Checks
 from .compile_pool import Compiled, CompilePool, Crashed, NotCompiled
@@ -28,7 +27,7 @@ from .fronts import Fronts
 from .helper_process import HelperLost
 from .launchers import Launchers
 from .pack import Packing
-from .ship import NotShippable, Shipment, blocked, front, ship
+from .ship import NotShippable, Shipment, blocked, front, misplaced, ship
 from .trials import NotAlike
 from .turns import Turns
 
@@ -44,12 +43,11 @@ _MANY = 4
 class Workers:
     """The compile pool of a process, or its absence; knows what is on its way. Thread-safe.
 
-    `binaries`, `fronts`, `packing`, `checks`, `launchers` and `turns` are what all who have
-    something compiled share.
+    `fronts`, `packing`, `checks`, `launchers` and `turns` are what all who have something compiled
+    share.
     `works_ahead`: work that can wait is being handed out (`tuneonce.triton.ahead`).
     """
 
-    binaries: Binaries
     fronts: Fronts
     packing: Packing
     checks: Checks
@@ -114,16 +112,13 @@ class Workers:
 
     def ship(self, cold: Cold, config: Any) -> Shipment | None:
         """What has to be compiled before `config` can be launched (`tuneonce.triton.ship`)."""
-        return ship(
-            cold, config,
-            pending=self.pending, binaries=self.binaries, fronts=self.fronts, packing=self.packing,
-        )  # fmt: skip
+        return ship(cold, config, pending=self.pending, fronts=self.fronts, packing=self.packing)
 
     def front(self, src: Any, target: Any, options: Mapping[str, Any]) -> Shipment:
         """The same for a variant that nobody launches yet."""
         return front(
             src, target, options,
-            pending=self.pending, binaries=self.binaries, fronts=self.fronts, packing=self.packing,
+            pending=self.pending, fronts=self.fronts, packing=self.packing,
         )  # fmt: skip
 
     def lost(self, error: Exception) -> None:
@@ -143,7 +138,6 @@ class Workers:
         self._lock = threading.Lock()
         self.works_ahead = False
         self._on_its_way: dict[str, Future[Compiled]] = {}
-        self.binaries = Binaries()
         self.fronts, self.launchers, self.turns = Fronts(), Launchers(), Turns()
         self.packing = Packing(on=self._pool is not None and self._pool.workers >= _MANY)
         self.checks = Checks(self.fronts, self.packing, self.turns)
@@ -317,10 +311,8 @@ def _collect(shipment: Shipment, future: Future[Compiled], workers: Workers) -> 
         if error.kind == NotAlike.__name__:
             workers.not_alike(shipment, future)
         raise
-    if compiled.hash != shipment.hash:
-        raise HelperLost("its key for a binary is not this process's")
-    if not workers.binaries.found(shipment.hash, shipment.src):
-        raise HelperLost("Triton does not find its binaries")
+    if (reason := misplaced(shipment, compiled.hash)) is not None:
+        raise HelperLost(reason)
     return compiled
 
 

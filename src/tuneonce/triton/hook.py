@@ -42,7 +42,6 @@ from .recheck import Rechecker
 from .source import innermost
 from .told import Subject
 from .tuner import Known, reset, tune
-from .watch import Watch
 
 logger = logging.getLogger("tuneonce")
 
@@ -69,7 +68,6 @@ class Hook:
         self._persistence = persistence
         self._seams = compat.find(module)
         self._ahead = Ahead(workers, persistence.resolver, persistence.events)
-        self._watch = Watch(self._class, self._ahead)
         self._listener = CompileListener(persistence.events)
         self._states: weakref.WeakSet[State] = weakref.WeakSet()
         self._new_state = threading.Lock()
@@ -93,13 +91,11 @@ class Hook:
         self._stock_run = self._class.run
         self._class.run = self._run
         self.active = True
-        self._watch.install()
         return True
 
     def uninstall(self) -> None:
         """Restore what was there; under somebody's wrapper we stay and pass on to stock."""
         self._listener.uninstall()
-        self._watch.uninstall()
         self._workers.close()
         self.active = False
         for state in list(self._states):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -16,9 +18,8 @@ from ..race import RULES
 from ..records import Variants
 from ..resolver import Question, Resolver
 from ..world import World
-from . import convert
-from .source import innermost, kernel_id
-from .unnoticed import double
+from . import compat, convert
+from .source import Reads, innermost, kernel_id, reads
 from .variants import find, join, rebuild
 
 logger = logging.getLogger("tuneonce")
@@ -54,7 +55,14 @@ class _Kernel:
 
 
 class Needs:
-    """Reads records in one world. What it digests of kernels is not noticed by these."""
+    """Reads records in one world, of kernels that can be compiled before they are launched.
+
+    Until its first launch a program may change what a kernel reads. Globals that Triton's digest
+    covers (constexprs that it reads itself) change the key of its binary, and are no obstacle; for
+    others (a dtype, what is read through a module) Triton would launch what was compiled before,
+    under the key that the program comes to use; and functions that it calls keep their digests, and
+    with them the globals that they were made with.
+    """
 
     def __init__(self, resolver: Resolver, world: World) -> None:
         self._resolver, self._world = resolver, world
@@ -74,7 +82,10 @@ class Needs:
             for digest, seconds in wanted:
                 if (rest := record.each.get(digest)) is not None:
                     variant = join(kernel.jit, record.common, rest)
-                    yield NeededVariant(*rebuild(kernel.jit, variant), seconds)
+                    source, options = rebuild(kernel.jit, variant)
+                    functions = [v for v in source.constants.values() if hasattr(v, "fn")]
+                    if all(reads(function) == Reads({}, others=False) for function in functions):
+                        yield NeededVariant(source, options, seconds)
             if record.each.keys() >= dict(wanted).keys():
                 self._seen.add(key)
         except Exception:  # another kernel of that name, a value that is gone
@@ -105,8 +116,12 @@ class Needs:
         if kernel is None:
             module, _, qualname = name.partition(":")
             autotuner = _autotuner(find(module, qualname))
+            jit = innermost(autotuner)
+            read = reads(jit)
+            if read.others or not all(compat.covers(c, jit) for c in read.constants.values()):
+                raise ValueError("it reads globals that may still change")
             kernel = self._kernels[name] = _Kernel(
-                double(innermost(autotuner)),
+                _double(jit),
                 kernel_id(autotuner.fn),
                 list(convert.candidates(autotuner.configs)),
                 getattr(autotuner, "early_config_prune", None) is not None,
@@ -141,6 +156,21 @@ def longest_first(found: list[NeededVariant]) -> list[NeededVariant]:
         first.setdefault(id(variant.source.fn), variant)
     ones = set(map(id, first.values()))
     return [*first.values(), *(variant for variant in found if id(variant) not in ones)]
+
+
+def unchanged(variant: NeededVariant) -> bool:
+    """Whether all globals are as they were when it was digested; launches ask the same."""
+    digested = variant.source.fn.used_global_vals
+    return not any(scope.get(name) != value for (name, _), (value, scope) in digested.items())
+
+
+def _double(jit: Any) -> Any:
+    """The same kernel, with a digest of its own: the program's is made at its first launch."""
+    with getattr(jit, "_hash_lock", nullcontext()):
+        twin = copy.copy(jit)
+    if twin.hash is None:
+        twin.used_global_vals = {}
+    return twin
 
 
 def _autotuner(found: Any) -> Any:

@@ -18,24 +18,7 @@ from . import nvml
 
 def current_world(*, interpreted: bool) -> World:
     """The world of the current device. Raises what Triton raises where there is no device."""
-    if interpreted:
-        return _interpreter_world()
-    return _remembered_device_world(_driver().get_current_device())
-
-
-def device_world() -> World:
-    """The world of the current device as it is now: the program may not have made it up yet."""
-    return _device_world(_driver().get_current_device())
-
-
-def devices_alike() -> bool:
-    """Whether it does not matter which device of this process is asked."""
-    torch = sys.modules["torch"]
-    found = {
-        (torch.cuda.get_device_capability(i), *_torch_facts(i).values())
-        for i in range(torch.cuda.device_count())
-    }
-    return len(found) == 1
+    return _interpreter_world() if interpreted else _device_world(_driver().get_current_device())
 
 
 def capturing() -> bool:
@@ -58,7 +41,7 @@ def clocks() -> dict[str, str]:
 
 def forget() -> None:
     """Drop what was read, for a process whose devices changed (tests do this)."""
-    _remembered_device_world.cache_clear()
+    _device_world.cache_clear()
     _uuid.cache_clear()
 
 
@@ -76,10 +59,6 @@ def _interpreter_world() -> World:
 
 
 @functools.lru_cache(maxsize=64)
-def _remembered_device_world(device: int) -> World:
-    return _device_world(device)
-
-
 def _device_world(device: int) -> World:
     driver = _driver()
     target = driver.get_current_target()

@@ -19,7 +19,6 @@ from typing import Any
 
 from ..codec import Unencodable
 from . import compat
-from .binaries import Binaries
 from .calls import Cold
 from .checks import Check
 from .fronts import Fronts
@@ -74,7 +73,6 @@ def ship(
     config: Any,
     *,
     pending: Callable[[str], bool],
-    binaries: Binaries,
     fronts: Fronts,
     packing: Packing,
 ) -> Shipment | None:
@@ -95,7 +93,7 @@ def ship(
         except _Stop as stop:
             return front(
                 stop.src, stop.target, stop.options,
-                pending=pending, binaries=binaries, fronts=fronts, packing=packing,
+                pending=pending, fronts=fronts, packing=packing,
             )  # fmt: skip
     return None
 
@@ -129,7 +127,6 @@ def front(
     options: Mapping[str, Any],
     *,
     pending: Callable[[str], bool],
-    binaries: Binaries,
     fronts: Fronts,
     packing: Packing,
 ) -> Shipment:
@@ -145,7 +142,7 @@ def front(
         variant = describe(src, vars(parsed), backend)
     except Unencodable:
         variant = None
-    if pending(key) or binaries.found(key, src):
+    if pending(key) or _in_cache(key, src):
         return Shipment(key, src, None, variant)
     code = _code(src, target, parsed, backend, fronts, packing)
     job = {
@@ -159,7 +156,6 @@ def front(
         "environment": dict(os.environ),
         "knobs": compat.set_knobs(),
     }
-    binaries.sent(key)
     check = Check(src, target, parsed, backend, job) if job["kernel"] is not None else None
     return Shipment(key, src, job, variant, check)
 
@@ -188,6 +184,22 @@ def _directory() -> str | None:
         return str(Path.cwd())
     except OSError:
         return None
+
+
+def misplaced(shipment: Shipment, hash: str) -> str | None:
+    """Why Triton will not find what was sent away and compiled under `hash`; None if it will."""
+    if hash != shipment.hash:
+        return "its key for a binary is not this process's"
+    if not _in_cache(hash, shipment.src):
+        return "Triton does not find its binaries"
+    return None
+
+
+def _in_cache(hash: str, src: Any) -> bool:
+    """Whether Triton finds a binary of `src` under this key."""
+    from triton.runtime.cache import get_cache_manager
+
+    return bool(get_cache_manager(hash).get_group(f"{src.name[:150]}.json"))
 
 
 class NotShippable(Exception):

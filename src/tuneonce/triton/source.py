@@ -16,10 +16,13 @@ it stands for, because packages choose it by environment variables.
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import re
 import symtable
+import sys
 import textwrap
+from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
@@ -67,6 +70,29 @@ def kernel_id(fn: Any) -> KernelId:
         raise NoIdentity("identity_failed", f"{type(error).__name__} while it was read") from error
 
 
+@dataclass(frozen=True)
+class Reads:
+    """What a kernel depends on that the program may still change before it launches the kernel.
+
+    `constants`: globals of plain values and of constexprs that the kernel itself reads by a name.
+    `others`: there are globals of other kinds, or of functions that it calls, or names that are not
+    there yet. Functions of the program and Triton's modules do not count.
+    """
+
+    constants: dict[str, Any]
+    others: bool
+
+
+def reads(fn: Any) -> Reads:
+    """What a kernel (or what wraps it) reads. What cannot be identified reads others."""
+    try:
+        walker = _Walker()
+        walker.visit(innermost(fn))
+    except Exception:
+        return Reads({}, others=True)
+    return Reads(walker.own, walker.others)
+
+
 def opaque(value: object) -> Atom | None:
     """Atoms for the values that kernels are called with beside Python's own."""
     kind = type(value)
@@ -103,6 +129,9 @@ class _Walker:
     """Collects the sources and constants reachable from one kernel."""
 
     def __init__(self) -> None:
+        self.own: dict[str, Any] = {}
+        self.others = False
+        self._depth = 0
         self._sources: dict[int, tuple[str, str]] = {}
         self._constants: dict[str, set[str]] = {}
         # Keeps the visited objects alive, so that an id stays theirs.
@@ -132,15 +161,20 @@ class _Walker:
         for name, value in _defaults(function):
             self._reference(f"default.{function.__qualname__}.{name}", value, home)
         scope = scope_of(function)
+        self._depth += 1
         for name in free_names(text):
             if name not in scope:
+                self.others |= not hasattr(builtins, name)
                 continue
             root = scope[name]
+            if self._depth == 1 and _is_constant(root):
+                self.own[name] = root
             if isinstance(root, ModuleType) and _is_tritons(root):
                 self._constant(f"global.{name}", root.__name__)
                 continue
             for chain in sorted(chains(text, name)):
                 self._reference("global." + ".".join(chain), _follow(root, chain), home)
+        self._depth -= 1
 
     def _reference(self, name: str, value: Any, home: str) -> None:
         """Note what a name stands for in a function of the module `home`."""
@@ -169,7 +203,15 @@ class _Walker:
                 ) from error
 
     def _constant(self, name: str, text: str) -> None:
+        if name.startswith("global.") and text not in sys.modules:
+            self.others |= self._depth > 1 or name.split(".")[1] not in self.own
         self._constants.setdefault(name, set()).add(text)
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether it is a plain value, or a constexpr of Triton's."""
+    kind = type(value)
+    return kind in (int, float, bool, str, type(None)) or kind.__name__ == "constexpr"
 
 
 def _source_text(kernel: Any, function: FunctionType) -> str:

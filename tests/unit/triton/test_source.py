@@ -23,7 +23,7 @@ import pytest
 
 from tests.fakes import ROOT
 from tuneonce.key import compare
-from tuneonce.triton.source import NoIdentity, innermost, kernel_id, opaque
+from tuneonce.triton.source import NoIdentity, innermost, kernel_id, opaque, reads
 
 pytest.importorskip("triton")
 
@@ -549,6 +549,69 @@ def test_attributes_that_are_not_there(load: Load) -> None:
 class Wrapper:
     def __init__(self, fn: Any) -> None:
         self.fn = fn
+
+
+READS = """
+import cfg
+from tl_names import exp
+ACC = tl.float32
+SCALE = tl.constexpr(2)
+NUMBER = 3
+
+@triton.jit
+def plain(x, BLOCK: tl.constexpr = 4):
+    return tl.exp(x) + max(BLOCK, int(1.5))
+
+@triton.jit
+def scaled(x):
+    return x * SCALE
+
+@triton.jit
+def {name}(x):
+    tl.store(x, {value})
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "constants", "others"),
+    [
+        ("1.5 + tl.sum(tl.load(x))", [], False),
+        ("plain(tl.load(x))", [], False),
+        ("cfg.helper(tl.load(x))", [], False),
+        ("SCALE + 1", ["SCALE"], False),
+        ("SCALE.value + plain(NUMBER)", ["NUMBER", "SCALE"], False),
+        ("scaled(tl.load(x))", [], True),
+        ("SCALE + scaled(tl.load(x))", ["SCALE"], True),
+        ("scaled(tl.load(x)) + SCALE", ["SCALE"], True),
+        ("cfg.scaled(tl.load(x))", [], True),
+        ("tl.load(x).to(ACC)", [], True),
+        ("cfg.SCALE.value", [], True),
+        ("cfg.NUMBER", [], True),
+        ("exp(tl.load(x))", [], True),  # another function of Triton's may be put there
+        ("not_yet_there(tl.load(x))", [], True),
+        ("cfg.not_there(tl.load(x))", [], True),
+    ],
+)
+def test_what_a_kernel_reads(load: Load, value: str, constants: list[str], others: bool) -> None:
+    cfg = """
+NUMBER = 3
+SCALE = tl.constexpr(2)
+@triton.jit
+def helper(x):
+    return x + 1
+@triton.jit
+def scaled(x):
+    return x * NUMBER
+"""
+    text = READS.format(name="kernel", value=value)
+    kernels = load(text, cfg=HEAD + cfg, tl_names="from triton.language import exp\n")
+    for kernel in (kernels.kernel, kernels.triton.heuristics({})(kernels.kernel)):
+        read = reads(kernel)
+        assert (sorted(read.constants), read.others) == (constants, others)
+
+
+def test_what_cannot_be_identified_reads_others() -> None:
+    assert reads(object()).others
 
 
 def test_what_is_no_kernel() -> None:
