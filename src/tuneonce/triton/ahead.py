@@ -7,8 +7,8 @@ is rebuilt, its code generated in a thread of this process while nobody tunes, a
 done by the helpers when they have nothing urgent to do.
 
 Compiled are the winners of keys that are known, and of the others what a race will ask for first
-(`tuneonce.expected`), for kernels whose modules are loaded and that are the same whenever they are
-compiled (`tuneonce.triton.needs`), in the order in which the last start met them: a few kernels
+(`tuneonce.expected`), for kernels whose modules are loaded and that can be compiled before they are
+launched (`tuneonce.triton.needs`), in the order in which the last start met them: a few kernels
 together, and of these what takes longest first. Nothing here is launched, measured or believed: a
 wrong record wastes a compilation.
 """

@@ -66,13 +66,15 @@ class Needs:
 
     def __init__(self, resolver: Resolver, world: World) -> None:
         self._resolver, self._world = resolver, world
-        self._kernels: dict[str, _Kernel] = {}
+        self._kernels: dict[str, _Kernel | None] = {}  # None: may still change
         self._seen: set[tuple[str, str, tuple[str, ...]]] = set()
 
     def of(self, record: Variants) -> Iterator[NeededVariant]:
         """The winner if it is known, else what a race will ask for first; each key once."""
         try:
             kernel = self._kernel(record.kernel)
+            if kernel is None:
+                return
             question = self._question(record, kernel)
             digests = question.digests
             key = question.key.digest, question.work_class, tuple(digests)
@@ -110,23 +112,23 @@ class Needs:
             for position in expectations.first()
         ]
 
-    def _kernel(self, name: str) -> _Kernel:
-        """Raises ValueError if it is not loaded."""
-        kernel = self._kernels.get(name)
-        if kernel is None:
+    def _kernel(self, name: str) -> _Kernel | None:
+        """None if it reads globals that may still change. Raises ValueError if it is not loaded."""
+        if name not in self._kernels:
             module, _, qualname = name.partition(":")
             autotuner = _autotuner(find(module, qualname))
             jit = innermost(autotuner)
             read = reads(jit)
             if read.others or not all(compat.covers(c, jit) for c in read.constants.values()):
-                raise ValueError("it reads globals that may still change")
-            kernel = self._kernels[name] = _Kernel(
-                _double(jit),
-                kernel_id(autotuner.fn),
-                list(convert.candidates(autotuner.configs)),
-                getattr(autotuner, "early_config_prune", None) is not None,
-            )
-        return kernel
+                self._kernels[name] = None
+            else:
+                self._kernels[name] = _Kernel(
+                    _double(jit),
+                    kernel_id(autotuner.fn),
+                    list(convert.candidates(autotuner.configs)),
+                    getattr(autotuner, "early_config_prune", None) is not None,
+                )
+        return self._kernels[name]
 
     def _question(self, record: Variants, kernel: _Kernel) -> Question:
         """The record's key in this world and with this source, and its live candidates."""

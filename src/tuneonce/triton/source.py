@@ -158,10 +158,10 @@ class _Walker:
         marked = f"{text}\n# noinline" if getattr(kernel, "noinline", None) else text
         self._sources[id(kernel)] = (function.__qualname__, digest(marked, length=16))
         home = function.__module__
+        self._depth += 1
         for name, value in _defaults(function):
             self._reference(f"default.{function.__qualname__}.{name}", value, home)
         scope = scope_of(function)
-        self._depth += 1
         for name in free_names(text):
             if name not in scope:
                 self.others |= not hasattr(builtins, name)

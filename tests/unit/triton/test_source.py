@@ -610,6 +610,20 @@ def scaled(x):
         assert (sorted(read.constants), read.others) == (constants, others)
 
 
+def test_what_the_default_of_a_parameter_reads_is_not_the_kernels_own(load: Load) -> None:
+    text = """
+SCALE = tl.constexpr(2)
+@triton.jit
+def scaled(x):
+    return x * SCALE
+@triton.jit
+def kernel(x, f: tl.constexpr = scaled):
+    tl.store(x, f(tl.load(x)))
+"""
+    read = reads(load(text).kernel)
+    assert (read.constants, read.others) == ({}, True)
+
+
 def test_what_cannot_be_identified_reads_others() -> None:
     assert reads(object()).others
 
