@@ -209,9 +209,9 @@ def _build(module: Any, installation: _Installation) -> None:
         from .progress import Progress
         from .resolver import Resolver
         from .store import open_store
-        from .triton.compiles import build_workers
         from .triton.hook import Hook
         from .triton.persist import Persistence
+        from .triton.workers import build_workers
 
         resolver = Resolver(open_store(settings.store), installation.events)
         persistence = Persistence(resolver, installation.events, settings.raise_errors)

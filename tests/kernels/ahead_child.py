@@ -21,7 +21,7 @@ import triton.testing
 
 import tuneonce
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton import remake
+from tuneonce.triton import code_texts
 
 tuneonce.install()
 
@@ -52,7 +52,7 @@ def made_up(configs, named_args, **kwargs):
 
 
 generated = []
-generate = remake.generate
+generate = code_texts.generate
 
 
 def watched(src, *args):
@@ -61,7 +61,7 @@ def watched(src, *args):
     return generate(src, *args)
 
 
-remake.generate = watched
+code_texts.generate = watched
 
 
 def main(product: str, *pruned: str) -> None:

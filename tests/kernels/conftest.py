@@ -48,6 +48,15 @@ def pool() -> Iterator[CompilePool]:
 
 
 @pytest.fixture
+def obedient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Helpers do what jobs say (`tests.kernels.obedient_helper`)."""
+    from tests.kernels.pool_lab import OBEDIENT
+    from tuneonce.triton import helper_process
+
+    monkeypatch.setattr(helper_process, "_PROGRAM", OBEDIENT)
+
+
+@pytest.fixture
 def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """The warnings of this package so far."""
     caplog.set_level(logging.WARNING, "tuneonce")

@@ -32,7 +32,7 @@ from triton.runtime.jit import JITFunction, TensorWrapper
 
 from tuneonce.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
-from tuneonce.triton.compiles import build_workers
+from tuneonce.triton.workers import build_workers
 from tuneonce.triton.hook import Hook
 from tuneonce.triton.persist import Persistence
 

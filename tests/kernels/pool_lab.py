@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,12 @@ from tests.fakes import RememberedEvents
 from tuneonce.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
+from tuneonce.triton.code_texts import CodeTexts
 from tuneonce.triton.compile_pool import CompilePool
-from tuneonce.triton.compiles import build_workers
-from tuneonce.triton.fronts import Fronts
 from tuneonce.triton.hook import Hook
-from tuneonce.triton.pack import Packing
 from tuneonce.triton.persist import Persistence
-from tuneonce.triton.ship import Shipment, front
+from tuneonce.triton.ship import Shipment, shipment
+from tuneonce.triton.workers import build_workers
 
 SIZE = 1024
 FOUR = (64, 128, 256, 512)
@@ -134,44 +133,24 @@ def tuner(*, workers: int = 2, store: Any = None, **gpu: Any) -> Iterator[Tuner]
             hook.uninstall()
 
 
-def job(block: int = 64, *, options: Any = None) -> dict[str, Any]:
-    """The compilation of one variant of `add`. `options` stands for the compiler's options."""
+OBEDIENT = Path(__file__).with_name("obedient_helper.py")
+"""What to put in the place of `helper_process._PROGRAM` for jobs that say what a child `does`."""
+
+
+def job(block: int = 64, *, does: list[Any] | None = None, **options: Any) -> dict[str, Any]:
+    """The compilation of one variant of `add`. `does`: see `obedient_helper`."""
     kernel = make_add()
     signature = {"x": "*fp32", "out": "*fp32", "n": "i32", "BLOCK": "constexpr", "ASM": "constexpr"}
     constants = {"BLOCK": block, "ASM": "mov.b32 $0, $1;"}
     source = triton.compiler.ASTSource(kernel, signature, constants)
-    shipment = shipped(source)
-    assert shipment.job is not None, "it is in the cache already"
-    return {**shipment.job, "options": {} if options is None else options}
+    made = shipped(source, **options)
+    assert made.job is not None, "it is in the cache already"
+    return made.job if does is None else {**made.job, "does": does}
 
 
-def shipped(source: Any, packing: Packing | None = None, **options: Any) -> Shipment:
-    """`source` on its way to a helper; packed too, if `packing` wants that."""
-    return front(
-        source, TARGET, options,
-        pending=lambda binary: False,
-        fronts=Fronts(),
-        packing=packing or Packing(on=False),
-    )  # fmt: skip
-
-
-class Does:
-    """Unpacked, as a job's options are in the child that compiles, it calls a function."""
-
-    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
-        self.call = (function, args)
-
-    def __reduce__(self) -> Any:
-        return self.call
-
-
-def kills_itself(signal: int) -> Does:
-    return Does(eval, f"__import__('os').kill(__import__('os').getpid(), {int(signal)})")
-
-
-def waits_for(fifo: Path) -> Does:
-    """Waits until somebody opens the FIFO to write; no options, then."""
-    return Does(open, str(fifo))
+def shipped(source: Any, **options: Any) -> Shipment:
+    """`source` on its way to a helper."""
+    return shipment(source, TARGET, options, CodeTexts(), on_its_way=lambda binary: False)
 
 
 def release(fifo: Path) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import stat
 import sys
 import threading
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,25 +15,26 @@ import pytest
 
 pytest.importorskip("triton")
 
+import triton
+
 from tests.kernels.pool_lab import (
     BROKEN,
     FOUR,
     TOO_LONG,
-    Does,
     Tuner,
     autotuned,
+    binaries,
     blocks,
+    cache,
     job,
-    kills_itself,
     launch,
     make_add,
     make_scale,
     release,
     tuner,
-    waits_for,
 )
 from tuneonce.store.memory import MemoryStore
-from tuneonce.triton import compile_helper, helper_process
+from tuneonce.triton import compat, compile_helper, frames, helper_process
 from tuneonce.triton.compile_pool import CompilePool, Crashed, NotCompiled
 from tuneonce.triton.helper_process import HelperLost
 
@@ -60,7 +59,7 @@ def verdict(tuning: Tuner) -> Any:
 
 
 def test_a_job_that_is_no_module(pool: CompilePool) -> None:
-    future = pool.submit({**job(), "module": "this is no module"})
+    future = pool.submit({**job(), "ttir": "this is no module"})
     with pytest.raises(NotCompiled) as raised:
         future.result(TOO_LONG)
     assert not isinstance(raised.value, Crashed)
@@ -68,40 +67,62 @@ def test_a_job_that_is_no_module(pool: CompilePool) -> None:
     assert pool.submit(job(128)).result(TOO_LONG).seconds > 0
 
 
+@pytest.mark.usefixtures("obedient")
 @pytest.mark.parametrize("how", [signal.SIGSEGV, signal.SIGABRT])
 def test_a_compiler_that_crashes(pool: CompilePool, how: int) -> None:
     with pytest.raises(Crashed, match=f"status -{int(how)}"):
-        pool.submit(job(options=kills_itself(how))).result(TOO_LONG)
+        pool.submit(job(does=["kill", int(how)])).result(TOO_LONG)
     assert pool.submit(job(128)).result(TOO_LONG).seconds > 0
 
 
+@pytest.mark.usefixtures("obedient")
 @pytest.mark.parametrize("status", [0, 1])
 def test_a_compiler_that_exits(pool: CompilePool, status: int) -> None:
     """LLVM's fatal errors end the process; nothing may be waited for then."""
     with pytest.raises(Crashed, match=f"status {status}"):
-        pool.submit(job(options=Does(os._exit, status))).result(TOO_LONG)
+        pool.submit(job(does=["exit", status])).result(TOO_LONG)
 
 
-def test_a_compilation_that_was_killed_is_nobodys_fault(pool: CompilePool) -> None:
-    """The kernel's choice when memory is short: not to be held against the candidate."""
+@pytest.mark.usefixtures("obedient")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGXCPU])
+def test_a_compilation_that_was_killed_is_nobodys_fault(pool: CompilePool, how: int) -> None:
+    """The system's choice when memory or time is short: not to be held against the candidate."""
     with pytest.raises(NotCompiled) as raised:
-        pool.submit(job(options=kills_itself(signal.SIGKILL))).result(TOO_LONG)
+        pool.submit(job(does=["kill", int(how)])).result(TOO_LONG)
     assert not isinstance(raised.value, Crashed)
 
 
-def test_an_option_that_the_helper_cannot_have(
-    pool: CompilePool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its class is known to this process only."""
-    module = types.ModuleType("only_here")
-    module.Option = type("Option", (), {"__module__": "only_here"})
-    monkeypatch.setitem(sys.modules, "only_here", module)
-    with pytest.raises(NotCompiled) as raised:
-        pool.submit(job(options={"option": module.Option()})).result(TOO_LONG)
-    assert raised.value.kind == "ModuleNotFoundError"
-    with pytest.raises(Exception, match="pickle"):
-        pool.submit(job(options={"option": lambda: None}))
+def test_an_option_that_the_helper_cannot_have(pool: CompilePool) -> None:
+    """What is not plain data is not sent, and costs nobody the helper."""
+
+    class Number(int):
+        pass
+
+    for value in (object(), lambda: None, Number(3), {1: 2}, {"a", "b"}, b"bytes"):
+        with pytest.raises(frames.BadFrame):
+            pool.submit({**job(), "options": {"option": value}})
     assert pool.submit(job(128)).result(TOO_LONG).seconds > 0
+
+
+def test_an_option_that_is_not_plain_is_compiled_here() -> None:
+    """Triton takes it, and so the kernel is tuned as ever."""
+
+    class Warps(int):
+        pass
+
+    with tuner() as tuning:
+        configs = [triton.Config({"BLOCK": block}, num_warps=Warps(4)) for block in FOUR]
+        assert launch(autotuned(make_add(), configs)) == 512
+        assert (tuning.ahead, tuning.here) == (0, 4)
+        assert tuning.events.problems() == []
+
+
+def test_a_key_that_is_not_the_programs_is_written_nowhere(pool: CompilePool) -> None:
+    before = binaries(cache())
+    with pytest.raises(NotCompiled, match="key for a binary") as raised:
+        pool.submit({**job(), "hash": "0" * 64}).result(TOO_LONG)
+    assert raised.value.kind == "OtherTriton"
+    assert binaries(cache()) == before
 
 
 def test_a_long_error_in_any_script_is_one_frame() -> None:
@@ -111,7 +132,7 @@ def test_a_long_error_in_any_script_is_one_frame() -> None:
 
 
 @pytest.fixture
-def crash_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+def crash_at(obedient: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Makes the compiler crash on the n-th job of a pool."""
 
     def arrange(number: int) -> None:
@@ -120,7 +141,7 @@ def crash_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
         def crash(self: CompilePool, job: dict[str, Any], **options: Any) -> Any:
             if next(count) == number:
-                job = {**job, "options": kills_itself(signal.SIGSEGV)}
+                job = {**job, "does": ["kill", int(signal.SIGSEGV)]}
             return submit(self, job, **options)
 
         monkeypatch.setattr(CompilePool, "submit", crash)
@@ -170,13 +191,14 @@ def test_a_helper_that_is_killed_costs_the_helper(
     assert killed[0].ended.wait(TOO_LONG)
 
 
+@pytest.mark.usefixtures("obedient")
 def test_a_helper_that_is_stopped_is_given_up(
     pool: CompilePool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(helper_process, "_SILENT_S", 0.2)
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    waiting = pool.submit(job(options=waits_for(fifo)))
+    waiting = pool.submit(job(does=["wait", str(fifo)]))
     helper = pool._helper
     assert helper is not None
     assert helper.ready.wait(TOO_LONG)
@@ -186,45 +208,60 @@ def test_a_helper_that_is_stopped_is_given_up(
     assert helper.ended.wait(TOO_LONG)
 
 
+@pytest.mark.usefixtures("obedient")
 def test_a_helper_that_compiles_for_long_is_not(
     pool: CompilePool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(helper_process, "_SILENT_S", 1.2)  # it speaks every second
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    loads, alive = pickle.loads, threading.Semaphore(0)
+    heard, alive = pool._heard, threading.Semaphore(0)
 
-    def counted(data: bytes) -> Any:
-        message = loads(data)
+    def counted(helper: Any, *message: Any) -> None:
         if message == ("alive",):
             alive.release()
-        return message
+        heard(helper, *message)
 
-    monkeypatch.setattr(pickle, "loads", counted)
-    waiting = pool.submit(job(options=waits_for(fifo)))
+    monkeypatch.setattr(pool, "_heard", counted)
+    waiting = pool.submit(job(does=["wait", str(fifo)]))
     for _ in range(4):  # longer than twice the bound
         assert alive.acquire(timeout=TOO_LONG)
     release(fifo)
     assert waiting.result(TOO_LONG)
 
 
-@pytest.fixture(params=["no path", "no file", "no helper", "no triton", "silence"])
+@pytest.fixture(
+    params=[
+        "no path",
+        "no file",
+        "no Python",
+        "no helper",
+        "no triton",
+        "another triton",
+        "silence",
+    ]
+)
 def no_helper(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> str:
     """Makes it impossible to start a helper; the words of the warning."""
-    program = tmp_path / "python"
-    program.write_text("#!/bin/sh\nexec sleep 1000\n")
+    program = tmp_path / "python3.11"
+    command = "exec sleep 1000" if request.param == "silence" else "exit 1"
+    program.write_text(f"#!/bin/sh\n{command}\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     if request.param == "no triton":
-        without = [path for path in sys.path if not Path(path, "triton").is_dir()]
-        monkeypatch.setattr(sys, "path", without)
+        monkeypatch.setattr(compat, "import_path", lambda: [])
         return "No module named 'triton'"
+    if request.param == "another triton":
+        files = {**compat.compiler_files(), "triton": str(tmp_path / "triton.py")}
+        monkeypatch.setattr(compat, "compiler_files", lambda: files)
+        return "triton is not that of the program"
     monkeypatch.setattr(helper_process, "_START_S", 0.3 if request.param == "silence" else 30.0)
     path, words = {
         "no path": ("", "its own path"),
-        "no file": (str(tmp_path / "none"), "No such file"),
-        "no helper": ("/bin/false", ""),
+        "no file": (str(tmp_path / "none" / "python3"), "No such file"),
+        "no Python": (str(tmp_path / "uwsgi"), "is no Python"),
+        "no helper": (str(program), ""),
         "silence": (str(program), "not ready"),
     }[request.param]
     monkeypatch.setattr(sys, "executable", path)

@@ -18,7 +18,6 @@ from tests.fakes import Children
 from tests.kernels.pool_lab import (
     FOUR,
     TOO_LONG,
-    Does,
     autotuned,
     blocks,
     cache,
@@ -28,18 +27,19 @@ from tests.kernels.pool_lab import (
     make_scale,
     release,
     tuner,
-    waits_for,
 )
 from tuneonce.triton import slots
 from tuneonce.triton.compile_pool import CompilePool
 from tuneonce.triton.helper_process import HelperLost
+
+pytestmark = pytest.mark.usefixtures("obedient")
 
 
 def test_jobs_that_are_dropped(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     pool = CompilePool(workers=1)
     try:
-        first = pool.submit(job(options=waits_for(tmp_path / "fifo")))
+        first = pool.submit(job(does=["wait", str(tmp_path / "fifo")]))
         dropped, kept = pool.submit(job(128)), pool.submit(job(256))
         pool.drop([dropped])
         with pytest.raises(CancelledError):
@@ -57,7 +57,7 @@ def test_what_is_urgent_goes_first(tmp_path: Path) -> None:
     pool = CompilePool(workers=1)
     done: list[str] = []
     try:
-        first = pool.submit(job(options=waits_for(tmp_path / "fifo")))
+        first = pool.submit(job(does=["wait", str(tmp_path / "fifo")]))
         futures = {
             "later": pool.submit(job(64), urgent=False),
             "hurried": pool.submit(job(128), urgent=False),
@@ -78,7 +78,7 @@ def test_what_is_urgent_does_not_wait_for_what_can_wait(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     pool = CompilePool(workers=1, slots=lambda: tmp_path)
     try:
-        later = pool.submit(job(options=waits_for(tmp_path / "fifo")), urgent=False)
+        later = pool.submit(job(does=["wait", str(tmp_path / "fifo")]), urgent=False)
         with (tmp_path / "fifo").open("w"):  # it runs, and has the slot of its kind
             after = pool.submit(job(64), urgent=False)
             assert pool.submit(job(128)).result(TOO_LONG).seconds > 0
@@ -147,7 +147,7 @@ def test_a_slot_that_nobody_gives_back_is_not_waited_for_for_ever(
                 pass
         finally:
             signal.signal(signal.SIGALRM, before)
-    with slots.taken_slot(tmp_path, "slot", 1):
+    with os.fdopen(slots.taken_slot(tmp_path, "slot", 1)):
         assert slots.taken_slot(tmp_path, "slot", 1, wait=False) is None
         with slots.slot(tmp_path, "slot", 1, wait=False) as got:
             assert not got
@@ -163,7 +163,7 @@ def test_processes_share_the_slots_of_a_node(tmp_path: Path) -> None:
     pools = [CompilePool(workers=1, slots=lambda: tmp_path / "slots") for _ in range(2)]
     try:
         # In the child that has the slot.
-        first = pools[0].submit(job(options=waits_for(tmp_path / "fifo")))
+        first = pools[0].submit(job(does=["wait", str(tmp_path / "fifo")]))
         with (tmp_path / "fifo").open("w"):  # it is there now
             second = pools[1].submit(job(128))
             assert not second.done()
@@ -177,7 +177,7 @@ def test_processes_share_the_slots_of_a_node(tmp_path: Path) -> None:
 def test_a_pool_that_was_closed_starts_again(pool: CompilePool) -> None:
     pool.close()
     assert pool.submit(job(64)).result(TOO_LONG).seconds > 0
-    waiting = pool.submit(job(128, options=Does(signal.pause)))
+    waiting = pool.submit(job(128, does=["pause"]))
     pool.close()
     with pytest.raises(HelperLost):
         waiting.result(TOO_LONG)

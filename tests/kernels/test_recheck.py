@@ -24,7 +24,7 @@ from tuneonce.settings import Recheck
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton import probe
-from tuneonce.triton.compiles import build_workers
+from tuneonce.triton.workers import build_workers
 from tuneonce.triton.hook import Hook
 from tuneonce.triton.persist import Persistence
 

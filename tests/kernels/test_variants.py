@@ -10,12 +10,12 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from triton.compiler.compiler import make_backend
 
 from tuneonce.codec import Unencodable
 from tuneonce.triton.calls import Cold, State
-from tuneonce.triton.fronts import Fronts
-from tuneonce.triton.pack import Packing
-from tuneonce.triton.ship import Shipment, front, ship
+from tuneonce.triton.code_texts import CodeTexts
+from tuneonce.triton.ship import Shipment, ship, shipment
 from tuneonce.triton.variants import describe, join, rebuild, split
 
 
@@ -45,8 +45,7 @@ def shipments(scale: Any = 0.5, bias: Any = None, **more: Any) -> list[Shipment]
     nargs = dict(zip(kernel.arg_names, args, strict=False))
     cold = Cold(kernel, State(), (), nargs, args, {"grid": (1,), "warmup": False, **more})
     found = [
-        ship(cold, config, pending=lambda _: False, fronts=Fronts(), packing=Packing(on=False))
-        for config in kernel.configs
+        ship(cold, config, CodeTexts(), on_its_way=lambda _: False) for config in kernel.configs
     ]
     assert all(found)
     return found  # type: ignore[return-value]
@@ -70,25 +69,23 @@ def target() -> Any:
 )
 def test_a_variant_comes_back_as_the_same_binary(values: dict[str, Any]) -> None:
     made = shipments(**values)
-    variants = {str(i): shipment.variant for i, shipment in enumerate(made)}
+    variants = {str(i): one.variant for i, one in enumerate(made)}
     common, each = split(variants)  # type: ignore[arg-type]
     assert each["0"].keys() == each["1"].keys() - {"opt.num_warps"}
     stored = json.loads(json.dumps([common, each]))
-    for i, shipment in enumerate(made):
+    for i, first in enumerate(made):
         variant = join(kernel.fn, stored[0], stored[1][str(i)])
-        source, options = rebuild(kernel.fn, variant)
-        again = front(
-            source,
-            target(),
-            options,
-            pending=lambda _: False,
-            fronts=Fronts(),
-            packing=Packing(on=False),
-        )
-        assert again.hash == shipment.hash
-        assert again.job is not None
-        assert shipment.job is not None
-        assert again.job["module"] == shipment.job["module"]
+        for config in (None, kernel.configs[i]):
+            source, options = rebuild(kernel.fn, variant, config)
+            texts = CodeTexts()
+            again = shipment(source, target(), options, texts, on_its_way=lambda _: False)
+            assert again.hash == first.hash
+            assert again.job is not None
+            assert first.job is not None
+            assert again.job["ttir"] == first.job["ttir"]
+            # What the helper compiles is the same to the last option.
+            parsed = make_backend(target()).parse_options(dict(again.job["options"]))
+            assert parsed == make_backend(target()).parse_options(dict(first.job["options"]))
     assert made[0].hash != made[1].hash
 
 

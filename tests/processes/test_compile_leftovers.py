@@ -27,8 +27,11 @@ pytest.importorskip("triton")
 PROGRAM = """
 import json, os, signal, sys, threading
 import triton
-from tests.kernels.pool_lab import Does, job, waits_for
+from tests.kernels.pool_lab import OBEDIENT, job
+from tuneonce.triton import helper_process
 from tuneonce.triton.compile_pool import CompilePool
+
+helper_process._PROGRAM = OBEDIENT
 
 def say(**what):
     os.write(TOLD, json.dumps(what).encode() + b"\\n")
@@ -49,8 +52,8 @@ assert pool.submit(job(64)).result(60).seconds > 0
 fifo = Path(tempfile.mkdtemp(), "fifo")
 os.mkfifo(fifo)
 # The first as an assembler does, in a process of the compiler's.
-stuck = pool.submit(job(128, options=Does(os.system, f"read line < {fifo}")))
-other = pool.submit(job(128, options=waits_for(fifo)))
+stuck = pool.submit(job(128, does=["system", f"read line < {fifo}"]))
+other = pool.submit(job(128, does=["wait", str(fifo)]))
 say(helper=pool._helper.process.pid)
 """
 
@@ -227,8 +230,7 @@ def test_no_file_is_left_of_compilations_that_were_ended(start: Any, tmp_path: P
         fifo = tempfile.mkdtemp(prefix="mine") + "/fifo"
         os.mkfifo(fifo)
         # A compilation that has files open, as while it assembles.
-        write = f"(__import__('tempfile').mkstemp(), open({fifo!r}).read())"
-        stuck = pool.submit(job(128, options=Does(eval, write)))
+        stuck = pool.submit(job(128, does=["hold", fifo]))
         with open(fifo, "w"):
             say(files=os.listdir(tempfile.gettempdir()), helper=pool._helper.process.pid)
             stay()
@@ -344,7 +346,7 @@ def test_started_by_a_daemon(start: Any, when: str) -> None:
     program = closing + WORKS
     if when == "later":
         program += (
-            "assert min(pool._helper.input.fileno(), pool._helper.output) > 2\n"
+            "assert min(pool._helper.input.fileno(), pool._helper.output.fileno()) > 2\n"
             "import contextlib\n"
             "with contextlib.suppress(OSError):\n    print('no frame', flush=True)\n"
             "sys.stdout = None\n"

@@ -26,9 +26,10 @@ from ..events import EventLog
 from ..resolver import Resolver
 from . import probe
 from .compile_pool import Compiled, CompilePool
-from .compiles import Workers
+from .deadline import Overdue
 from .helper_process import HelperLost
 from .needs import NeededVariant, Needs, longest_first, unchanged
+from .workers import Workers
 
 logger = logging.getLogger("tuneonce")
 
@@ -82,18 +83,23 @@ class Ahead:
                 workers.launchers.begin(variant.source)
                 try:
                     with workers.turns.piece():
-                        shipment = workers.front(variant.source, target, variant.options)
+                        shipment = workers.recorded(
+                            variant.source, target, variant.options, variant.texts
+                        )
                     if not unchanged(variant):  # its code may be of the one value or the other
                         continue
-                    future = workers.compile(pool, shipment, urgent=False)
+                    compilation = workers.compile_recorded(pool, shipment)
                 except HelperLost:
                     raise
+                except Overdue:
+                    self._events.emit("problem", what="ahead", detail="code took too long")
+                    continue
                 except Exception:  # options that are refused, a language that does not leave here
                     logger.debug("tuneonce: not compiled ahead", exc_info=True)
                     continue
-                if future is not None:
+                if compilation is not None:
                     sent += 1
-                    running.add(future)
+                    running.add(compilation.future)
                 if len(running) > 4 * pool.workers:
                     running = set(wait(running, return_when=FIRST_COMPLETED).not_done)
         except HelperLost as error:

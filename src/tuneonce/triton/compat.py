@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -133,10 +134,14 @@ def triton_key() -> str:
     raise LookupError("triton_key")
 
 
-def place(kernel: Any) -> tuple[str, int] | None:
-    """File and line of a kernel, as the code generator asks for them; None where it does not."""
-    find = getattr(sys.modules.get("triton.runtime.jit"), "get_jit_fn_file_line", None)
-    return None if find is None else find(kernel)
+class NotPlain(Exception):
+    """The program has set a knob to what no other process can have."""
+
+
+# Groups of knobs that the compiler reads, and what in them it does not read: who listens, what
+# builds launchers, what keeps binaries.
+_COMPILER_KNOBS = ("build", "cache", "compilation", "language", "nvidia", "amd")
+_NOT_READ = frozenset({"listener", "impl", "manager_class", "remote_manager_class"})
 
 
 def language_knobs() -> str:
@@ -147,20 +152,47 @@ def language_knobs() -> str:
 
 
 def set_knobs() -> dict[str, dict[str, Any]]:
-    """Knobs that the program has set, by group: those that plain data can describe."""
+    """Knobs that the program has set, by group. Raises NotPlain."""
     knobs: Any = sys.modules["triton.knobs"]
     found: dict[str, dict[str, Any]] = {}
-    for group in ("build", "cache", "compilation", "language", "nvidia", "amd"):
+    for group in _COMPILER_KNOBS:
+        if not hasattr(knobs, group):
+            continue
         values = {
             name: value
-            for name, value in vars(getattr(knobs, group, None) or object).items()
-            if not name.startswith("_") and isinstance(value, (str, int, bool, type(None)))
+            for name, value in vars(getattr(knobs, group)).items()
+            if name[:1] != "_" and name not in _NOT_READ
         }
-        if values and hasattr(knobs, group):
-            found[group] = values
+        for name, value in values.items():
+            if value is not None and type(value) not in (str, int, bool):
+                raise NotPlain(f"knobs.{group}.{name}")
+        found[group] = values
     # Its default was read from the environment when Triton was imported.
     found["cache"] = {**found.get("cache", {}), "dir": knobs.cache.dir}
     return found
+
+
+def compiler_files() -> dict[str, str | None]:
+    """The files of the modules that compile here, by name."""
+    backends: Any = sys.modules["triton.backends"].backends
+    names = ["triton", "triton._C.libtriton", "triton.compiler.compiler", "triton.runtime.cache"]
+    names += [backend.compiler.__module__ for backend in backends.values()]
+    return {name: getattr(sys.modules[name], "__file__", None) for name in names}
+
+
+def import_path() -> list[str]:
+    """Where Triton is imported from, and where it finds its backends: they are named beside it."""
+    home = str(Path(str(sys.modules["triton"].__file__)).parents[1])
+    return [home, *(path for path in map(str, sys.path) if path != home and _names_backends(path))]
+
+
+def _names_backends(path: str) -> bool:
+    if not Path(path).is_absolute():
+        return False
+    try:
+        return any(one.suffix in (".dist-info", ".egg-info") for one in Path(path).glob("*triton*"))
+    except OSError:
+        return False
 
 
 def compiles_asynchronously() -> bool:

@@ -5,54 +5,55 @@ compilation. A fork of a process that has the compiler loaded costs milliseconds
 and confines what a compiler can do to a process: a crash is one candidate's. The process itself
 never compiles, holds no device and starts no thread, so forking it is safe.
 
-It reads frames from standard input and writes frames to what was standard output; a frame is a
-length of eight bytes and a pickle (only its parent is at the other end)::
+It reads frames (`frames`) from standard input and writes frames to what was standard output::
 
-    in:  ("setup", {"path": sys.path, "parent": its process, "workers": 16, "nice": 10,
-                    "slots": directory or None, "triton_key": ..., "idle_s": 60.0})
-         ("compile", 7, job, urgent)      ("hurry", [7])      ("drop", [7, 9, ...])
-         ("check", 8, job)                ("deny", kernel)
-    out: ("ready", seconds)               ("unable", text)    ("idle",)    ("alive",)
-         ("alike", 8, True)
-         ("done", 7, {"hash": ..., "seconds": ...})
-         ("failed", 7, kind, text)        ("crashed", 7, signal or status)
+    in:  ["setup", {"path": [...], "files": {module: file}, "python": [3, 11, 7], "parent": 71,
+                    "workers": 16, "nice": 10, "slots": directory or null, "triton_key": ...,
+                    "idle_s": 60.0}]
+         ["compile", 7, job, urgent]      ["hurry", [7]]      ["drop", [7, 9, ...]]
+    out: ["ready", seconds]               ["unable", text]    ["idle"]    ["alive"]
+         ["done", 7, {"seconds": ...}]
+         ["failed", 7, kind, text]        ["crashed", 7, signal or status]
 
 A job is what `tuneonce.triton.ship` makes of one candidate. Children write their own answers: a
 frame is shorter than PIPE_BUF, so answers do not mix.
 
-The code of a kernel that nobody has checked yet is generated here on trial: what is compiled of it
-is kept only when a check of one of its candidates has found the code to be its parent's.
-
 It ends when its input does, when its parent is gone, or by SIGTERM, and takes along all that it has
 started. When it had nothing to do for a while it says so; its parent then closes the input, unless
 a job is on its way. While it has, it says every second that it is alive.
+
+Where the system allows no more processes, fewer compile at once; where it allows not even one, the
+helper says that it is unable to go on.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
-import pickle
+import resource
 import select
-import shutil
 import signal
-import struct
 import sys
 import tempfile
 import time
 from collections import deque
-from functools import partial
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-# Of a child that has written its answer: no compiler ends a process like this.
-_ANSWERED = 86
+# Of a child that has written its answer, and of one that had too few processes or too little
+# memory: no compiler ends a process like this.
+_ANSWERED, _SHORT = 86, 87
+_SHORTAGES = frozenset({errno.EAGAIN, errno.ENOMEM})
 # What can wait gets a third of the time of what cannot, where both want a core.
 _NICER = 5
 _TEXT_BYTES = 2000
+# Of what is compiled from a store's records alone, so that a record that lies costs little:
+# seconds of a processor and bytes. Arbitrary: ten times what the largest kernels need.
+_CPU_S, _MEMORY = 120, 16 << 30
 
 
 def _beside(name):
@@ -67,34 +68,33 @@ def _beside(name):
     return sys.modules[full]
 
 
-slots, trials, remake, compile_job = map(_beside, ("slots", "trials", "remake", "compile_job"))
+frames, slots, scratch, compile_job = map(_beside, ("frames", "slots", "scratch", "compile_job"))
 
 
 class Child(NamedTuple):
-    """A process that was forked for a job: `place` is that of its kernel's verdict."""
+    """A process that was forked for a job."""
 
     number: int
+    job: dict
     urgent: bool
-    place: int | None
-    checks: bool
 
 
 class Helper:
     """Runs jobs, at most `workers` at a time, and as many again of those that can wait.
 
-    What somebody waits for does not wait for what nobody does.
+    What is urgent does not wait for what is not.
     """
 
     def __init__(self, source, sink):
         self.source, self.sink = source, sink
         self.setup = {"parent": os.getppid()}
+        self.limit = 1
         self.waiting: deque = deque()
         self.later: deque = deque()
         self.children: dict[int, Child] = {}
-        self.verdicts = trials.Verdicts()
         self.crashed = self.ending = False
         self.used = self.said = time.monotonic()
-        self.buffer = b""
+        self.reader = frames.Reader()
         self.known = set()
         self.scratch = None
 
@@ -112,19 +112,10 @@ class Helper:
                 data = os.read(self.source, 1 << 20)
                 if not data:
                     return
-                for message in self.messages(data):
+                for message in self.reader.feed(data):
                     self.take(message)
             self.reap()
-            while self.waiting and self.urgent() < self.setup["workers"]:
-                self.compile(*self.waiting.popleft(), urgent=True)
-            while self.later and len(self.children) < self.setup["workers"]:
-                # Taken here, and not by the child: while it is queued it may become urgent.
-                with slots.slot(
-                    self.setup.get("slots"), "later", self.setup["workers"], wait=False
-                ) as got:
-                    if not got:
-                        break
-                    self.compile(*self.later.popleft(), urgent=False)
+            self.begin()
             if self.children or self.later:
                 self.used = time.monotonic()
                 if self.used - self.said >= 1:
@@ -133,33 +124,22 @@ class Helper:
                 self.used = time.monotonic()
                 self.say("idle")
 
-    def messages(self, data):
-        self.buffer += data
-        while len(self.buffer) >= 8:
-            (size,) = struct.unpack("<Q", self.buffer[:8])
-            if len(self.buffer) < 8 + size:
-                return
-            message, self.buffer = self.buffer[8 : 8 + size], self.buffer[8 + size :]
-            yield pickle.loads(message)
-
     def take(self, message):
         self.used = time.monotonic()
-        if message[0] == "setup":
-            self.setup = message[1]
+        what, *rest = message
+        if what == "setup":
+            self.setup = rest[0]
+            self.limit = self.setup["workers"]
             self.prepare()
-        elif message[0] == "compile":
-            _, number, job, urgent = message
+        elif what == "compile":
+            number, job, urgent = rest
             self.know(job)
             (self.waiting if urgent else self.later).append((number, job))
-        elif message[0] == "check":
-            self.check(*message[1:])
-        elif message[0] == "deny":
-            self.verdicts.pass_on(self.verdicts.place(message[1]), alike=False)
-        elif message[0] in ("drop", "hurry"):
-            named = set(message[1])
+        elif what in ("drop", "hurry"):
+            named = set(rest[0])
             moved = [item for item in self.later if item[0] in named]
             self.later = deque(item for item in self.later if item[0] not in named)
-            if message[0] == "hurry":
+            if what == "hurry":
                 self.waiting.extend(moved)
             else:
                 self.waiting = deque(item for item in self.waiting if item[0] not in named)
@@ -168,81 +148,89 @@ class Helper:
         try:
             seconds = compile_job.load_compiler(self.setup)
         except Exception as error:
-            self.say("unable", f"{type(error).__name__}: {short(error)}")
+            self.unable(f"{type(error).__name__}: {short(error)}")
             raise SystemExit(1) from error
+        scratch.sweep()
         with contextlib.suppress(OSError):
             # What a killed compilation leaves behind lies here, and not in the user's way.
-            self.scratch = tempfile.tempdir = tempfile.mkdtemp(prefix="tuneonce-compile-")
+            self.scratch = tempfile.tempdir = scratch.make("compile")
         self.say("ready", seconds)
 
-    def urgent(self):
-        return sum(child.urgent for child in self.children.values())
+    def unable(self, why):
+        """There is no use in this process; its parent compiles by itself."""
+        self.ending = True
+        self.say("unable", why)
 
     def know(self, job):
         """Ask the assembler for its version once, and not in every child."""
         ptxas = job["knobs"].get("nvidia", {}).get("ptxas")
-        what = (job["target"], job["environment"].get("TRITON_PTXAS_PATH"), ptxas)
+        what = (tuple(job["target"]), job["environment"].get("TRITON_PTXAS_PATH"), ptxas)
         if what not in self.known:
             self.known.add(what)
             with contextlib.suppress(Exception):  # the child's error, if it still is one there
                 compile_job.triton_backend(job).hash()
             os.chdir("/")  # hold nobody's directory
 
+    def begin(self):
+        """Start what can be started now."""
+        while self.waiting and self.urgent() < self.limit and not self.ending:
+            if not self.compile(*self.waiting.popleft(), urgent=True):
+                return
+        while self.later and len(self.children) < self.limit and not self.ending:
+            # Taken here, and not by the child: while it is queued it may become urgent.
+            with slots.slot(
+                self.setup.get("slots"), "later", self.setup["workers"], wait=False
+            ) as got:
+                if not got or not self.compile(*self.later.popleft(), urgent=False):
+                    return
+
+    def urgent(self):
+        return sum(child.urgent for child in self.children.values())
+
     def compile(self, number, job, *, urgent):
-        place = self.verdicts.place(job["kernel"])
-
-        def done():
-            if not urgent and self.setup.get("nice"):
-                os.nice(_NICER)
-            directory = self.setup.get("slots") if urgent else None
-            with slots.slot(directory, "slot", self.setup["workers"]):
-                approve = None if job["kernel"] is None else partial(self.verdicts.wait, place)
-                return "done", number, compile_job.compile_job(job, approve)
-
-        self.fork(Child(number, urgent, place, checks=False), done)
-
-    def check(self, number, job):
-        place = self.verdicts.place(job["kernel"])
-
-        def checked():
-            alike = compile_job.generates_the_same(job)
-            self.verdicts.pass_on(place, alike)
-            return "alike", number, alike
-
-        self.fork(Child(number, False, place, checks=True), checked)
-
-    def fork(self, child, work):
+        """Fork a child that does it. False: there can be no more of them now."""
         try:
             pid = os.fork()
-        except OSError as error:  # too many processes
-            self.failed(child, "failed", type(error).__name__, short(error))
-            return
+        except OSError as error:
+            self.fewer(Child(number, job, urgent), short(error))
+            return False
         if pid:
-            self.children[pid] = child
-            return
+            self.children[pid] = Child(number, job, urgent)
+            return True
         status = 1
         try:
             os.close(self.source)
             signal.set_wakeup_fd(-1)
             for name in (signal.SIGCHLD, signal.SIGTERM):
                 signal.signal(name, signal.SIG_DFL)
-            self.say(*work())
+            self.say("done", number, self.work(job, urgent))
             status = _ANSWERED
         except BaseException as error:
-            self.failed(child, "failed", type(error).__name__, short(error))
-            status = _ANSWERED
+            status = _SHORT
+            if not is_shortage(error):
+                self.say("failed", number, type(error).__name__, short(error))
+                status = _ANSWERED
         finally:
             os._exit(status)
 
-    def failed(self, child, how, *what):
-        """Say that a job has no result; of one on trial that is nobody's fault but the trial's."""
-        if child.checks:
-            self.verdicts.pass_on(child.place, alike=False)
-            self.say("alike", child.number, False)
-        elif child.place is not None and not self.verdicts.alike(child.place):
-            self.say("failed", child.number, trials.NotAlike.__name__, "its code was on trial")
-        else:
-            self.say(how, child.number, *what)
+    def work(self, job, urgent):
+        """In a child."""
+        if not urgent and self.setup.get("nice"):
+            os.nice(_NICER)
+        if job.get("staging") is not None:
+            bound(resource.RLIMIT_CPU, _CPU_S)
+            bound(resource.RLIMIT_AS, _MEMORY)
+        directory = self.setup.get("slots") if urgent else None
+        with slots.slot(directory, "slot", self.setup["workers"]):
+            return compile_job.compile_job(job)
+
+    def fewer(self, child, why):
+        """One had too few processes or too little memory: it is done again, beside fewer."""
+        if not self.children:
+            self.unable(f"no processes or memory to compile with ({why})")
+            return
+        self.limit = max(1, min(self.limit - 1, len(self.children)))
+        (self.waiting if child.urgent else self.later).appendleft((child.number, child.job))
 
     def reap(self):
         while self.children:
@@ -251,28 +239,57 @@ class Helper:
                 return
             child = self.children.pop(pid, None)
             code = os.waitstatus_to_exitcode(status)
-            if code != _ANSWERED and child is not None:
+            if child is None or code == _ANSWERED:
+                continue
+            # A compiler's own threads abort where none can be started; alone there may be enough.
+            starved = code == -signal.SIGABRT and self.children and has_few_processes()
+            if code == _SHORT or starved:
+                self.fewer(child, "in a compiler")
+            else:
                 self.crashed = True
-                self.failed(child, "crashed", code)
+                self.say("crashed", child.number, code)
 
     def say(self, *message):
         self.said = time.monotonic()
-        data = pickle.dumps(message)
-        os.write(self.sink, struct.pack("<Q", len(data)) + data)
+        os.write(self.sink, frames.encode(*message))
 
     def end(self):
         """Leave nothing behind: no compiler, no assembler that one of them has started, no file."""
         if self.scratch is not None:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            scratch.remove(self.scratch)
         # All are in this group, of which this process is the leader.
         if (self.children or self.crashed) and os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)
 
 
+def is_shortage(error):
+    """Whether an error, or what it came from, says that the system has no more to give."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _SHORTAGES:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def has_few_processes():
+    """Whether this user may have only so many processes."""
+    return resource.getrlimit(resource.RLIMIT_NPROC)[0] != resource.RLIM_INFINITY
+
+
+def bound(what, limit):
+    """Lower a limit of this process; what cannot be lowered stays."""
+    soft, hard = resource.getrlimit(what)
+    if soft == resource.RLIM_INFINITY or soft > limit:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(what, (limit, hard))
+
+
 def short(error):
     """An error's text, so short that its frame is written at once."""
-    data = str(error).encode("utf-8", "backslashreplace")[:_TEXT_BYTES]
-    return data.decode("utf-8", "ignore")
+    text = str(error)[:_TEXT_BYTES].encode("utf-8", "backslashreplace").decode()
+    while len(frames.encode(text)) > _TEXT_BYTES:
+        text = text[: len(text) * 3 // 4]
+    return text
 
 
 def main():

@@ -1,29 +1,42 @@
-"""What a child of the compile helper does: one candidate's compilation, or the check of its code.
+"""What a child of the compile helper does: the compilation of one candidate.
 
-Loaded by the helper by path; imports nothing of ours but what the helper has loaded beside it.
+The candidate comes as text in Triton's first language (TTIR), which its program has generated and
+taken through the compiler's first stage; from there on any process that has the same Triton does
+the same. Loaded by the helper by path; imports
+nothing of ours.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-# Under the names by which packed kernels call for it, and under which the helper has loaded it.
-_REMAKE, _TRIALS = "tuneonce.triton.remake", "tuneonce.triton.trials"
+# Marks the environment of a helper and of all that it starts, so that none starts one.
+HELPER_MARK = "TUNEONCE_COMPILE_HELPER"
+_TEXTS = ("source", "ttir")
 _KNOBS = ("build", "cache", "compilation", "language", "nvidia", "amd")
 
 _knobs_at_start: dict = {}
 
 
+class OtherTriton(Exception):
+    """What was imported here is not what the program has."""
+
+
 def load_compiler(setup):
-    """Import what compiles; returns the seconds that took."""
+    """Import what compiles; returns the seconds that took. Raises OtherTriton.
+
+    From the program's Triton and from Python's own library, and from nowhere else: what lies in the
+    program's directory may be called like one of their modules.
+    """
     began = time.perf_counter()
-    sys.path[:] = setup["path"]
+    if sys.version_info[:3] != tuple(setup["python"]):
+        raise OtherTriton(f"Python {sys.version.split()[0]}")
+    sys.path.extend(path for path in setup["path"] if path not in sys.path)
     if setup.get("nice"):
         # The process that measures goes first: its launches must not wait for a compiler.
         os.nice(setup["nice"])
@@ -32,7 +45,9 @@ def load_compiler(setup):
     import triton.runtime.cache
     from triton import knobs
 
-    sys.modules[_REMAKE].find_places(triton.compiler.code_generator)
+    for name, file in setup["files"].items():
+        if getattr(sys.modules.get(name), "__file__", None) != file:
+            raise OtherTriton(f"{name} is not that of the program")
     for group in _KNOBS:
         if hasattr(knobs, group):
             _knobs_at_start[group] = dict(vars(getattr(knobs, group)))
@@ -47,6 +62,7 @@ def triton_backend(job):
     """Triton's backend for a job: where who asks is, in its environment and with its knobs."""
     os.environ.clear()
     os.environ.update(job["environment"])
+    os.environ[HELPER_MARK] = "1"
     if job.get("directory") is not None:
         with contextlib.suppress(OSError):
             os.chdir(job["directory"])  # paths of the program's may be relative
@@ -60,23 +76,17 @@ def triton_backend(job):
         state.clear()
         state.update(values)
         state.update(job["knobs"].get(group, {}))
+    if job.get("staging") is not None:
+        vars(knobs.cache).update(dir=job["staging"], manager_class=None)
     return compiler.make_backend(GPUTarget(*job["target"]))
 
 
-def compile_job(job, approve):
+def compile_job(job):
     """Compile one candidate, with Triton's own `compile` and into Triton's own cache.
 
-    `approve()`, of a job on trial, waits and raises NotAlike, or Triton's cache is written.
+    Into the directory ``staging`` instead, if the job has one.
     """
     began = time.perf_counter()
-    waited = 0.0
-
-    def approved():
-        nonlocal waited
-        asked = time.perf_counter()
-        approve()
-        waited += time.perf_counter() - asked
-
     backend = triton_backend(job)
     # The parent's may name the assembler that it had found before the path to it was changed (as
     # TorchInductor does); its Triton would go on under that name, too.
@@ -84,44 +94,40 @@ def compile_job(job, approve):
     from triton.backends.compiler import GPUTarget
     from triton.compiler import compiler
 
-    target = GPUTarget(*job["target"])
-    options = pickle.loads(job["options"])
-    if approve is not None:
-        sys.modules[_TRIALS].hold(compiler, approved)
-    try:
-        source = unpacked(job) if job["module"] is None else shipped(compiler, job)
-        kernel = compiler.compile(source, target=target, options=options)
-    except Exception:
-        if approve is not None:
-            approve()
-        raise
-    return {"hash": kernel.hash, "seconds": time.perf_counter() - began - waited}
+    get_cache_manager = compiler.get_cache_manager
+
+    def expected(key):
+        if key != job["hash"]:  # nothing is written under a key that is not the program's
+            raise OtherTriton("its key for a binary is not the program's")
+        return keeping(get_cache_manager(key), job)
+
+    compiler.get_cache_manager = expected
+    skip_first_stage(type(backend))
+    source = shipped(compiler, job)
+    compiler.compile(source, target=GPUTarget(*job["target"]), options=job["options"])
+    return {"seconds": time.perf_counter() - began}
 
 
-def unpacked(job):
-    """The candidate as a source that this process can generate code from."""
-    source = pickle.loads(job["source"])
-    if source.hash() != job["source_hash"]:
-        raise RuntimeError("what was unpacked is another source")
-    return source
+def keeping(manager, job):
+    """Triton's manager of a key; the texts that the program has made are kept as it made them."""
+    put, texts = manager.put, {f"{job['name'][:150]}.{kind}": job[kind] for kind in _TEXTS}
+    manager.put = lambda data, name, binary=True: put(texts.get(name, data), name, binary)
+    return manager
 
 
-def generates_the_same(job):
-    """Whether the code generated here is the one that was sent along."""
-    try:
-        backend = triton_backend(job)
-        from triton.backends.compiler import GPUTarget
+def skip_first_stage(backend):
+    """What comes has been through the compiler's first stage already."""
+    add_stages = backend.add_stages
 
-        options = backend.parse_options(pickle.loads(job["options"]))
-        generate = sys.modules[_REMAKE].generate
-        text = generate(unpacked(job), GPUTarget(*job["target"]), options, backend)
-    except Exception:  # whatever it is, the parent's is good
-        return False
-    return text == job["module"]
+    def add(self, stages, *args, **kwargs):
+        add_stages(self, stages, *args, **kwargs)
+        stages["ttir"] = lambda module, metadata: module
+
+    backend.add_stages = add
 
 
 def shipped(compiler, job):
-    """The candidate as a source: its identity is the parent's, its code is the module's text."""
+    """The candidate as a source: its identity and its code are the parent's."""
 
     class Shipped(compiler.ASTSource):  # type: ignore[name-defined]
         def __init__(self):
@@ -137,7 +143,7 @@ def shipped(compiler, job):
         def make_ir(self, *args, **kwargs):
             context = kwargs.get("context", args[-1] if args else None)
             with tempfile.NamedTemporaryFile("w", suffix=".ttir", delete=False) as file:
-                file.write(job["module"])
+                file.write(job["ttir"])
             try:
                 module = compiler.ir.parse_mlir_module(file.name, context)
             finally:

@@ -2,6 +2,9 @@
 
 The helper is started for the first cold key and not before, and lives for as long as there is
 something to compile, plus a while.
+
+**Locks.** `tuneonce.triton.workers` may take the pool's lock while it holds its own, never the
+other way round; and no future is settled or cancelled while either is held, since that calls back.
 """
 
 from __future__ import annotations
@@ -9,7 +12,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from . import compat
+from .frames import BadFrame
 from .helper_process import Helper, HelperLost, start
 
 # Arbitrary: it takes milliseconds.
@@ -30,15 +33,17 @@ _STOP_S = 5.0
 _NICE = 10
 # Arbitrary: long enough for a server that tunes one kernel after another while it starts.
 IDLE_S = 60.0
-# A compiler does not send these to itself: somebody else has ended it, or the kernel for memory.
-_FROM_OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP})
+# A compiler does not send these to itself: somebody else has ended it, or the system for the memory
+# or the time it took.
+_FROM_OUTSIDE = frozenset(
+    {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGXCPU}
+)
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A binary that is now in Triton's cache. `seconds` is what compiling it took there."""
+    """There is a binary now. `seconds` is what compiling it took there."""
 
-    hash: str
     seconds: float
 
 
@@ -88,7 +93,8 @@ class CompilePool:
     def submit(self, job: dict[str, Any], *, urgent: bool = True) -> Future[Compiled]:
         """Compile `job` (see `ship`), beside all that is not urgent.
 
-        Raises HelperLost if there is no helper any more, or none can be started.
+        Raises HelperLost if there is no helper any more, or none can be started; BadFrame if the
+        job is not plain data.
         """
         future: Future[Compiled] = Future()
         with self._lock:
@@ -96,40 +102,16 @@ class CompilePool:
             self._last += 1
             helper.pending[self._last] = future
             try:
-                helper.send("compile", self._last, _for_a_child(job), urgent)
-            except OSError as error:
+                helper.send("compile", self._last, job, urgent)
+                return future
+            except BaseException as error:
                 helper.pending.pop(self._last, None)
+                if not isinstance(error, OSError):
+                    raise
                 self._lose(helper, str(error))
-                raise HelperLost(self._lost) from error
-            except BaseException:
-                helper.pending.pop(self._last, None)
-                raise
-        return future
-
-    def check(self, job: dict[str, Any], on_alike: Callable[[bool], None]) -> bool:
-        """Find out whether the code that the helper generates is the one that `job` has with it.
-
-        `on_alike` hears it from another thread. False: there is no helper that would say it.
-        """
-        job = _for_a_child(job)
-        with self._lock:
-            helper = self._helper
-            if helper is None:
-                return False
-            self._last += 1
-            helper.on_alike[self._last] = on_alike
-            try:
-                helper.send("check", self._last, job)
-            except OSError:
-                helper.on_alike.pop(self._last, None)
-                return False
-        return True
-
-    def deny(self, kernel: str) -> None:
-        """What the helper generates of this kernel must not be used: nobody can check it."""
-        with self._lock, contextlib.suppress(OSError):
-            if self._helper is not None:
-                self._helper.send("deny", kernel)
+                reason = self._lost
+        helper.ended.wait(_STOP_S)  # the processes that it takes may be those that are needed now
+        raise HelperLost(reason)
 
     def owed(self) -> int:
         """How many jobs are on their way, running or not."""
@@ -143,13 +125,18 @@ class CompilePool:
 
     def drop(self, futures: Iterable[Future[Compiled]]) -> None:
         """Forget jobs that have not begun; the others end by themselves."""
+        wanted = [future for future in futures if not future.done()]
         with self._lock:
-            # Also of those that are running: nobody waits for their answers any more.
-            for future in self._tell("drop", [f for f in futures if not f.done()]):
+            helper = self._helper
+            numbers = self._tell("drop", wanted)
+            owed = [] if helper is None else [helper.pending.pop(n, None) for n in numbers]
+        # Also of those that are running: nobody waits for their answers any more.
+        for future in owed:
+            if future is not None:
                 future.cancel()
 
     def close(self) -> None:
-        """End the helper and everything that it has started."""
+        """End the helper and everything that it has started; waits for that, within a bound."""
         with self._lock:
             helper = self._helper
             if helper is None:
@@ -161,8 +148,8 @@ class CompilePool:
 
     # -- with the lock held ------------------------------------------------------------------
 
-    def _tell(self, what: str, futures: list[Future[Compiled]]) -> list[Future[Compiled]]:
-        """Say something about jobs; returns those that the helper still owed."""
+    def _tell(self, what: str, futures: list[Future[Compiled]]) -> list[int]:
+        """Say something about jobs; returns the numbers of those that the helper still owes."""
         helper = self._helper
         if helper is None:
             return []
@@ -171,10 +158,7 @@ class CompilePool:
         if numbers:
             with contextlib.suppress(OSError):
                 helper.send(what, numbers)
-        if what != "drop":
-            return []
-        owed = [helper.pending.pop(number, None) for number in numbers]
-        return [future for future in owed if future is not None]
+        return numbers
 
     def _let_go(self, helper: Helper) -> None:
         """Have nothing more to do with this helper, which therefore ends."""
@@ -205,47 +189,42 @@ class CompilePool:
             for target, args, name in threads:
                 name = f"tuneonce-compile-{name}"
                 threading.Thread(target=target, args=args, name=name, daemon=True).start()
-            slots = self._slots()
-            setup = {
-                "path": [str(path) for path in sys.path],
-                "parent": os.getpid(),
-                "workers": self.workers,
-                "nice": _NICE,
-                "slots": None if slots is None else str(slots),
-                "triton_key": compat.triton_key(),
-                "idle_s": self._idle_s,
-            }
-            helper.send("setup", setup)
-        except (OSError, RuntimeError, LookupError) as error:  # no thread, no key, no helper
+            helper.send("setup", self._setup())
+        except (OSError, RuntimeError, LookupError, BadFrame) as error:
+            # No thread, no key, no helper.
             helper.kill()
             self._lose(helper, str(error))
             raise HelperLost(self._lost) from error
         return helper
 
+    def _setup(self) -> dict[str, Any]:
+        """Raises LookupError."""
+        slots = self._slots()
+        return {
+            "path": compat.import_path(),
+            "files": compat.compiler_files(),
+            "python": list(sys.version_info[:3]),
+            "parent": os.getpid(),
+            "workers": self.workers,
+            "nice": _NICE,
+            "slots": None if slots is None else str(slots),
+            "triton_key": compat.triton_key(),
+            "idle_s": self._idle_s,
+        }
+
     # -- in a thread of their own ------------------------------------------------------------
 
     def _read(self, helper: Helper) -> None:
         """Settles futures until the helper ends."""
-        with contextlib.suppress(OSError, pickle.UnpicklingError):
-            for what, *rest in helper.messages():
-                if what == "ready":
-                    self.start_s = time.perf_counter() - helper.began
-                    helper.ready.set()
-                elif what == "unable":
-                    helper.reason = rest[0]
-                elif what == "alive":
-                    pass
-                elif what == "alike":
-                    helper.on_alike.pop(rest[0], lambda alike: None)(rest[1])
-                elif what == "idle":
-                    with self._lock:
-                        # Otherwise a job is on its way.
-                        if not helper.pending and not helper.on_alike:
-                            self._let_go(helper)
-                else:
-                    _settle(helper.pending.pop(rest[0], None), what, rest[1:])
+        try:
+            for message in helper.messages():
+                self._heard(helper, *message)
+        except (OSError, BadFrame, LookupError, TypeError, ValueError) as error:
+            # It says what no helper says, or the program has closed what connects us.
+            helper.reason = helper.reason or f"its answers cannot be read: {error}"
+            helper.kill()
         helper.ready.set()
-        os.close(helper.output)
+        helper.output.close()
         if helper.ended.wait(_STOP_S):
             helper.process.wait()
         reason = helper.reason or f"it ended with status {helper.process.returncode}"
@@ -257,35 +236,55 @@ class CompilePool:
             if future.set_running_or_notify_cancel():
                 future.set_exception(HelperLost(reason))
 
+    def _heard(self, helper: Helper, what: str, *rest: Any) -> None:
+        if what == "ready":
+            self.start_s = time.perf_counter() - helper.began
+            helper.ready.set()
+        elif what == "unable":
+            helper.reason = str(rest[0])
+        elif what == "alive":
+            pass
+        elif what == "idle":
+            with self._lock:
+                if not helper.pending:  # otherwise a job is on its way
+                    self._let_go(helper)
+        else:
+            number, *answer = rest
+            result = _result(what, *answer)  # first, so that nobody waits for what is no answer
+            _settle(helper.pending.pop(number, None), result)
+
     def _after_fork(self) -> None:
         # Its ends are our parent's; while we hold them, the helper cannot see that they are closed.
         helper, self._helper, self._lost = self._helper, None, None
         self._lock = threading.Lock()
         if helper is not None:
             helper.input.close()
-            with contextlib.suppress(OSError):
-                os.close(helper.output)
+            helper.output.close()
             helper.process.returncode = 0  # it is not our child to wait for
             helper.ended = threading.Event()
             helper.ended.set()
 
 
-def _for_a_child(job: dict[str, Any]) -> dict[str, Any]:
-    """Its options are unpacked by the child that needs them: one may be of a class nobody has."""
-    return {**job, "options": pickle.dumps(job["options"])}
+def _result(what: str, first: Any, text: Any = "") -> Compiled | NotCompiled:
+    """What an answer says. Raises for what is none."""
+    if what == "done":
+        return Compiled(seconds=float(first["seconds"]))
+    if what == "failed":
+        return NotCompiled(str(first), str(text))
+    if what != "crashed":
+        raise ValueError(f"no answer: {what!r}")
+    if int(first) in _FROM_OUTSIDE:
+        return NotCompiled("", f"the compiler was ended with status {int(first)}")
+    return Crashed("", f"the compiler ended with status {int(first)}")
 
 
-def _settle(future: Future[Compiled] | None, what: str, answer: list[Any]) -> None:
+def _settle(future: Future[Compiled] | None, result: Compiled | NotCompiled) -> None:
     if future is None or not future.set_running_or_notify_cancel():
         return
-    if what == "done":
-        future.set_result(Compiled(**answer[0]))
-    elif what == "failed":
-        future.set_exception(NotCompiled(answer[0], answer[1]))
-    elif answer[0] in _FROM_OUTSIDE:
-        future.set_exception(NotCompiled("", f"the compiler was ended with status {answer[0]}"))
+    if isinstance(result, Compiled):
+        future.set_result(result)
     else:
-        future.set_exception(Crashed("", f"the compiler ended with status {answer[0]}"))
+        future.set_exception(result)
 
 
 def _after_fork() -> None:

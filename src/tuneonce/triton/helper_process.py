@@ -7,13 +7,11 @@ parent, however that ends. While it has something to do it says every second tha
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import pickle
+import re
 import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -24,12 +22,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .compile_job import HELPER_MARK
+from .descriptors import Descriptor
+from .frames import Reader, encode
+
 _PROGRAM = Path(__file__).with_name("compile_helper.py")
 # Arbitrary: importing Triton takes one second on a slow disk and much longer on a stuck one.
 _START_S = 30.0
 # Arbitrary: twice this without a word, and a helper that has something to do is given up. Twice,
 # since who was stopped together with it finds the first time over at once.
 _SILENT_S = 20.0
+# Programs that are called like this are Python, and start what they are told to.
+_PYTHON = re.compile(r"(python|pypy)[0-9.]*[a-z]{0,2}(\.exe)?", re.IGNORECASE)
 
 
 class HelperLost(Exception):
@@ -41,41 +45,38 @@ class Helper:
     """One helper process, this process's ends of what connects them, and what it owes."""
 
     process: subprocess.Popen[bytes]
-    input: socket.socket
-    output: int
+    input: Descriptor
+    output: Descriptor
     began: float
     pending: dict[int, Future[Any]] = field(default_factory=dict)
-    on_alike: dict[int, Callable[[bool], None]] = field(default_factory=dict)
     ready: threading.Event = field(default_factory=threading.Event)
     ended: threading.Event = field(default_factory=threading.Event)
     asked: float = 0.0
     reason: str = ""
 
     def send(self, *message: Any) -> None:
-        """Raises OSError if the helper is gone. Blocks while it does not listen."""
+        """Raises OSError if the helper is gone, BadFrame for what is not plain data.
+
+        Blocks while the helper does not listen: one that is silent is killed by `messages`.
+        """
+        data = encode(*message)
         self.asked = time.monotonic()
-        data = pickle.dumps(message)
-        data = struct.pack("<Q", len(data)) + data
         try:
-            # Some programs let SIGPIPE kill them.
-            self.input.sendall(data, socket.MSG_NOSIGNAL)
+            self.input.send(data)
         except BaseException:  # an interrupt, too: what follows half a frame is not understood
             self.kill()
             raise
 
-    def messages(self) -> Iterator[tuple[Any, ...]]:
-        """What the helper says, until it ends."""
-        buffer = b""
+    def messages(self) -> Iterator[list[Any]]:
+        """What the helper says, until it ends. Raises OSError and BadFrame."""
+        reader = Reader()
         while data := self._read():
-            buffer += data
-            while len(buffer) >= 8 and len(buffer) >= 8 + (size := _size(buffer)):
-                message, buffer = buffer[8 : 8 + size], buffer[8 + size :]
-                yield pickle.loads(message)
+            yield from reader.feed(data)
 
     def _read(self) -> bytes:
         """Some of what it says, nothing when it has ended; kills it if it owes something."""
         poll = select.poll()  # which takes any number of a file, unlike select
-        poll.register(self.output, select.POLLIN)
+        poll.register(self.output.fileno(), select.POLLIN)
         silent = 0
         while not poll.poll(1000 * _SILENT_S):
             owes = bool(self.pending) and self.ready.is_set()
@@ -83,7 +84,7 @@ class Helper:
             if silent > 1:
                 self.reason = f"it was silent for {2 * _SILENT_S:.0f} s"
                 self.kill()
-        return os.read(self.output, 1 << 16)
+        return self.output.read(1 << 16)
 
     def terminate(self) -> None:
         self._signal(os.kill, signal.SIGTERM)
@@ -112,41 +113,45 @@ class Helper:
 
 def start() -> Helper:
     """A new helper process, connected. Raises HelperLost."""
-    if not sys.executable:
-        raise HelperLost("this interpreter does not know its own path")
+    interpreter = _interpreter()
     began = time.perf_counter()
     with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
         try:
             here, there = socket.socketpair()
             theirs.callback(there.close)
-            here = socket.socket(fileno=_above_streams(here.detach()))
-            ours.callback(here.close)
-            output, sink = os.pipe()
+            input = Descriptor(here.detach())
+            ours.callback(input.close)
+            end, sink = os.pipe()
             theirs.callback(os.close, sink)
-            output = _above_streams(output)
-            ours.callback(os.close, output)
+            output = Descriptor(end)
+            ours.callback(output.close)
             process = subprocess.Popen(
                 # Isolated and without site: nothing but triton is wanted there, and quickly.
-                [sys.executable, "-I", "-S", str(_PROGRAM)],
+                [interpreter, "-I", "-S", str(_PROGRAM)],
                 stdin=there.fileno(),
                 stdout=sink,
                 stderr=subprocess.DEVNULL,
+                env={**os.environ, HELPER_MARK: "1"},
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
             raise HelperLost(str(error)) from error
         ours.pop_all()
-    return Helper(process, here, output, began)
+    return Helper(process, input, output, began)
 
 
-def _above_streams(fd: int) -> int:
-    """Not 0, 1 or 2, where a program that has closed its streams may write to."""
-    try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-    finally:
-        os.close(fd)
+def _interpreter() -> str:
+    """The Python to start. Raises HelperLost where that would start the program once more.
 
-
-def _size(buffer: bytes) -> int:
-    size: int = struct.unpack("<Q", buffer[:8])[0]
-    return size
+    A frozen program and one that embeds Python may name themselves as the interpreter.
+    """
+    if HELPER_MARK in os.environ:
+        raise HelperLost("this process was started by a compile helper")
+    main = sys.modules.get("__main__")
+    if getattr(sys, "frozen", False) or hasattr(sys, "oxidized") or hasattr(main, "__compiled__"):
+        raise HelperLost("this program is frozen, and no Python that could be started")
+    if not sys.executable:
+        raise HelperLost("this interpreter does not know its own path")
+    if _PYTHON.fullmatch(Path(sys.executable).name) is None:
+        raise HelperLost(f"{sys.executable} is no Python")
+    return sys.executable

@@ -34,7 +34,7 @@ from ..settings import Recheck
 from . import compat, probe
 from .ahead import Ahead
 from .calls import Cold, State, call_pre_hook, entry_for, key_reader, stock_key_of, view_of
-from .compiles import Workers, await_binary
+from .compiles import await_binary
 from .listen import CompileListener, compile_seconds
 from .outcome import Taken
 from .persist import Asked, Persistence, identify
@@ -42,6 +42,7 @@ from .recheck import Rechecker
 from .source import innermost
 from .told import Subject
 from .tuner import Known, reset, tune
+from .workers import Workers
 
 logger = logging.getLogger("tuneonce")
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -19,8 +17,11 @@ from ..records import Variants
 from ..resolver import Question, Resolver
 from ..world import World
 from . import compat, convert
-from .source import Reads, innermost, kernel_id, reads
-from .variants import find, join, rebuild
+from .code_texts import CodeTexts
+from .ship import double
+from .source import innermost, kernel_id, reads
+from .variant_grammar import find
+from .variants import join, rebuild
 
 logger = logging.getLogger("tuneonce")
 
@@ -29,11 +30,13 @@ logger = logging.getLogger("tuneonce")
 class NeededVariant:
     """One to compile: Triton's source of it, and its options.
 
-    `seconds` is what that has taken elsewhere, infinite if nobody knows.
+    `texts` are those of its key. `seconds` is what compiling it has taken elsewhere, infinite if
+    nobody knows.
     """
 
     source: Any
     options: dict[str, Any]
+    texts: CodeTexts
     seconds: float
 
 
@@ -46,11 +49,15 @@ class Recorded(Candidate):
 
 @dataclass(frozen=True)
 class _Kernel:
-    """One that is loaded: what all its records have in common. `jit` is a copy of the kernel."""
+    """One that is loaded: what all its records have in common. `jit` is a copy of the kernel.
+
+    `configs` are the live candidates by digest.
+    """
 
     jit: Any
     id: KernelId
     candidates: list[Candidate]
+    configs: dict[str, Any]
     makes_up: bool  # its pruning function may make up candidates that are in no list
 
 
@@ -81,13 +88,14 @@ class Needs:
             if key in self._seen:
                 return
             wanted = self._wanted(question)
+            texts = CodeTexts()
             for digest, seconds in wanted:
                 if (rest := record.each.get(digest)) is not None:
                     variant = join(kernel.jit, record.common, rest)
-                    source, options = rebuild(kernel.jit, variant)
+                    source, options = rebuild(kernel.jit, variant, kernel.configs.get(digest))
                     functions = [v for v in source.constants.values() if hasattr(v, "fn")]
-                    if all(reads(function) == Reads({}, others=False) for function in functions):
-                        yield NeededVariant(source, options, seconds)
+                    if not any(map(_reads_globals, functions)):
+                        yield NeededVariant(source, options, texts, seconds)
             if record.each.keys() >= dict(wanted).keys():
                 self._seen.add(key)
         except Exception:  # another kernel of that name, a value that is gone
@@ -122,10 +130,13 @@ class Needs:
             if read.others or not all(compat.covers(c, jit) for c in read.constants.values()):
                 self._kernels[name] = None
             else:
+                configs = list(autotuner.configs)
+                candidates = convert.candidates(configs)
                 self._kernels[name] = _Kernel(
-                    _double(jit),
+                    double(jit, **({} if jit.hash is not None else {"used_global_vals": {}})),
                     kernel_id(autotuner.fn),
-                    list(convert.candidates(autotuner.configs)),
+                    candidates,
+                    {c.digest: config for c, config in zip(candidates, configs, strict=True)},
                     getattr(autotuner, "early_config_prune", None) is not None,
                 )
         return self._kernels[name]
@@ -147,17 +158,8 @@ class Needs:
 
 
 def longest_first(found: list[NeededVariant]) -> list[NeededVariant]:
-    """In the order in which they are best compiled.
-
-    One of each kernel before all others: whether the helper generates the kernel's code as it is
-    generated here is found out by one, and nothing is kept before that.
-    """
-    found = sorted(found, key=attrgetter("seconds"), reverse=True)
-    first: dict[int, NeededVariant] = {}
-    for variant in found:
-        first.setdefault(id(variant.source.fn), variant)
-    ones = set(map(id, first.values()))
-    return [*first.values(), *(variant for variant in found if id(variant) not in ones)]
+    """In the order in which they are best compiled: the last to come is waited for."""
+    return sorted(found, key=attrgetter("seconds"), reverse=True)
 
 
 def unchanged(variant: NeededVariant) -> bool:
@@ -166,13 +168,9 @@ def unchanged(variant: NeededVariant) -> bool:
     return not any(scope.get(name) != value for (name, _), (value, scope) in digested.items())
 
 
-def _double(jit: Any) -> Any:
-    """The same kernel, with a digest of its own: the program's is made at its first launch."""
-    with getattr(jit, "_hash_lock", nullcontext()):
-        twin = copy.copy(jit)
-    if twin.hash is None:
-        twin.used_global_vals = {}
-    return twin
+def _reads_globals(function: Any) -> bool:
+    read = reads(function)
+    return read.others or bool(read.constants)
 
 
 def _autotuner(found: Any) -> Any:

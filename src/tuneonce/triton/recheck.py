@@ -18,13 +18,14 @@ from typing import Any
 from ..oracle import Finding, benchmarked, side_by_side
 from ..resolver import Outcome
 from .calls import Cold
-from .compiles import Compiles, Workers
+from .compiles import Compiles
 from .convert import work_per_warp
 from .outcome import Taken, as_measurement
 from .persist import Asked, Persistence
 from .told import Subject
 from .track import Track, timing_for
 from .tuner import distinct, reset
+from .workers import Workers
 
 
 class Rechecker:

@@ -6,12 +6,16 @@ Loaded by the compile helper by path; imports nothing of ours.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
+import stat
 from pathlib import Path
 
 # A slot that is not free after so long belongs to a process that was stopped, or to too many.
 _SLOT_S = 60.0
+# Neither follow a link nor wait for a pipe's other end.
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
@@ -21,31 +25,34 @@ def slot(directory, kind, count, *, wait=True):
     Says whether there is one, which it always is for who waits. A child that is forked inside has
     it too, until it ends.
     """
-    file, got = None, True
+    fd, got = None, True
     if directory is not None:
         with contextlib.suppress(OSError):
             # A directory that cannot be used shares nothing, and stops nobody.
-            file = taken_slot(directory, kind, count, wait=wait)
-            got = file is not None
+            fd = taken_slot(directory, kind, count, wait=wait)
+            got = fd is not None
     try:
         yield got
     finally:
-        if file is not None:
-            file.close()
+        if fd is not None:
+            os.close(fd)
 
 
 def taken_slot(directory, kind, count, *, wait=True):
-    """Any slot that is free; else None, or one of them as soon as it is, but not for ever."""
+    """The descriptor of any slot that is free; else None, or one as soon as it is free.
+
+    Not for ever: raises TimeoutError, as all that goes wrong is an OSError.
+    """
     import fcntl
 
     order = random.sample(range(count), count)
     for number in order:
-        file = Path(directory, f"{kind}-{number}.lock").open("ab")  # noqa: SIM115
+        fd = _open(directory, kind, number)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return file
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fd
         except OSError as error:
-            file.close()
+            os.close(fd)
             if not isinstance(error, BlockingIOError):
                 raise
 
@@ -55,14 +62,23 @@ def taken_slot(directory, kind, count, *, wait=True):
     def enough(*_):
         raise TimeoutError
 
-    file = Path(directory, f"{kind}-{order[0]}.lock").open("ab")  # noqa: SIM115
+    fd = _open(directory, kind, order[0])
     signal.signal(signal.SIGALRM, enough)
     signal.setitimer(signal.ITIMER_REAL, _SLOT_S)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(fd, fcntl.LOCK_EX)
     except OSError:
-        file.close()
+        os.close(fd)
         raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    return file
+    return fd
+
+
+def _open(directory, kind, number):
+    """Raises OSError for what is no file, too."""
+    fd = os.open(Path(directory, f"{kind}-{number}.lock"), _FLAGS, 0o600)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError("a slot is no file")
+    return fd

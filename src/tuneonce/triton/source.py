@@ -77,10 +77,12 @@ class Reads:
     `constants`: globals of plain values and of constexprs that the kernel itself reads by a name.
     `others`: there are globals of other kinds, or of functions that it calls, or names that are not
     there yet. Functions of the program and Triton's modules do not count.
+    `calls_python`: functions or classes of the program may run while its code is generated.
     """
 
     constants: dict[str, Any]
     others: bool
+    calls_python: bool = False
 
 
 def reads(fn: Any) -> Reads:
@@ -89,8 +91,8 @@ def reads(fn: Any) -> Reads:
         walker = _Walker()
         walker.visit(innermost(fn))
     except Exception:
-        return Reads({}, others=True)
-    return Reads(walker.own, walker.others)
+        return Reads({}, others=True, calls_python=True)
+    return Reads(walker.own, walker.others, walker.calls_python)
 
 
 def opaque(value: object) -> Atom | None:
@@ -130,7 +132,7 @@ class _Walker:
 
     def __init__(self) -> None:
         self.own: dict[str, Any] = {}
-        self.others = False
+        self.others = self.calls_python = False
         self._depth = 0
         self._sources: dict[int, tuple[str, str]] = {}
         self._constants: dict[str, set[str]] = {}
@@ -187,12 +189,15 @@ class _Walker:
         elif isinstance(value, FunctionType) or isinstance(
             getattr(value, "fn", None), FunctionType
         ):
+            self.calls_python |= type(value).__name__ not in ("JITFunction", "InterpretedFunction")
             self.visit(value)
         elif getattr(value, "__triton_aggregate__", False):
+            self.calls_python = True
             self._constant(name, str(getattr(value, "__annotations__", "")))
             for attribute in getattr(value, "hash_attrs", ()):
                 self._reference(name, attribute, home)
         elif isinstance(value, (type, BuiltinFunctionType)):
+            self.calls_python = True
             self._constant(name, _qualified(value, home))
         else:
             try:

@@ -25,13 +25,14 @@ from ..priors import Prior
 from ..race import Summary, race
 from ..records import Measurement
 from .calls import Cold
-from .compiles import Compiles, Workers
+from .compiles import Compiles
 from .convert import work_per_warp
 from .device import Device
 from .listen import compile_seconds
 from .outcome import Broken, Taken
 from .track import Track, timing_for
 from .variants import Variant
+from .workers import Workers
 
 OnTaken = Callable[[int, Taken], None]
 _DID_NOT_RUN = (math.inf, math.inf, math.inf)

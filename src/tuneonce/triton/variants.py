@@ -7,58 +7,103 @@ A variant is a flat mapping. Its names say what a value is::
     "attr.[0]": [["tt.divisibility", 16]]
     "opt.num_warps": 8        a compiler option that is not the default
 
-Two variants of one kernel share most of it, which is stored once (`split`). Values that are neither
-plain nor one of Triton's own (a dtype, a constexpr, a kernel) make a variant that is not kept.
+Two variants of one kernel share most of it, which is stored once (`split`).
+
+What comes from a store is data that anybody may have written, and Triton evaluates some of what it
+is given. So a grammar stands between (`tuneonce.triton.variant_grammar`), the same for what is
+written and what is read: a variant that it does not know is neither kept nor compiled.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from ..codec import Unencodable
+from . import variant_grammar as grammar
 
 Variant = dict[str, Any]
 
-_FILES = ("ir_override", "extern_libs")
+# The options of a candidate, which it says itself.
+TUNED_OPTIONS = ("num_warps", "num_ctas", "num_stages", "maxnreg")
+_MOST_NAMES = 1000
 
 
 def describe(src: Any, options: Mapping[str, Any], backend: Any) -> Variant:
     """The variant that `src` (Triton's `ASTSource`) is. Raises `Unencodable`."""
-    variant: Variant = {f"sig.{name}": _encode(kind) for name, kind in src.signature.items()}
+    variant: Variant = {f"sig.{n}": grammar.encode_type(t) for n, t in src.signature.items()}
     for path, value in src.constants.items():
-        variant[f"const.{json.dumps(path)}"] = _encode(value)
+        variant[f"const.{json.dumps(path)}"] = grammar.encode_constant(value)
     for path, value in src.attrs.items():
-        variant[f"attr.{json.dumps(path)}"] = _encode(value)
+        variant[f"attr.{json.dumps(path)}"] = grammar.encode_attributes(value)
     usual = vars(backend.parse_options({}))
     for name, value in options.items():
-        if name not in usual or usual[name] != value:
-            variant[f"opt.{name}"] = _plain(name, value)
+        if name not in usual or not _same(usual[name], value):
+            variant[f"opt.{name}"] = grammar.check_option(name, value)
     return variant
 
 
-def rebuild(jit: Any, variant: Variant) -> tuple[Any, dict[str, Any]]:
+def rebuild(jit: Any, variant: Variant, config: Any = None) -> tuple[Any, dict[str, Any]]:
     """Triton's source of a variant of `jit`, and its options.
 
-    Raises ValueError for a variant of other parameters: the kernel has changed too much.
+    `config` is the live candidate that it is a variant of, if there is one: then all that is tuned
+    comes from there. Raises ValueError for a variant of other parameters (the kernel has changed
+    too much) and for what no variant of ours holds.
     """
     from triton.compiler.compiler import ASTSource
 
     groups: dict[str, dict[str, Any]] = {"sig": {}, "const": {}, "attr": {}, "opt": {}}
+    if len(variant) > _MOST_NAMES:
+        raise ValueError("a variant of too many parts")
     for name, value in variant.items():
         group, _, rest = name.partition(".")
         if group not in groups:
-            raise ValueError(f"a variant holds {name!r}")
-        groups[group][rest] = _plain(rest, value) if group == "opt" else _decode(value)
+            raise ValueError("a variant holds what no variant holds")
+        groups[group][rest] = value
     if list(groups["sig"]) != list(jit.arg_names):
         raise ValueError("the kernel has other parameters")
-    constants = {_path(text): value for text, value in groups["const"].items()}
+    signature = {name: grammar.decode_type(text) for name, text in groups["sig"].items()}
+    constants = {
+        grammar.decode_path(text): grammar.decode_constant(value)
+        for text, value in groups["const"].items()
+    }
     # In the order of their paths, which Triton's digest of them depends on.
-    attrs = dict(sorted((_path(text), value) for text, value in groups["attr"].items()))
-    return ASTSource(jit, groups["sig"], constants, attrs), groups["opt"]
+    attrs = dict(
+        sorted(
+            (grammar.decode_path(text), grammar.decode_attributes(value))
+            for text, value in groups["attr"].items()
+        )
+    )
+    try:
+        options = {name: grammar.check_option(name, value) for name, value in groups["opt"].items()}
+    except Unencodable as error:
+        raise ValueError("an option that no variant has") from error
+    if config is not None:
+        _take_tuned(config, jit, signature, constants, options)
+    for path in [*constants, *attrs]:
+        if path[0] >= len(jit.arg_names):
+            raise ValueError("a path to no parameter")
+    return ASTSource(jit, signature, constants, attrs), options
+
+
+def _take_tuned(
+    config: Any,
+    jit: Any,
+    signature: dict[str, Any],
+    constants: dict[tuple[int, ...], Any],
+    options: dict[str, Any],
+) -> None:
+    """Put what `config` tunes in the place of what a record says of it."""
+    for name in TUNED_OPTIONS:
+        options.pop(name, None)
+    for name, value in config.all_kwargs().items():
+        if name not in jit.arg_names:
+            options[name] = value
+        elif signature.get(name) == "constexpr":
+            constants[(list(jit.arg_names).index(name),)] = value
+        else:
+            raise ValueError("a candidate tunes what is no constant")
 
 
 def split(variants: Mapping[str, Variant]) -> tuple[Variant, dict[str, Variant]]:
@@ -88,73 +133,8 @@ def join(jit: Any, common: Variant, rest: Variant) -> Variant:
 
 
 def _same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and json.dumps(one) == json.dumps(other)
-
-
-def _plain(name: str, value: Any) -> Any:
-    """An option of the compiler. None that names files: what is in a store must not choose code."""
-    if name in _FILES or not (value is None or type(value) in (bool, int, str)):
-        raise Unencodable(value)
-    return value
-
-
-def _path(text: str) -> tuple[int, ...]:
-    path = json.loads(text)
-    if not isinstance(path, list) or not all(type(part) is int for part in path):
-        raise ValueError(f"no path: {text}")
-    return tuple(path)
-
-
-def _encode(value: Any) -> Any:
-    """Plain values as they are; what JSON would change is a list with a word in front."""
-    if value is None or isinstance(value, (bool, int, str)):
-        if isinstance(value, int) and type(value) not in (bool, int):
-            raise Unencodable(value)
-        return value
-    if isinstance(value, float):
-        return ["float", value.hex()]
-    if isinstance(value, tuple):
-        return ["tuple", *map(_encode, value)]
-    if isinstance(value, list):
-        return ["list", *map(_encode, value)]
-    kind = type(value)
-    if kind.__module__.startswith("triton."):
-        if kind.__name__ == "dtype":
-            return ["dtype", str(value)]
-        if kind.__name__ == "constexpr":
-            return ["constexpr", _encode(value.value)]
-        if kind.__name__ == "JITFunction":
-            return ["kernel", value.fn.__module__, value.fn.__qualname__]
-    raise Unencodable(value)
-
-
-def _decode(value: Any) -> Any:
-    if not isinstance(value, list):
-        return value
-    what, *rest = value
-    if what == "float":
-        return float.fromhex(rest[0])
-    if what in ("tuple", "list"):
-        inner = map(_decode, rest)
-        return tuple(inner) if what == "tuple" else list(inner)
-    language = importlib.import_module("triton.language")
-    if what == "dtype":
-        return language.dtype(rest[0])
-    if what == "constexpr":
-        return language.constexpr(_decode(rest[0]))
-    if what == "kernel":
-        kernel = find(*rest)
-        if type(kernel).__name__ != "JITFunction":
-            raise ValueError(f"{rest} is no kernel")
-        return kernel
-    raise ValueError(f"a variant holds {what!r}")
-
-
-def find(module: str, qualname: str) -> Any:
-    """What is under this name in a module that is loaded already. Raises ValueError."""
-    found: Any = sys.modules.get(module)
-    for name in qualname.split("."):
-        found = vars(found).get(name) if hasattr(found, "__dict__") else None
-    if found is None:
-        raise ValueError(f"{module}:{qualname} is not loaded")
-    return found
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, (list, dict)):
+        return json.dumps(one) == json.dumps(other)
+    return bool(one == other)

@@ -68,26 +68,6 @@ def test_the_second_process_tunes_and_compiles_nothing(name: str, children: Chil
     assert package["tuning_as_stock"] == (name not in SHARED)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_all_kernels_of_a_package_can_be_unpacked_without_it(name: str, children: Children) -> None:
-    calls = workload(name)
-    pytest.importorskip("torch")
-    triton = pytest.importorskip("triton")
-    if importlib.util.find_spec(calls.MODULE) is None:
-        pytest.skip(f"{calls.PACKAGE} is not installed")
-
-    told = children.run(FOLDER / "pack_child.py", name)
-
-    stay = sum(told["stay"].values())
-    assert told["packed"] >= 0.9 * (told["packed"] + stay) > 0, told["stay"]
-    # Triton 3.6 digests a kernel differently when one that it calls was digested before; such a
-    # kernel stays, too. Others digest all of them alike.
-    known = triton.__version__.startswith("3.6")
-    assert len(told["wrong"]) <= (0.05 * told["packed"] if known else 0), told["wrong"]
-    assert not {calls.MODULE, "torch", "numpy"} & set(told["modules"])
-
-
 def test_the_table_of_the_documentation_is_that_of_the_committed_run(children: Children) -> None:
     committed = ROOT / "benchmarks/results/third-party.json"
     script = f"""

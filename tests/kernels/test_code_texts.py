@@ -11,8 +11,8 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler.compiler import ASTSource, make_backend
 
-from tuneonce.triton import fronts, remake
-from tuneonce.triton.fronts import Fronts, watch
+from tuneonce.triton import code_texts
+from tuneonce.triton.code_texts import CodeTexts, watch
 
 TARGET = GPUTarget("cuda", 90, 32)
 
@@ -40,43 +40,43 @@ def picky(x, BLOCK: tl.constexpr):
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The sources whose code was really generated."""
     seen: list[Any] = []
-    generate = remake.generate
+    generate = code_texts.generate
 
     def watched(src: Any, *args: Any) -> Any:
         seen.append(src)
         return generate(src, *args)
 
-    monkeypatch.setattr(remake, "generate", watched)
+    monkeypatch.setattr(code_texts, "generate", watched)
     return seen
 
 
 def text(
-    some: Fronts, kernel: Any, *, block: int = 16, target: Any = TARGET, **options: Any
+    some: CodeTexts, kernel: Any, *, block: int = 16, target: Any = TARGET, **options: Any
 ) -> str:
     source = ASTSource(kernel, {"x": "*fp32", "BLOCK": "constexpr"}, {(1,): block})
     backend = make_backend(target)
-    return some.text(source, target, backend.parse_options(options), backend)
+    return some.code(source, target, backend.parse_options(options), backend).source
 
 
 def test_what_only_later_stages_read_is_generated_for_once(made: list[Any]) -> None:
-    some = Fronts()
+    some = CodeTexts()
     first = text(some, plain, num_warps=2, num_stages=1)
     assert text(some, plain, num_warps=8, num_stages=4) == first
     assert text(some, plain, maxnreg=64) == first
     assert len(made) == 1
     # As it would have been made for these very options.
-    assert text(Fronts(), plain, num_warps=8, num_stages=4) == first
+    assert text(CodeTexts(), plain, num_warps=8, num_stages=4) == first
     assert len(made) == 2
 
 
 def test_a_constant_makes_other_code(made: list[Any]) -> None:
-    some = Fronts()
+    some = CodeTexts()
     assert text(some, plain, block=16) != text(some, plain, block=32)
     assert len(made) == 2
 
 
 def test_an_option_that_was_read_makes_other_code(made: list[Any]) -> None:
-    some = Fronts()
+    some = CodeTexts()
     two = text(some, curious, num_warps=2)
     eight = text(some, curious, num_warps=8)
     assert two != eight
@@ -85,7 +85,7 @@ def test_an_option_that_was_read_makes_other_code(made: list[Any]) -> None:
 
 
 def test_an_option_that_the_language_reads_makes_other_code(made: list[Any]) -> None:
-    some = Fronts()
+    some = CodeTexts()
     assert "tf32" in text(some, plain, allowed_dot_input_precisions=("tf32", "ieee"))
     assert "tf32" not in text(some, plain, allowed_dot_input_precisions=("ieee",))
     assert len(made) == 2
@@ -94,7 +94,7 @@ def test_an_option_that_the_language_reads_makes_other_code(made: list[Any]) -> 
 def test_a_knob_of_the_language_makes_other_code(
     made: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    some = Fronts()
+    some = CodeTexts()
     assert "tf32" in text(some, plain)
     monkeypatch.setenv("TRITON_F32_DEFAULT", "ieee")
     assert "tf32" not in text(some, plain)
@@ -104,28 +104,18 @@ def test_a_knob_of_the_language_makes_other_code(
 
 
 def test_another_target_makes_other_code(made: list[Any]) -> None:
-    some = Fronts()
+    some = CodeTexts()
     text(some, plain)
     text(some, plain, target=GPUTarget("cuda", 80, 32))
     assert len(made) == 2
 
 
 def test_what_does_not_compile_is_told_each_time() -> None:
-    some = Fronts()
+    some = CodeTexts()
     for _ in range(2):
         with pytest.raises(triton.compiler.errors.CompileTimeAssertionFailure):
             text(some, picky, block=32)
     assert text(some, picky, block=64)
-
-
-def test_the_oldest_are_forgotten(made: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fronts, "_KEPT", 2)
-    some = Fronts()
-    for block in (16, 32, 64, 16):
-        text(some, plain, block=block)
-    assert len(made) == 4
-    text(some, plain, block=64)
-    assert len(made) == 4
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,127 @@
+"""The code of one key's candidates (TTIR), generated once for those that share it.
+
+Candidates often differ only in what later stages read: ``num_warps``, ``num_stages``. Which options
+the code generator reads is not known beforehand (a kernel may ask for its number of warps), so it
+is watched: what it made is taken again for a source of the same digest and the same constants, of
+the same types, whose options have the same values wherever it looked, as long as the program's
+knobs for the language stay the same. A kernel that calls functions of the program's while code is
+generated is generated anew for every candidate: what those read nobody can know.
+
+Nothing is taken over from one key to another, between which a program may change what it likes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+from . import compat
+from .deadline import deadline
+from .source import reads
+
+_Reads = dict[str, Any]
+
+
+class Code(NamedTuple):
+    """Two texts, as Triton's compiler keeps them: as generated, and after its first stage.
+
+    The first stage is run here as well, a hundredth of a compilation, because a text does not hold
+    the names of all values: only what is not parsed again before it is kept is byte for byte
+    what Triton would keep.
+    """
+
+    source: str
+    ttir: str
+
+
+class CodeTexts:
+    """Generates, and remembers what was generated for one key. Used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[Any, ...], list[tuple[_Reads, Code]]] = {}
+        self._shared: dict[int, tuple[Any, bool]] = {}  # by kernel, which stays alive with it
+
+    def code(
+        self, src: Any, target: Any, options: Any, backend: Any, *, within_s: float | None = None
+    ) -> Code:
+        """The code of `src` for parsed `options`. Raises what Triton's code generator raises.
+
+        Raises `Overdue` if that takes longer than `within_s` seconds.
+        """
+        key = _key(src, target) if self._may_share(src.fn) else None
+        for read, code in [] if key is None else self._made.get(key, ()):
+            if all(_same(getattr(options, name, None), value) for name, value in read.items()):
+                return code
+        watched, names = watch(options)
+        with nullcontext() if within_s is None else deadline(within_s):
+            code = generate(src, target, watched, backend)
+        if key is not None:
+            read = {name: getattr(options, name, None) for name in names}
+            self._made.setdefault(key, []).append((read, code))
+        return code
+
+    def _may_share(self, kernel: Any) -> bool:
+        known = self._shared.get(id(kernel))
+        if known is None:
+            known = self._shared[id(kernel)] = kernel, not reads(kernel).calls_python
+        return known[1]
+
+
+def generate(src: Any, target: Any, options: Any, backend: Any) -> Code:
+    """The code of `src` for options that were parsed."""
+    from triton._C.libtriton import ir
+
+    context = ir.context()
+    ir.load_dialects(context)
+    backend.load_dialects(context)
+    rest = (options, backend.get_codegen_implementation(options), backend.get_module_map(), context)
+    takes_target = "target" in inspect.signature(src.make_ir).parameters
+    module = src.make_ir(target, *rest) if takes_target else src.make_ir(*rest)
+    source = str(module)
+    stages: dict[str, Any] = {}
+    backend.add_stages(stages, options, src.language)
+    # Nothing is known of the binary yet; a stage that asks for it is left to the launch.
+    return Code(source, str(stages["ttir"](module, None)))
+
+
+def _key(src: Any, target: Any) -> tuple[Any, ...]:
+    # Triton's digest takes 1, True and "1" for one constant.
+    constants = tuple((path, _typed(value)) for path, value in sorted(src.constants.items()))
+    return src.hash(), constants, _typed(src.attrs), repr(target), compat.language_knobs()
+
+
+def _typed(value: Any) -> Any:
+    """A value that compares equal only to one of the same type, inside of containers too."""
+    if isinstance(value, (tuple, list)):
+        return type(value), tuple(map(_typed, value))
+    if isinstance(value, dict):
+        return tuple((_typed(name), _typed(held)) for name, held in value.items())
+    if isinstance(value, float):
+        return float, value.hex()
+    try:
+        hash(value)
+    except TypeError:
+        return type(value), id(value)
+    return type(value), value
+
+
+def watch(options: Any) -> tuple[Any, set[str]]:
+    """A copy of `options`, of a subclass, and the set to which it adds what is read from it."""
+    names: set[str] = set()
+    kind: Any = type(options)
+
+    # No stand-in: it is told from the real one by nobody, and ``vars`` reads its ``__dict__``.
+    class Watched(kind):
+        def __getattribute__(self, name: str) -> Any:
+            names.add(name)
+            return super().__getattribute__(name)
+
+    watched: Any = object.__new__(Watched)
+    vars(watched).update(vars(options))
+    names.clear()
+    return watched, names
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
