@@ -32,9 +32,9 @@ from triton.runtime.jit import JITFunction, TensorWrapper
 
 from tuneonce.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
-from tuneonce.triton.workers import build_workers
 from tuneonce.triton.hook import Hook
 from tuneonce.triton.persist import Persistence
+from tuneonce.triton.workers import build_workers
 
 STOCK_RUN = Autotuner.run
 VERSION = tuple(int(part) for part in triton.__version__.split(".")[:2])

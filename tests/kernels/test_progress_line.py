@@ -21,9 +21,9 @@ from tuneonce.progress import Progress
 from tuneonce.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.workers import build_workers
 from tuneonce.triton.hook import Hook
 from tuneonce.triton.persist import Persistence
+from tuneonce.triton.workers import build_workers
 
 X, OUT = torch.arange(1024.0), torch.zeros(1024)
 

@@ -24,9 +24,9 @@ from tuneonce.settings import Recheck
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton import probe
-from tuneonce.triton.workers import build_workers
 from tuneonce.triton.hook import Hook
 from tuneonce.triton.persist import Persistence
+from tuneonce.triton.workers import build_workers
 
 X = torch.arange(1024.0)
 Times = dict[int, float]

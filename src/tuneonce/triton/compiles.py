@@ -19,6 +19,7 @@ from typing import Any
 
 from . import compat
 from .calls import Cold
+from .compile_job import OtherTriton
 from .compile_pool import Compiled, CompilePool, Crashed, NotCompiled
 from .helper_process import HelperLost
 from .ship import NotShippable, Shipment, in_cache
@@ -196,6 +197,10 @@ def _collect(asked: _Asked, workers: Workers) -> Compiled:
         compiled = compilation.future.result()
         if compilation.staging is not None and not in_cache(shipment.hash, shipment.src):
             adopt(shipment, compilation.staging)
+    except NotCompiled as error:
+        if error.kind == OtherTriton.__name__:
+            raise HelperLost(str(error)) from error
+        raise
     except OSError as error:
         raise NotCompiled("OSError", str(error)) from error
     finally:

@@ -2,9 +2,9 @@
 
 A copy of the kernel, which launches nothing and calls nobody's hooks, is asked to warm the
 candidate up: that computes its specialisation as a launch would, and where Triton turns to its
-compiler, the copy stops. The code is generated here, by Triton and with the program's own objects: the first of
-the compiler's languages (TTIR), about 6 % of a compilation. The rest of the way any process can go
-that has the same Triton.
+compiler, the copy stops. The code is generated here, by Triton and with the program's own objects:
+the first of the compiler's languages (TTIR), about 6 % of a compilation. The rest of the way any
+process can go that has the same Triton.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def shipment(
         "source": code.source,
         "ttir": code.ttir,
         "target": (target.backend, target.arch, target.warp_size),
-        "options": dict(options),
+        "options": dict(vars(parsed)),  # all of them, whoever asks
         "directory": _directory(),
         "environment": dict(os.environ),
         "knobs": compat.set_knobs(),
