@@ -12,7 +12,8 @@ candidates were compiled with, so that they can be compiled before their first l
 verdict does not hold. Once a verdict is published the loose measurements of its candidates are
 redundant and are removed.
 
-`unpack` raises `BadRecord` with a reason from a small fixed set, which statistics count.
+`unpack` raises `BadRecord` with a reason from a small fixed set, which statistics count. It believes
+nobody: whoever can write to a store can make the checksum right.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -28,10 +29,19 @@ MEASUREMENT = "tuneonce.measurement/1"
 VERDICT = "tuneonce.verdict/1"
 VARIANTS = "tuneonce.variants/1"
 
-BadReason = Literal["truncated", "checksum", "schema", "version", "misplaced"]
+BadReason = Literal["truncated", "checksum", "schema", "version", "misplaced", "no_time"]
 
 
-WorkClass = Annotated[str, msgspec.Meta(pattern=r"^c(\d\d|xx)$")]
+WorkClass = Annotated[str, msgspec.Meta(pattern=r"\Ac([0-9][0-9]|xx)\Z")]
+
+if TYPE_CHECKING:
+    Value = list[Any]
+else:
+    # An encoded value (`tuneonce.codec`). What that makes is at most 64 lists deep, a dictionary
+    # being two; and whoever prints or digests a value that is deeper may run out of stack.
+    Value = list[str | bool | None]
+    for _ in range(66):
+        Value = list[str | bool | None | Value]
 
 
 class BadRecord(Exception):
@@ -54,7 +64,7 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     """
 
     candidate: str
-    config: list[tuple[str, list[Any]]]
+    config: list[tuple[str, Value]]
     times: tuple[float, ...]
     shape: Literal["list", "tuple", "scalar"]
     failed: str | None
@@ -131,25 +141,53 @@ R = TypeVar("R", Measurement, Verdict, Variants)
 Record = Measurement | Verdict | Variants
 _SCHEMAS: dict[type, str] = {Measurement: MEASUREMENT, Verdict: VERDICT, Variants: VARIANTS}
 
+# Made here and not at the first record: what msgspec finds out about a type when it first meets it
+# is not safe from a second thread that meets it, too.
+_DECODERS: dict[type, Any] = {kind: msgspec.json.Decoder(kind) for kind in _SCHEMAS}
+_ENCODER = msgspec.json.Encoder()
+
+# A header of ours has 120 bytes. Arbitrary.
+_MAX_HEAD = 1000
+
+
+def says_nothing(measurement: Measurement) -> bool:
+    """Whether it is no measurement at all: its time is exactly zero, so nothing was launched."""
+    return measurement.times[:1] == (0.0,)
+
 
 def pack(record: Record) -> bytes:
-    """The bytes of a record. Raises ValueError for what JSON cannot hold: an infinite time."""
+    """The bytes of a record. Raises ValueError for what must not be read again or cannot be.
+
+    That is a time of exactly zero, and what JSON cannot hold: an infinite number.
+    """
     if isinstance(record, Measurement):
-        _require_finite(record)
+        _check_numbers(record)
     elif isinstance(record, Verdict):
+        _require_finite(record.published_at, record.tune_s, record.compile_s)
         for measurement in record.measurements:
-            _require_finite(measurement)
+            _check_numbers(measurement)
     try:
-        body = msgspec.json.encode(record) + b"\n"
+        body = _ENCODER.encode(record) + b"\n"
     except OverflowError as error:
         raise ValueError("a record holds a number that is too large") from error
-    header = {"schema": _SCHEMAS[type(record)], "sha256": hashlib.sha256(body).hexdigest()}
-    return json.dumps(header, separators=(",", ":")).encode("ascii") + b"\n" + body
+    return _head(type(record), body) + b"\n" + body
 
 
-def _require_finite(measurement: Measurement) -> None:
-    if not all(math.isfinite(t) for t in measurement.times):
-        raise ValueError(f"a measurement holds a time that is not finite: {measurement.times}")
+def _head(kind: type, body: bytes) -> bytes:
+    checksum = hashlib.sha256(body).hexdigest()
+    return f'{{"schema":"{_SCHEMAS[kind]}","sha256":"{checksum}"}}'.encode("ascii")
+
+
+def _check_numbers(measurement: Measurement) -> None:
+    m = measurement
+    _require_finite(*m.times, m.measured_at, m.seconds, m.compile_s)
+    if says_nothing(m):
+        raise ValueError("a measurement holds a time of exactly zero")
+
+
+def _require_finite(*numbers: float) -> None:
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(f"a record holds a number that is not finite: {numbers}")
 
 
 def unpack(data: bytes, kind: type[R]) -> R:
@@ -157,16 +195,54 @@ def unpack(data: bytes, kind: type[R]) -> R:
     head, newline, body = data.partition(b"\n")
     if not newline or not body.endswith(b"\n"):
         raise BadRecord("truncated", f"{len(data)} bytes")
+    if head != _head(kind, body):
+        _check_head(head, body, _SCHEMAS[kind])
     try:
-        header = json.loads(head)
+        record: R = _DECODERS[kind].decode(body)
+        if _ENCODER.encode(record) + b"\n" != body:
+            _check_body(body)
+    except (ValueError, msgspec.MsgspecError, RecursionError) as error:  # bad UTF-8 is the first
+        raise BadRecord("schema", str(error)) from error
+    if isinstance(record, (Measurement, Verdict)):
+        found = record.measurements if isinstance(record, Verdict) else [record]
+        if any(map(says_nothing, found)):
+            raise BadRecord("no_time", "a measurement holds a time of exactly zero")
+    return record
+
+
+def _check_head(head: bytes, body: bytes, expected: str) -> None:
+    """Raise `BadRecord` unless the header says what it should, if in other words than ours."""
+    try:
+        if len(head) > _MAX_HEAD:
+            raise ValueError(f"it has {len(head)} bytes")
+        header = json.loads(head, object_pairs_hook=_unique)
         schema, checksum = header["schema"], header["sha256"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadRecord("schema", "the first line is not a record header") from error
-    if schema != _SCHEMAS[kind]:
-        raise BadRecord("version", f"schema {schema!r} where {_SCHEMAS[kind]!r} is expected")
+    if schema != expected:
+        raise BadRecord("version", f"schema {schema!r} where {expected!r} is expected")
     if checksum != hashlib.sha256(body).hexdigest():
         raise BadRecord("checksum", "the body does not match its checksum")
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
-        raise BadRecord("schema", str(error)) from error
+
+
+def _check_body(body: bytes) -> None:
+    """Raise ValueError for what a decoder passes over and another may read differently.
+
+    That is a name that is there twice, and what is wrong with the fields of a later version. Only
+    for bodies that are not, byte for byte, what we would write.
+    """
+    json.loads(body, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_finite)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is there twice")
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is out of range")
+    return number

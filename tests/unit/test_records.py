@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -46,6 +48,8 @@ def verdict(*measurements: Measurement, **fields: Any) -> Verdict:
 
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
+# Exactly zero is no time; negative numbers are what a program's own benchmark may return.
+TIMES = st.builds(lambda first, more: (first, *more), FINITE.filter(bool), st.lists(FINITE))
 # What JSON can hold: no lone surrogates.
 TEXT = st.text(max_size=8)
 MEASUREMENTS = st.builds(
@@ -56,7 +60,7 @@ MEASUREMENTS = st.builds(
     config=st.lists(
         st.tuples(TEXT, st.sampled_from([None, 1, "a", (1, [2.5])]).map(encode)), max_size=3
     ),
-    times=st.lists(FINITE, min_size=1, max_size=3).map(tuple),
+    times=TIMES,
     shape=st.sampled_from(["list", "tuple", "scalar"]),
     failed=st.none() | TEXT,
     method=TEXT,
@@ -206,8 +210,12 @@ def test_a_body_that_is_no_record(body: bytes) -> None:
         {"work_class": "c3"},
         {"work_class": "../c03"},
         {"work_class": "x"},
+        {"work_class": "c03\n"},
+        {"work_class": "c\u0663\u0664"},
         {"config": {"BLOCK": 1}},
         {"config": [["BLOCK"]]},
+        {"config": [["BLOCK", ["int", 16]]]},
+        {"config": [["BLOCK", ["dict", {}]]]},
         {"candidate": 1},
         {"measured_at": "now"},
     ],
@@ -240,6 +248,80 @@ def test_numbers_beyond_what_a_float_holds() -> None:
 )
 def test_a_verdict_that_means_nothing(fields: dict[str, Any]) -> None:
     assert reason_of(with_fields(verdict(SOME), **fields), Verdict) == "schema"
+
+
+LONE = b'"\\ud800"'
+NAMES_TWICE = [
+    (b'"times":', b'"times":[5.0],"times":'),
+    (b'"candidate":', b'"note":{"a":1,"a":2},"candidate":'),
+    (b'"candidate":', b'"candidate":"0","candidate":'),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        *NAMES_TWICE,
+        (b'"do_bench"', LONE),
+        (b'"do_bench"', b'"\xff"'),
+        (b'"do_bench"', b'"\xed\xa0\x80"'),
+        (b'"candidate":', b'"later":%s,"candidate":' % LONE[:-1]),
+        (b'"candidate":', b'"later":"\xff","candidate":'),
+        (b'"candidate":', b'"\xff":1,"candidate":'),
+        (b'"candidate":', b'"later":1e999,"candidate":'),
+        (b'"candidate":', b'"later":NaN,"candidate":'),
+        (b'"candidate":', b'"later":%s,"candidate":' % (b"9" * 5000)),
+        (b'"candidate":', b'"later":%s1%s,"candidate":' % (b"[" * 900, b"]" * 901)),
+        (b'["int","16"]', b'["tuple",' + b"[" * 80 + b"]" * 81),
+    ],
+    ids=lambda text: repr(text[:30]),
+)
+def test_a_right_checksum_makes_nothing_right(old: bytes, new: bytes) -> None:
+    body = pack(SOME).split(b"\n")[1]
+    assert old in body
+    assert reason_of(record_of(body.replace(old, new, 1))) == "schema"
+
+
+def test_a_name_that_is_twice_in_the_header() -> None:
+    head, body, _ = pack(SOME).split(b"\n")
+    twice = head.replace(b'{"schema"', b'{"schema":"tuneonce.measurement/1","schema"')
+    assert reason_of(twice + b"\n" + body + b"\n") == "schema"
+    assert reason_of(head + b" " * 1000 + b"\n" + body + b"\n") == "schema"
+    assert unpack(head + b" \n" + body + b"\n", Measurement) == SOME
+
+
+def test_the_deepest_value_that_an_argument_may_have() -> None:
+    value: Any = 1
+    for _ in range(32):
+        value = {"a": value}
+    deep = msgspec.structs.replace(SOME, config=[("A", encode(value))])
+    assert unpack(pack(deep), Measurement) == deep
+
+
+@pytest.mark.parametrize("times", [[0.0], [0], [-0.0, 1.0, 2.0]])
+def test_a_time_of_exactly_zero_says_nothing(times: list[float]) -> None:
+    assert reason_of(with_fields(SOME, times=times)) == "no_time"
+    nothing = msgspec.structs.replace(SOME, times=tuple(times))
+    body = {"measurements": [msgspec.to_builtins(SOME), msgspec.to_builtins(nothing)]}
+    assert reason_of(with_fields(verdict(SOME), **body), Verdict) == "no_time"
+    for record in (nothing, verdict(SOME, nothing)):
+        with pytest.raises(ValueError, match="exactly zero"):
+            pack(record)
+
+
+def test_scores_may_be_negative_and_a_later_number_zero() -> None:
+    for times in ((-1.0,), (1.0, 0.0, 2.0)):
+        record = measured(16, *times)
+        assert unpack(pack(record), Measurement) == record
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("field", ["tune_s", "compile_s", "published_at", "seconds", "measured_at"])
+def test_numbers_that_nobody_could_read_again_are_not_packed(field: str, number: float) -> None:
+    of_verdict = field in ("tune_s", "compile_s", "published_at")
+    one = SOME if of_verdict else msgspec.structs.replace(SOME, **{field: number})
+    with pytest.raises(ValueError, match="finite"):
+        pack(verdict(one, **({field: number} if of_verdict else {})))
 
 
 def test_fields_of_a_later_version_are_passed_over() -> None:
@@ -286,3 +368,42 @@ def test_as_triton_held_it() -> None:
     assert timing("tuple", 1.0, 0.9, 1.1) == (1.0, 0.9, 1.1)
     assert timing("scalar", 1.0) == 1.0
     assert timing("list", failed="did not run") == [math.inf] * 3
+
+
+FIRST_IN_THREADS = """
+import os, sys, threading
+from tuneonce.records import Measurement, unpack
+
+sys.setswitchinterval(1e-6)
+data = sys.stdin.buffer.read()
+
+def read_in_threads():
+    together, read = threading.Barrier(8), []
+    def go():
+        together.wait()
+        read.append(unpack(data, Measurement).candidate)
+    threads = [threading.Thread(target=go) for _ in range(8)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    return 8 - len(read)
+
+for _ in range(200):
+    pid = os.fork()
+    if not pid:
+        os._exit(read_in_threads())
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status:
+        sys.exit(f"a process of eight threads ended with {status}")
+"""
+
+
+def test_threads_may_read_the_first_records_of_a_process() -> None:
+    """Two hundred processes that have read nothing yet: it takes a moment that is rarely met."""
+    child = subprocess.run(
+        [sys.executable, "-c", FIRST_IN_THREADS],
+        input=pack(SOME),
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr.decode()
