@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,10 @@ class FaultyStore(Store):
     def list(self, prefix: str) -> Iterator[str]:
         self._meet("list", prefix)
         return self.inner.list(prefix)
+
+    def children(self, prefix: str, *, limit: int | None = None) -> Sequence[str]:
+        self._meet("children", prefix)
+        return self.inner.children(prefix, limit=limit)
 
     def set_aside(self, name: str, *, seen: bytes | None = None) -> bool:
         self._meet("set_aside", name)

@@ -12,8 +12,8 @@ candidates were compiled with, so that they can be compiled before their first l
 verdict does not hold. Once a verdict is published the loose measurements of its candidates are
 redundant and are removed.
 
-`unpack` raises `BadRecord` with a reason from a small fixed set, which statistics count. It believes
-nobody: whoever can write to a store can make the checksum right.
+`unpack` raises `BadRecord` with a reason from a small fixed set, which statistics count. A right
+checksum proves nothing to it but that the record is whole: who can write to a store can make one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ else:
     # being two; and whoever prints or digests a value that is deeper may run out of stack.
     Value = list[str | bool | None]
     for _ in range(66):
-        Value = list[str | bool | None | Value]
+        Value = list[str | bool | Value | None]
 
 
 class BadRecord(Exception):

@@ -202,6 +202,41 @@ def test_list_takes_prefixes_of_names_not_of_parts(store: Store) -> None:
     assert listed("y") == set()
 
 
+def test_children_are_the_next_level_of_names(store: Store) -> None:
+    for name in ("a/b/1.json", "a/b/2.json", "a/bc/1.json", "a/b.json", "ab/1.json", "z.json"):
+        store.put(name, b"-", durable=False)
+
+    def children(prefix: str) -> set[str]:
+        found = list(store.children(prefix))
+        assert len(found) == len(set(found))
+        assert set(ReadOnlyStore(store).children(prefix)) == set(found)
+        return set(found)
+
+    assert children("") == {"a/", "ab/", "z.json"}
+    assert children("a") == {"a/", "ab/"}
+    assert children("a/") == {"a/b/", "a/b.json", "a/bc/"}
+    assert children("a/b") == {"a/b/", "a/b.json", "a/bc/"}
+    assert children("a/b.") == {"a/b.json"}
+    assert children("a/b/") == {"a/b/1.json", "a/b/2.json"}
+    assert children("a/b/1.json") == {"a/b/1.json"}
+    assert children("a/b/1.json/") == children("a/x/") == children("y") == set()
+    for malformed in ("/", "../", "a/.", "a b"):
+        with pytest.raises(ValueError, match="no record name"):
+            store.children(malformed)
+
+
+def test_no_more_children_than_asked_for(store: Store) -> None:
+    everything = {f"k/{number}/" for number in range(20)}
+    for name in everything:
+        store.put(name + "1.json", b"-", durable=False)
+        store.put(name + "2.json", b"-", durable=False)
+    for limit in (0, 1, 7, 20, 100):
+        found = store.children("k/", limit=limit)
+        assert len(found) == min(limit, 20)
+        assert set(found) <= everything
+        assert len(store.children("k/3", limit=limit)) == min(limit, 1)
+
+
 def test_the_store_may_change_while_it_is_listed(store: Store) -> None:
     for number in range(20):
         store.put(f"k/{number:02}/r.json", b"-", durable=False)
@@ -258,6 +293,10 @@ class Model(RuleBasedStateMachine):
     def list_some(self, prefix: str) -> None:
         expected = sorted(name for name in self.model if name.startswith(prefix))
         assert sorted(self.store.list(prefix)) == expected
+        # A folder that has been emptied may still be there.
+        children = {"/".join(n.split("/")[: prefix.count("/") + 1]) for n in expected}
+        found = {name.rstrip("/") for name in self.store.children(prefix)}
+        assert children <= found
 
     @invariant()
     def holds_the_same(self) -> None:

@@ -319,10 +319,10 @@ def test_folders_that_cannot_be_synced_do_not_fail_a_put(
 ) -> None:
     real = os.open
 
-    def no_folders(path: str, flags: int, mode: int = 0o777) -> int:
-        if flags & os.O_DIRECTORY:
+    def no_folders(path: str, flags: int, *mode: int, dir_fd: int | None = None) -> int:
+        if flags & os.O_DIRECTORY and not flags & os.O_PATH:
             raise OSError(errno.EINVAL, "this file system cannot")
-        return real(path, flags, mode)
+        return real(path, flags, *mode, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "open", no_folders)
     store.put(NAME, b"new")

@@ -177,11 +177,13 @@ def test_old_temporary_files_are_swept_by_a_put_into_the_same_folder(
 ) -> None:
     open_store(tmp_path).put(NAME, b"data")
     folder = (tmp_path / NAME).parent
-    left = {".tmp-1-ab", ".tmp-99999-cd", ".new-verdict.json"}
+    left = {".tmp-1-" + "ab" * 8, ".tmp-99999-" + "cd" * 8, ".new-verdict.json"}
     for name in left:
         (folder / name).write_text("part")
-    (folder / ".tmp-directory").mkdir()
-    others = {".other.swp", ".tmp-directory", "verdict.json"}
+    directory = ".tmp-2-" + "ab" * 8
+    (folder / directory).mkdir()
+    foreign = {".tmp-1-ab", ".tmp-1-" + "AB" * 8, ".tmp-notes.txt", ".new-", ".new-.x"}
+    others = {".other.swp", directory, "verdict.json", *foreign}
 
     def names() -> set[str]:
         return {path.name for path in folder.iterdir()}
@@ -189,9 +191,10 @@ def test_old_temporary_files_are_swept_by_a_put_into_the_same_folder(
     store = open_store(tmp_path)
     assert list(store.list("")) == [NAME]
     store.put(NAME, b"data")
-    assert names() == left | {".tmp-directory", "verdict.json"}, "they may still be in use"
+    assert names() == left | {directory, "verdict.json"}, "they may still be in use"
 
-    (folder / ".other.swp").write_text("not ours")
+    for name in (".other.swp", *foreign):
+        (folder / name).write_text("not ours")
     monkeypatch.setattr(_atomic, "TEMP_AGE_S", -1.0)  # all are older than that
     store.put(NAME, b"data")
     assert left <= names(), "a process looks once into each folder"
@@ -207,9 +210,12 @@ def test_a_record_that_another_process_takes_away_is_not_swept(
     store.put(NAME, b"data")
     record = tmp_path / NAME
     os.utime(record, (0, 0))
-    _atomic.take(str(record), f"{record.parent}/.tmp-1-moved")
+    moved = _atomic.temp_name()
+    at = os.open(record.parent, os.O_PATH)
+    _atomic.take(at, record.name, at, moved)
+    os.close(at)
     open_store(tmp_path).put("kernel/world/key/other", b"data")
-    assert (record.parent / ".tmp-1-moved").exists()
+    assert (record.parent / moved).exists()
 
 
 def test_set_aside_keeps_the_newest(tmp_path: Path) -> None:

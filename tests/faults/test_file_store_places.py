@@ -158,6 +158,11 @@ def test_an_intruder_is_reported_and_set_aside(
         store.delete_if(NAME, b"")
     assert not store.set_aside(NAME, seen=b"")
     assert "kernel/world/key/other.json" in set(store.list(""))
+    if (root / NAME).is_symlink():  # who made it knows why: see test_file_store_links.py
+        target = (root / NAME).readlink()
+        assert not store.set_aside(NAME)
+        assert (root / NAME).readlink() == target
+        return
 
     assert store.set_aside(NAME)
     assert store.get(NAME) is None

@@ -776,7 +776,7 @@ def test_whatever_happened_before(steps: list[tuple[list[int], str, int]], rando
                 break
             assert (work_class, d(block)) not in done
             done.add((work_class, d(block)))
-            one = measured(block, random.random(), work_class=work_class)
+            one = measured(block, 1.0 + random.random(), work_class=work_class)
             known[d(block)] = one
             desk.record(asked, one)
         else:

@@ -1,25 +1,33 @@
 """Whole files or nothing: the system calls under the directory store.
 
-Everything here raises OSError and knows paths, not names. A file is written under a temporary name
-in its own folder and then given its real name in one step, so a reader needs no lock and a process
-that is killed leaves at most a temporary file, which a later writer removes.
+Everything here raises OSError and works inside of open folders (`_below`), with names that have no
+slash: nothing is followed, whatever happens to the names above. A file is written under a temporary
+name in its own folder and then given its real name in one step, so a reader needs no lock and a
+process that is killed leaves at most a temporary file, which a later writer removes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import os
+import re
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
-TEMP = ".tmp-"
 MARK = ".new-"
+
+# The names that are made here. Only these are ever removed for their age.
+_LEFT = re.compile(r"\.tmp-[0-9]+-[0-9a-f]{16}|\.new-[A-Za-z0-9_=~+@-][A-Za-z0-9_.=~+@-]*")
+_KEPT = re.compile(r"[0-9]{19}-[0-9a-f]{8}-[A-Za-z0-9_.=~+@-]+")
+
+MAX_LOOKED_AT = 10_000
+"""How many entries of a folder are looked at where not all of them matter. Arbitrary."""
 
 TEMP_AGE_S = 3600.0
 """A temporary file this old belongs to nobody any more. A put takes milliseconds; arbitrary."""
@@ -55,22 +63,28 @@ def patiently(call: Callable[[], T]) -> T:
 
 
 class Temp(NamedTuple):
-    """A complete file that has no real name yet."""
+    """A complete file in the folder ``at`` that has no real name yet."""
 
-    path: str
+    at: int
+    name: str
     status: os.stat_result
 
 
 def temp_name() -> str:
     """A file name that no other process, thread or host has or will have."""
-    return f"{TEMP}{os.getpid()}-{os.urandom(8).hex()}"
+    return f".tmp-{os.getpid()}-{os.urandom(8).hex()}"
 
 
-def write_temp(folder: str, data: bytes, *, durable: bool) -> Temp:
-    """Write ``data`` to a new private file. FileNotFoundError if the folder is missing."""
-    path = f"{folder}/{temp_name()}"
+def kept_name(name: str) -> str:
+    """A name for a record that is set aside, new and in the order of time."""
+    return f"{time.time_ns():019d}-{os.urandom(4).hex()}-{name[:100]}"
+
+
+def write_temp(at: int, data: bytes, *, durable: bool) -> Temp:
+    """Write ``data`` to a new private file. FileNotFoundError if the folder was removed."""
+    name = temp_name()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = patiently(lambda: os.open(path, flags, 0o600))
+    fd = patiently(lambda: os.open(name, flags, 0o600, dir_fd=at))
     try:
         try:
             status = os.fstat(fd)
@@ -85,28 +99,37 @@ def write_temp(folder: str, data: bytes, *, durable: bool) -> Temp:
         finally:
             os.close(fd)  # NFS reports a failed write here
     except BaseException:
-        discard(path)
+        discard(at, name)
         raise
-    return Temp(path, status)
+    return Temp(at, name, status)
 
 
-def discard(path: str) -> None:
+def discard(at: int, name: str) -> None:
     """Remove a temporary file if it is there. A failure costs space for an hour, nothing else."""
     with contextlib.suppress(OSError):
-        os.unlink(path)
+        os.unlink(name, dir_fd=at)
 
 
-def publish(temp: Temp, path: str) -> None:
+def exists(at: int, name: str) -> bool:
+    """Whether something has the name, a link too. Raises OSError if nobody can tell."""
+    try:
+        os.lstat(name, dir_fd=at)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def publish(temp: Temp, at: int, name: str) -> None:
     """Give ``temp`` its name, replacing what has it."""
     try:
-        patiently(lambda: os.replace(temp.path, path))
+        patiently(lambda: os.replace(temp.name, name, src_dir_fd=temp.at, dst_dir_fd=at))
     except FileNotFoundError:
         # An NFS client that lost the answer asks again, and is told that the file has gone.
-        if not _is_at(temp, path):
+        if not _is_at(temp, at, name):
             raise
 
 
-def publish_new(temp: Temp, path: str) -> bool:
+def publish_new(temp: Temp, at: int, name: str) -> bool:
     """Give ``temp`` its name unless it is taken. True if it is ours.
 
     Atomic among processes and hosts where hard links work. Elsewhere a mark beside the name is
@@ -114,107 +137,75 @@ def publish_new(temp: Temp, path: str) -> bool:
     process is killed or stopped for longer than ``MARK_AGE_S`` at just that moment, two others may
     both be told True; readers still see one whole record, the last.
     """
+    folders = {"src_dir_fd": temp.at, "dst_dir_fd": at}
     try:
-        patiently(lambda: os.link(temp.path, path, follow_symlinks=False))
+        patiently(lambda: os.link(temp.name, name, **folders, follow_symlinks=False))
     except FileExistsError:
-        return _is_at(temp, path)  # a lost answer again: it may be ours
+        return _is_at(temp, at, name)  # a lost answer again: it may be ours
     except FileNotFoundError:
         raise
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        return _publish_marked(temp, path)
+        return _publish_marked(temp, at, name)
     return True
 
 
-def _publish_marked(temp: Temp, path: str) -> bool:
-    folder, _, last = path.rpartition("/")
-    mark = f"{folder}/{MARK}{last}"
+def _publish_marked(temp: Temp, at: int, name: str) -> bool:
+    mark = f"{MARK}{name}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     for _ in range(200):  # about two seconds; a holder needs far less than a millisecond
-        if os.path.lexists(path):
+        if exists(at, name):
             return False
         try:
-            os.close(os.open(mark, flags, 0o600))
+            os.close(os.open(mark, flags, 0o600, dir_fd=at))
         except FileExistsError:
             with contextlib.suppress(FileNotFoundError):
                 # Both times come from the file system's own clock.
-                if temp.status.st_ctime - os.lstat(mark).st_ctime > MARK_AGE_S:
-                    os.unlink(mark)
+                age = temp.status.st_ctime - os.lstat(mark, dir_fd=at).st_ctime
+                if age > MARK_AGE_S:
+                    os.unlink(mark, dir_fd=at)
                     continue
             time.sleep(0.01)
             continue
         try:
-            if os.path.lexists(path):
+            if exists(at, name):
                 return False
-            publish(temp, path)
+            publish(temp, at, name)
             return True
         finally:
-            discard(mark)
-    raise OSError(errno.EBUSY, "another process is writing this name and does not finish", path)
+            discard(at, mark)
+    raise OSError(errno.EBUSY, "another process is writing this name and does not finish", name)
 
 
-def _is_at(temp: Temp, path: str) -> bool:
+def _is_at(temp: Temp, at: int, name: str) -> bool:
     with contextlib.suppress(OSError):
-        return os.path.samestat(temp.status, os.lstat(path))
+        return os.path.samestat(temp.status, os.lstat(name, dir_fd=at))
     return False
 
 
-def take(path: str, to: str) -> bool:
-    """Move what is at ``path`` to the unused name ``to``. True for one of all that try."""
+def take(at: int, name: str, to: int, away: str) -> bool:
+    """Move what has the name to the unused name ``away`` in ``to``.
+
+    True for one of all that try.
+    """
     try:
-        patiently(lambda: os.rename(path, to))
+        patiently(lambda: os.rename(name, away, src_dir_fd=at, dst_dir_fd=to))
     except FileNotFoundError:
-        return os.path.lexists(to)  # nobody else uses that name, so a lost answer
+        return exists(to, away)  # nobody else uses that name, so a lost answer
     return True
 
 
-def give_back(path: str, to: str) -> None:
+def give_back(to: int, away: str, at: int, name: str) -> None:
     """Undo ``take``, unless the name has been taken again: then the newer record stays."""
-    publish_new(Temp(path, os.lstat(path)), to)
-    discard(path)
+    publish_new(Temp(to, away, os.lstat(away, dir_fd=to)), at, name)
+    discard(to, away)
 
 
-def make_folders(folder: str, top: str) -> None:
-    """Create ``folder`` and what is missing above it, each 0700 whatever the umask.
-
-    New folders above ``top`` are made durable at once; for those below see ``sync_folders``.
-    """
-    missing = []
-    while not os.path.isdir(folder):
-        missing.append(folder)
-        above = os.path.dirname(folder)
-        if above == folder:
-            break
-        folder = above
-    for path in reversed(missing):
-        try:
-            patiently(functools.partial(os.mkdir, path, 0o700))
-        except FileExistsError:
-            continue  # by another process, or something else: the next call will tell
-        if stat.S_IMODE(os.stat(path).st_mode) != 0o700:
-            with contextlib.suppress(PermissionError):
-                os.chmod(path, 0o700)
-        if len(path) < len(top):
-            _sync_folder(os.path.dirname(path))
-
-
-def sync_folders(folder: str, top: str) -> None:
-    """Make names durable: fsync ``folder``, every folder above it up to ``top``, and its parent.
-
-    All of them every time, because another process may have created one a moment ago without
-    syncing it.
-    """
-    while True:
-        _sync_folder(folder)
-        if len(folder) < len(top):
-            return
-        folder = os.path.dirname(folder)
-
-
-def _sync_folder(folder: str) -> None:
+def sync_folder(path: str, at: int | None = None) -> None:
+    """Make the names in a folder durable, as far as folders can be synced there."""
     try:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=at)
         try:
             os.fsync(fd)
         finally:
@@ -226,15 +217,29 @@ def _sync_folder(folder: str) -> None:
             raise
 
 
-def sweep(folder: str, now: float) -> None:
-    """Remove what killed processes left in ``folder``. ``now`` is the file system's own time.
+def sweep(at: int, entries: Iterator[os.DirEntry[str]], now: float) -> None:
+    """Remove what killed processes left in a folder. ``now`` is the file system's own time.
 
     The time of the last change of the inode counts, not of its content: moving an old record to a
     temporary name makes that name new.
     """
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith((TEMP, MARK)):
-                with contextlib.suppress(OSError):
-                    if now - entry.stat(follow_symlinks=False).st_ctime > TEMP_AGE_S:
-                        os.unlink(entry.path)
+    for entry in islice(entries, MAX_LOOKED_AT):
+        if _LEFT.fullmatch(entry.name):
+            with contextlib.suppress(OSError):
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode) and now - status.st_ctime > TEMP_AGE_S:
+                    os.unlink(entry.name, dir_fd=at)
+
+
+def drop_oldest(at: int, entries: Iterator[os.DirEntry[str]], keep: int) -> None:
+    """Of the files that were set aside, remove all but the newest ``keep``.
+
+    What stood in a record's place may be a folder with somebody's files. It stays.
+    """
+    ours = sorted(
+        entry.name
+        for entry in islice(entries, MAX_LOOKED_AT)
+        if _KEPT.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+    )
+    for name in ours[: max(0, len(ours) - keep)]:
+        discard(at, name)

@@ -18,12 +18,12 @@ from __future__ import annotations
 import abc
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 
-MAX_RECORD_BYTES = 4 * 1024 * 1024
-"""No record is larger. Arbitrary: hundreds of times a large record of ours, and small enough that
-reading whatever somebody left under a name hurts nobody."""
+MAX_RECORD_BYTES = 1024 * 1024
+"""No record is larger. Arbitrary: a verdict over a hundred candidates has 30 KB, and reading
+whatever somebody left under a name must hurt nobody."""
 
 MAX_SET_ASIDE = 64
 """How many unusable records a store keeps for a person to look at. Arbitrary."""
@@ -102,14 +102,25 @@ class Store(abc.ABC):
         """
 
     @abc.abstractmethod
+    def children(self, prefix: str, *, limit: int | None = None) -> Sequence[str]:
+        """The next level of names that start with ``prefix``, in no particular order.
+
+        Names end there or at their next ``/``, and then with it: below ``a/`` the names ``a/1``,
+        ``a/b/2`` and ``a/b/3`` are ``a/1`` and ``a/b/``. With a limit no more are returned, and a
+        store that would have to look at very many to find them may return fewer: it costs what so
+        few cost, however many there are.
+        Raises StoreUnavailable.
+        """
+
+    @abc.abstractmethod
     def set_aside(self, name: str, *, seen: bytes | None = None) -> bool:
         """Move a record that cannot be used out of the way, so that its name is free again.
 
         With ``seen`` (the bytes that the caller could not use) only a record that still holds
         them is moved, so that nobody moves what another process put there since.
 
-        False if there is nothing (any more) to move, or it may not be moved. A bounded number of
-        set-aside records is kept for a person to look at.
+        False if there is nothing (any more) to move, or it may not be moved: a link never is. A
+        bounded number of set-aside records is kept for a person to look at.
         """
 
     @abc.abstractmethod

@@ -4,6 +4,9 @@
     <root>/<kernel>/.../.tmp-<pid>-<random>     being written; swept after an hour
     <root>/.set-aside/<time>-<random>-<record>  could not be used; the newest 64 are kept
 
+No link below the root is followed, read, written through or moved (`_below`): what stands behind
+one counts as unreadable. Only the names above are ever moved or removed.
+
 Nothing is touched before the first put, and no descriptor, lock or thread is held between calls,
 so a store may be used on both sides of a fork. A record's last path part and the temporary name
 are in one folder, hence in one file system, so that names change in one step.
@@ -22,12 +25,13 @@ server blocks the caller as long as the mount's own time limit says.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
-import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 from ..errors import (
     RecordUnreadable,
@@ -37,7 +41,7 @@ from ..errors import (
     StoreUnavailable,
     Unreadable,
 )
-from . import _atomic
+from . import _atomic, _below
 from .base import (
     MAX_NAME_PARTS,
     MAX_RECORD_BYTES,
@@ -64,6 +68,8 @@ _MAY_NOT_MOVE = _REFUSED | _FULL | {errno.EXDEV, errno.EBUSY, errno.ESTALE}
 # in a row is not cleaning up.
 _TRIES = 3
 
+_NO_FOLDER = "a file or a link in a folder's place"
+
 
 class FileStore(Store):
     """The directory ``root``, which need not exist yet. See the module for its guarantees."""
@@ -78,16 +84,24 @@ class FileStore(Store):
     # -- reading -----------------------------------------------------------------------------
 
     def get(self, name: str) -> bytes | None:
-        path = f"{self._root}/{check_name(name)}"
+        check_name(name)
         try:
-            return _atomic.patiently(lambda: self._read(path, name))
+            return _atomic.patiently(lambda: self._read(name))
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self._not_read(error, path, name) from error
+            raise self._not_read(error, name) from error
 
-    def _read(self, path: str, name: str) -> bytes:
-        fd = os.open(path, _READ)
+    def _read(self, name: str) -> bytes:
+        folder, _, last = name.rpartition("/")
+        at = _below.open_folder(self._root, folder)
+        try:
+            return self._read_in(at, last, name)
+        finally:
+            os.close(at)
+
+    def _read_in(self, at: int, last: str, name: str) -> bytes:
+        fd = os.open(last, _READ, dir_fd=at)
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
@@ -112,167 +126,173 @@ class FileStore(Store):
 
     def list(self, prefix: str) -> Iterator[str]:
         check_prefix(prefix)
-        folder, _, start = prefix.rpartition("/")
-        return self._walk(folder, start)
+        return self._walk(prefix)
 
-    def _walk(self, folder: str, start: str) -> Iterator[str]:
+    def _walk(self, prefix: str) -> Iterator[str]:
+        for name in self.children(prefix):
+            if name.endswith("/"):
+                yield from self._walk(name)
+            else:
+                yield name
+
+    def children(self, prefix: str, *, limit: int | None = None) -> Sequence[str]:
+        folder, _, start = check_prefix(prefix).rpartition("/")
         below = f"{folder}/" if folder else ""
+        lowest = below.count("/") == MAX_NAME_PARTS - 1
+        looked_at = None if limit is None else _atomic.MAX_LOOKED_AT
         try:
             # Read to its end before anything is handed out: a caller that stops half-way, or
             # forks, leaves no open folder behind.
-            with os.scandir(f"{self._root}/{folder}") as entries:
-                found = [
-                    (entry.name, entry.is_dir(follow_symlinks=False))
-                    for entry in entries
+            with _below.entries(self._root, folder) as entries:
+                found = (
+                    below + entry.name + "/" * entry.is_dir(follow_symlinks=False)
+                    for entry in islice(entries, looked_at)
                     if entry.name.startswith(start) and _is_part(entry.name)
-                ]
+                )
+                # The folder is of a volume that is mounted as the root.
+                known = (n for n in found if n != "lost+found/" and not (lowest and n[-1] == "/"))
+                return [*islice(known, limit)]
         except FileNotFoundError:
-            return
+            return []
         except NotADirectoryError:
             if folder and os.path.isdir(self._root):
-                return  # a record: nothing is below it
+                return []  # a record or a link: nothing is below it
             raise self._unavailable(f"{self._root} is not a directory") from None
         except OSError as error:
             raise self._unavailable(f"{folder or '/'} cannot be listed: {_say(error)}") from error
-        deeper = below.count("/") < MAX_NAME_PARTS - 1
-        for name, is_folder in found:
-            if not is_folder:
-                yield below + name
-            elif deeper and below + name != "lost+found":  # of a volume mounted as the root
-                yield from self._walk(below + name, "")
 
     # -- writing -----------------------------------------------------------------------------
 
     def put(self, name: str, data: bytes, *, durable: bool = True) -> None:
-        def replace(temp: _atomic.Temp, path: str) -> bool:
-            _atomic.publish(temp, path)
+        def replace(temp: _atomic.Temp, at: int, last: str) -> bool:
+            _atomic.publish(temp, at, last)
             return True
 
         self._write(name, data, durable, replace)
 
     def put_if_absent(self, name: str, data: bytes, *, durable: bool = True) -> bool:
         # Most losers come late. They need not write anything to learn that they lost.
-        if os.path.lexists(f"{self._root}/{check_name(name)}"):
+        if self._is_taken(check_name(name)):
             check_data(data)
             return False
         return self._write(name, data, durable, _atomic.publish_new)
 
+    def _is_taken(self, name: str) -> bool:
+        folder, _, last = name.rpartition("/")
+        try:
+            with _below.opened(self._root, folder) as at:
+                return _atomic.exists(at, last)
+        except OSError:  # writing will tell
+            return False
+
     def _write(
-        self, name: str, data: bytes, durable: bool, publish: Callable[[_atomic.Temp, str], bool]
+        self,
+        name: str,
+        data: bytes,
+        durable: bool,
+        publish: Callable[[_atomic.Temp, int, str], bool],
     ) -> bool:
-        path = f"{self._root}/{check_name(name)}"
+        folder, _, last = check_name(name).rpartition("/")
         check_data(data)
-        folder = path.rpartition("/")[0]
         try:
             for _ in range(_TRIES):
                 try:
-                    return self._write_into(folder, path, data, durable, publish)
+                    ours = self._write_into(folder, last, data, durable, publish)
+                    break
                 except FileNotFoundError:
-                    _atomic.make_folders(folder, self._root)
-            return self._write_into(folder, path, data, durable, publish)
+                    _below.make_folders(self._root, folder)
+            else:
+                ours = self._write_into(folder, last, data, durable, publish)
+            if ours and durable:
+                _below.sync_folders(self._root, folder)
         except OSError as error:
             raise self._not_written(error, name) from error
+        return ours
 
     def _write_into(
         self,
         folder: str,
-        path: str,
+        last: str,
         data: bytes,
         durable: bool,
-        publish: Callable[[_atomic.Temp, str], bool],
+        publish: Callable[[_atomic.Temp, int, str], bool],
     ) -> bool:
-        temp = _atomic.write_temp(folder, data, durable=durable)
-        try:
-            self._sweep_once(folder, temp)
-            ours = publish(temp, path)
-        finally:
-            _atomic.discard(temp.path)
-        if ours and durable:
-            _atomic.sync_folders(folder, self._root)
-        return ours
+        with _below.opened(self._root, folder) as at:
+            temp = _atomic.write_temp(at, data, durable=durable)
+            try:
+                self._sweep_once(folder, temp)
+                return publish(temp, at, last)
+            finally:
+                _atomic.discard(at, temp.name)
 
     def _sweep_once(self, folder: str, temp: _atomic.Temp) -> None:
         if folder not in self._swept:
             if len(self._swept) > 10_000:  # a bound on memory, arbitrary; sweeping twice is fine
                 self._swept.clear()
             self._swept.add(folder)
-            _atomic.sweep(folder, temp.status.st_ctime)
+            with contextlib.suppress(OSError), _below.entries_of(temp.at) as entries:
+                _atomic.sweep(temp.at, entries, temp.status.st_ctime)
 
     # -- taking away -------------------------------------------------------------------------
 
     def delete_if(self, name: str, expected: bytes) -> bool:
         if self.get(name) != expected:
             return False
-        path = f"{self._root}/{name}"
-        away = f"{path.rpartition('/')[0]}/{_atomic.temp_name()}"
+        folder, _, last = name.rpartition("/")
+        away = _atomic.temp_name()
         try:
-            if not self._take_if(path, away, name, expected):
-                return False
-            os.unlink(away)
-            return True
+            with _below.opened(self._root, folder) as at:
+                if not self._take_if(at, last, at, away, expected):
+                    return False
+                os.unlink(away, dir_fd=at)
+                return True
         except OSError as error:
             raise self._not_written(error, name) from error
 
     def set_aside(self, name: str, *, seen: bytes | None = None) -> bool:
-        path = f"{self._root}/{check_name(name)}"
+        check_name(name)
         try:
             if seen is not None and self.get(name) != seen:
                 return False
         except RecordUnreadable:
             return False  # something else by now; whoever meets it will say so without ``seen``
-        aside = f"{self._root}/{SET_ASIDE}"
-        kept = f"{time.time_ns():019d}-{os.urandom(4).hex()}-{name.rpartition('/')[2][:100]}"
+        kept = _atomic.kept_name(name.rpartition("/")[2])
         try:
-            if not os.path.lexists(path):
-                blocker = self._file_in_the_way(name)
-                if blocker is None:
+            # What has the name, or a file that stands where a folder of this name belongs.
+            with _below.found(self._root, name) as (at, entry):
+                if stat.S_ISLNK(os.lstat(entry, dir_fd=at).st_mode):
                     return False
-                path = blocker
-            _atomic.make_folders(aside, self._root)
-            if seen is None:
-                moved = _atomic.take(path, f"{aside}/{kept}")
-            else:
-                moved = self._take_if(path, f"{aside}/{kept}", name, seen)
-            if moved:
-                self._drop_oldest(aside)
-            return moved
+                _below.make_folders(self._root, SET_ASIDE)
+                with _below.opened(self._root, SET_ASIDE) as aside:
+                    moved = self._take_if(at, entry, aside, kept, seen)
+                    if moved:
+                        with _below.entries_of(aside) as entries:
+                            _atomic.drop_oldest(aside, entries, MAX_SET_ASIDE)
+                    return moved
+        except (FileNotFoundError, NotADirectoryError):
+            return False  # gone since, or a link is in the way, here or where it would be kept
         except OSError as error:
             if error.errno in _MAY_NOT_MOVE:
                 return False
             raise self._not_written(error, name) from error
 
-    def _take_if(self, path: str, to: str, name: str, expected: bytes) -> bool:
-        """Move the record if it is ``expected``, else leave it, or put it back, where it was."""
-        if not _atomic.take(path, to):
+    def _take_if(self, at: int, last: str, to: int, away: str, expected: bytes | None) -> bool:
+        """Move what has the name, if it is ``expected``; else leave it or put it back.
+
+        With None whatever is no link is moved.
+        """
+        if not _atomic.take(at, last, to, away):
             return False
         try:
-            same = self._read(to, name) == expected
+            if expected is None:
+                same = not stat.S_ISLNK(os.lstat(away, dir_fd=to).st_mode)
+            else:
+                same = self._read_in(to, away, last) == expected
         except (OSError, RecordUnreadable):
             same = False
         if not same:
-            _atomic.give_back(to, path)
+            _atomic.give_back(to, away, at, last)
         return same
-
-    def _file_in_the_way(self, name: str) -> str | None:
-        """The path of a file that stands where a folder of this name belongs."""
-        path = self._root
-        for part in name.split("/")[:-1]:
-            path = f"{path}/{part}"
-            if os.path.lexists(path) and not os.path.isdir(path):
-                return path
-        return None
-
-    def _drop_oldest(self, aside: str) -> None:
-        names = sorted(os.listdir(aside))
-        for old in names[: max(0, len(names) - MAX_SET_ASIDE)]:
-            path = f"{aside}/{old}"
-            # What stood in a record's place may be a directory. One with something in it is not
-            # ours to empty.
-            remove = os.rmdir if stat.S_ISDIR(os.lstat(path).st_mode) else os.unlink
-            try:
-                remove(path)
-            except OSError:
-                continue
 
     # -- telling -----------------------------------------------------------------------------
 
@@ -304,12 +324,12 @@ class FileStore(Store):
 
     # -- the border: from the operating system's errors to ours --------------------------------
 
-    def _not_read(self, error: OSError, path: str, name: str) -> StoreError:
-        if error.errno in _LINK_OR_SOCKET:
+    def _not_read(self, error: OSError, name: str) -> StoreError:
+        if error.errno in _LINK_OR_SOCKET and os.path.isdir(self._root):
             return self._unreadable(name, Unreadable.NOT_A_FILE)
         if error.errno == errno.ENOTDIR and os.path.isdir(self._root):
-            return self._unreadable(name, Unreadable.NOT_A_FILE, "a file in a folder's place")
-        if error.errno in (errno.EACCES, errno.EPERM) and os.path.lexists(path):
+            return self._unreadable(name, Unreadable.NOT_A_FILE, _NO_FOLDER)
+        if error.errno in (errno.EACCES, errno.EPERM) and self._is_taken(name):
             return self._unreadable(name, Unreadable.PERMISSION)
         return self._unavailable(f"{name} cannot be read: {_say(error)}")
 
@@ -327,7 +347,7 @@ class FileStore(Store):
                 store=self._url,
             )
         if error.errno in _WRONG_KIND and os.path.isdir(self._root):
-            detail = "a file in a folder's place" if error.errno == errno.ENOTDIR else "a directory"
+            detail = _NO_FOLDER if error.errno == errno.ENOTDIR else "a directory"
             return self._unreadable(name, Unreadable.NOT_A_FILE, detail)
         return self._unavailable(f"{name} cannot be written: {_say(error)}")
 

@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .base import MAX_SET_ASIDE, Store, StoreInfo, check_data, check_name, check_prefix
 
@@ -51,6 +51,16 @@ class MemoryStore(Store):
         with self._lock:
             names = [name for name in self._records if name.startswith(prefix)]
         return iter(names)
+
+    def children(self, prefix: str, *, limit: int | None = None) -> Sequence[str]:
+        start = len(check_prefix(prefix))
+        found: dict[str, None] = {}
+        for name in self.list(prefix):
+            if limit is not None and len(found) >= limit:
+                break
+            part, more, _ = name[start:].partition("/")
+            found[prefix + part + more] = None
+        return [*found]
 
     def set_aside(self, name: str, *, seen: bytes | None = None) -> bool:
         check_name(name)

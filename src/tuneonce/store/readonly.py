@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from ..errors import StoreReadOnly
@@ -35,6 +35,9 @@ class ReadOnlyStore(Store):
 
     def list(self, prefix: str) -> Iterator[str]:
         return self._inner.list(prefix)
+
+    def children(self, prefix: str, *, limit: int | None = None) -> Sequence[str]:
+        return self._inner.children(prefix, limit=limit)
 
     def set_aside(self, name: str, *, seen: bytes | None = None) -> bool:
         check_name(name)

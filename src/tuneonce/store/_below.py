@@ -1,0 +1,157 @@
+"""Folders below a root, reached without following a link.
+
+Every part is opened by itself, in the folder above it, and must be a folder: who swaps a folder for
+a link at any moment gets an error in the caller, and nothing is read or written through the link.
+The root itself may lie behind links: where that is, the user has said.
+
+A descriptor from here is of use as a ``dir_fd`` only (O_PATH), so that a folder that may be
+searched and not listed is no obstacle. All raise OSError; a link in a folder's place is
+NotADirectoryError, as a file is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+
+from ._atomic import patiently, sync_folder
+
+_ROOT = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_BELOW = _ROOT | os.O_NOFOLLOW
+
+
+def open_folder(root: str, folder: str) -> int:
+    """The folder ``root``/``folder``, which the caller closes; ``""`` is the root."""
+    at = os.open(root, _ROOT)
+    for part in folder.split("/") if folder else ():
+        try:
+            below = os.open(part, _BELOW, dir_fd=at)
+        finally:
+            os.close(at)
+        at = below
+    return at
+
+
+@contextlib.contextmanager
+def opened(root: str, folder: str) -> Iterator[int]:
+    """``open_folder``, closed at the end."""
+    at = patiently(lambda: open_folder(root, folder))
+    try:
+        yield at
+    finally:
+        os.close(at)
+
+
+@contextlib.contextmanager
+def entries(root: str, folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """What is in a folder. What an entry says of itself must be asked for in here."""
+    with opened(root, folder) as at, entries_of(at) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def entries_of(at: int) -> Iterator[Iterator[os.DirEntry[str]]]:
+    """``entries`` of a folder that is open."""
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=at)
+    try:
+        with os.scandir(fd) as found:
+            yield found
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def found(root: str, name: str) -> Iterator[tuple[int, str]]:
+    """The folder and the entry in it that is in the way of ``name``, or has it.
+
+    FileNotFoundError if even a folder is missing; the entry itself need not be there.
+    """
+    *folders, last = name.split("/")
+    at = os.open(root, _ROOT)
+    try:
+        for part in folders:
+            try:
+                below = os.open(part, _BELOW, dir_fd=at)
+            except NotADirectoryError:
+                last = part
+                break
+            os.close(at)
+            at = below
+        yield at, last
+    finally:
+        os.close(at)
+
+
+def make_folders(root: str, folder: str) -> None:
+    """Create the root, ``folder`` below it and what is missing between, 0700 whatever the umask.
+
+    New folders above the root are made durable at once; for those below see ``sync_folders``.
+    """
+    _make_root(root)
+    at = os.open(root, _ROOT)
+    try:
+        for part in folder.split("/") if folder else ():
+            below = _make_folder(at, part)
+            os.close(at)
+            at = below
+    finally:
+        os.close(at)
+
+
+def _make_folder(at: int, part: str) -> int:
+    try:
+        return os.open(part, _BELOW, dir_fd=at)
+    except FileNotFoundError:
+        with contextlib.suppress(FileExistsError):  # by another process
+            patiently(lambda: os.mkdir(part, 0o700, dir_fd=at))
+    below = os.open(part, _BELOW, dir_fd=at)
+    status = os.fstat(below)
+    if stat.S_IMODE(status.st_mode) != 0o700 and status.st_uid == os.geteuid():
+        # By its descriptor, since by now its name may be a link's.
+        with contextlib.suppress(PermissionError, FileNotFoundError):
+            os.chmod(f"/proc/self/fd/{below}", 0o700)
+    return below
+
+
+def _make_root(root: str) -> None:
+    missing = []
+    path = root
+    while not os.path.isdir(path):
+        missing.append(path)
+        above = os.path.dirname(path)
+        if above == path:
+            break
+        path = above
+    for path in reversed(missing):
+        try:
+            patiently(lambda path=path: os.mkdir(path, 0o700))  # type: ignore[misc]
+        except FileExistsError:
+            continue  # by another process, or something else: the next call will tell
+        if stat.S_IMODE(os.stat(path).st_mode) != 0o700:
+            with contextlib.suppress(PermissionError):
+                os.chmod(path, 0o700)
+        if path != root:
+            sync_folder(os.path.dirname(path))
+
+
+def sync_folders(root: str, folder: str) -> None:
+    """Make names durable: fsync ``folder``, every folder above it up to the root, and its parent.
+
+    All of them every time, because another process may have created one a moment ago without
+    syncing it.
+    """
+    held: list[int] = []
+    try:
+        held.append(os.open(root, _ROOT))
+        for part in folder.split("/") if folder else ():
+            held.append(os.open(part, _BELOW, dir_fd=held[-1]))
+        for at in reversed(held):
+            sync_folder(".", at)
+        sync_folder(os.path.dirname(root))
+    except FileNotFoundError:
+        pass  # deleted since: so is the record
+    finally:
+        for at in held:
+            os.close(at)
