@@ -13,7 +13,7 @@ from .key import (
     verdict_file,
 )
 from .race import RULES
-from .records import Measurement, Record, Variants, Verdict
+from .records import BadRecord, Measurement, Record, Variants, Verdict
 
 
 def choose(order: Sequence[str], known: dict[str, Measurement]) -> str | None:
@@ -66,10 +66,7 @@ def nearest(
 
 
 def place(record: Record) -> str:
-    """The last two parts of the only name under which a record answers.
-
-    One that was copied to another name must not answer for what belongs there.
-    """
+    """The last two parts of the only name under which a record answers."""
     if isinstance(record, Verdict):
         last = verdict_file(record.work_class, record.candidates)
         return f"{parts_digest(record.key)}/{last}"
@@ -77,3 +74,12 @@ def place(record: Record) -> str:
         last = variants_file(record.work_class, record.candidates)
         return f"{parts_digest(record.key)}/{last}"
     return f"{record.key}/{measurement_file(record.work_class, record.candidate)}"
+
+
+def check_place(name: str, record: Record) -> None:
+    """Raises BadRecord("misplaced") for a record that was copied to another name.
+
+    It must not answer for what belongs there.
+    """
+    if name.split("/")[-2:] != place(record).split("/"):
+        raise BadRecord("misplaced", f"it belongs at {place(record)}")

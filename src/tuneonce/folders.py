@@ -16,7 +16,7 @@ from typing import Generic, TypeAlias
 
 import msgspec
 
-from .choice import place
+from .choice import check_place
 from .errors import RecordUnreadable
 from .key import FORMAT, Parts, readable
 from .records import BadRecord, Measurement, R, Variants, Verdict, unpack
@@ -132,8 +132,7 @@ def _read(store: Store, name: str, kind: type[R]) -> Held[R] | Broken | None:
         if data is None:
             return None
         record = unpack(data, kind)
-        if not name.endswith(f"/{place(record)}"):
-            raise BadRecord("misplaced", f"it belongs at {place(record)}")
+        check_place(name, record)
         return Held(name, data, record)
     except RecordUnreadable as error:
         return Broken(Problem(name, error.reason.value, error.detail), None)

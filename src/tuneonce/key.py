@@ -130,6 +130,15 @@ def measurement_file(work_class: str, candidate: str) -> str:
     return f"{work_class}.{candidate}.measured.json"
 
 
+_VERDICT_FILE = re.compile(r"(c(?:[0-9][0-9]|xx))\.[0-9a-f]{12}\.verdict\.json")
+
+
+def class_of_verdict(name: str) -> str | None:
+    """The work class of the verdict that may have this name; None for what is no verdict's."""
+    found = _VERDICT_FILE.fullmatch(name.rpartition("/")[2])
+    return None if found is None else found[1]
+
+
 def parts_digest(parts: Iterable[tuple[str, str]]) -> str:
     """The last directory of an address, from the parts that a record carries."""
     return digest([list(part) for part in parts], length=24)

@@ -8,6 +8,10 @@ away is only asked about candidates of which the nearer know nothing: those that
 there, because they could not win, those of the nearest's world and source before others. Whatever
 they say only orders and prunes a race, which finds out itself how far it can be trusted
 (`tuneonce.expected`).
+
+A store may hold any number of keys, worlds and sources of one kernel. A question looks into a few
+of each and costs what these cost; only where a store holds more than that does it matter which, and
+the very same key elsewhere is found among any number, since its folder's name can be computed.
 """
 
 from __future__ import annotations
@@ -20,15 +24,30 @@ from operator import attrgetter
 from statistics import fmean
 from typing import Generic, TypeVar
 
-from .key import FORMAT, Key, class_distance, compare, parts_digest, readable
+from .key import (
+    FORMAT,
+    UNKNOWN_CLASS,
+    Key,
+    class_distance,
+    class_of_verdict,
+    compare,
+    parts_digest,
+    readable,
+)
 from .records import Verdict
 
 # Arbitrary: so many records are read of this world, of others, of other sources, and to find those
 # of the very same key; and so many are averaged.
 _READ, _ASKED = 24, 3
+# Arbitrary: so many folders of keys are looked into in this world, in all others, and in all worlds
+# of all other sources, and so many names in each; so many worlds and other sources are known.
+_KEYS, _NAMES, _PLACES = 64, 256, 24
 # Slower than anything that is worth a look, for what could not run elsewhere.
 _FAILED = 10.0
-_END = ".verdict.json"
+# Slower than anything that was ever measured: what would be infinite has no mean.
+_SLOWEST = 1e9
+
+Children = Callable[[str, int], Iterable[str]]
 
 
 C = TypeVar("C", str, int)
@@ -59,48 +78,69 @@ def expect(
     work_class: str,
     candidates: Sequence[str],
     *,
-    names: Callable[[str], Iterable[str]],
+    children: Children,
     read: Callable[[str], Verdict | None],
 ) -> Prior[str]:
     """Ask the verdicts of a store.
 
-    `names(prefix)` lists it, `read(name)` reads a verdict, None where it cannot be used.
+    `children(prefix, limit)` lists a level of it, `read(name)` reads a verdict, None where it
+    cannot be used.
     """
     read = cache(read)  # a record that tells of its place is asked for its times, too
     kernel = f"{FORMAT}/{key.kernel.directory}/"
     world = key.directory.rpartition("/")[0] + "/"
-    sources = names(f"{FORMAT}/{readable(key.kernel.name)}~")
-    verdicts = [name for name in sources if name.endswith(_END)]
-    here = [name for name in verdicts if name.startswith(world)]
-    elsewhere = [n for n in verdicts if n.startswith(kernel) and not n.startswith(world)]
-    others = [name for name in verdicts if not name.startswith(kernel)]
+    worlds = [w for w in _folders(children, kernel, _PLACES) if w != world]
+    kernels = _folders(children, f"{FORMAT}/{readable(key.kernel.name)}~", _PLACES)
+    theirs = [w for k in kernels if k != kernel for w in _folders(children, k, _PLACES)]
+    here = _verdicts(children, [world])
+    elsewhere = _verdicts(children, worlds)
+    others = _verdicts(children, theirs[:_PLACES])
     nearby = [
-        *_likeliest(here, work_class),
-        *_likeliest(_of_this_key(key, [*elsewhere, *others], read), work_class),
-        *_likeliest(elsewhere, work_class),
+        *_likeliest(_flat(here), work_class),
+        *_likeliest(_of_this_key(key, {**elsewhere, **others}, children, read), work_class),
+        *_likeliest(_flat(elsewhere), work_class),
     ]
     found = _ask(key, work_class, candidates, dict.fromkeys(nearby), read)
     if not found.times.keys() >= set(candidates):
-        theirs = _ask(key, work_class, candidates, _likeliest(others, work_class), read)
-        found = Prior(_complete(found.times, theirs.times), {**theirs.compile_s, **found.compile_s})
+        far = _ask(key, work_class, candidates, _likeliest(_flat(others), work_class), read)
+        found = Prior(_complete(found.times, far.times), {**far.compile_s, **found.compile_s})
     return found
 
 
+def _folders(children: Children, prefix: str, limit: int) -> list[str]:
+    return sorted(name for name in children(prefix, limit) if name.endswith("/"))
+
+
+def _verdicts(children: Children, worlds: Sequence[str]) -> dict[str, list[str]]:
+    """The names of verdicts by their world: of some keys of each."""
+    found = {}
+    for world in worlds:
+        keys = _folders(children, world, max(1, _KEYS // len(worlds)))
+        names = [name for key in keys for name in children(key, _NAMES)]
+        found[world] = [name for name in names if class_of_verdict(name) is not None]
+    return found
+
+
+def _flat(places: Mapping[str, Sequence[str]]) -> list[str]:
+    return [name for names in places.values() for name in names]
+
+
 def _of_this_key(
-    key: Key, names: Iterable[str], read: Callable[[str], Verdict | None]
+    key: Key,
+    places: Mapping[str, Sequence[str]],
+    children: Children,
+    read: Callable[[str], Verdict | None],
 ) -> list[str]:
     """Those of the very same tuning key: one record of a world and a source tells where that is."""
-    places: dict[str, list[str]] = {}
-    for name in names:
-        places.setdefault(name.rsplit("/", 2)[0], []).append(name)
     ours = _parts(key.parts, "key.")
     found: list[str] = []
-    for place, inside in [*places.items()][:_READ]:
+    for place, inside in [(place, inside) for place, inside in places.items() if inside][:_PLACES]:
         verdict = read(inside[0])
         if verdict is not None:
             theirs = _parts(verdict.key, "kernel."), ours, _parts(verdict.key, "world.")
             folder = parts_digest(part for group in theirs for part in group)
-            found += [name for name in inside if name.startswith(f"{place}/{folder}/")]
+            names = children(f"{place}{folder}/", _NAMES)
+            found += [name for name in names if class_of_verdict(name) is not None]
     return found
 
 
@@ -112,7 +152,7 @@ def _likeliest(names: Iterable[str], work_class: str) -> list[str]:
     """Those that are worth reading, by what their names say."""
 
     def class_apart(name: str) -> tuple[float, str]:
-        return class_distance(name.rpartition("/")[2].partition(".")[0], work_class), name
+        return class_distance(class_of_verdict(name) or UNKNOWN_CLASS, work_class), name
 
     return sorted(names, key=class_apart)[:_READ]
 
@@ -197,4 +237,4 @@ def _relative(verdict: Verdict, candidates: Sequence[str]) -> dict[str, float]:
     if not times:
         return {}
     best = min(times.values())
-    return {c: times[c] / best if c in times else _FAILED for c in found}
+    return {c: min(times[c] / best, _SLOWEST) if c in times else _FAILED for c in found}

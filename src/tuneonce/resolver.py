@@ -12,15 +12,13 @@ them in this order and stops at the first answer:
 4. nothing, or not enough: the caller measures what is missing, and what was measured before it was
    killed, or with another list, is not measured again.
 
-Nothing here raises because a store or a record is bad: a store that fails is reported once and the
-process goes on without it; a record that cannot be read is set aside, counted and treated as
-absent. A stored winner is only ever the digest of a candidate, looked up in the live list.
+Nothing here raises because a store or a record is bad (`access`). A stored winner is only ever the
+digest of a candidate, looked up in the live list.
 """
 
 from __future__ import annotations
 
 import enum
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,24 +26,24 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ._version import __version__
-from .choice import by_candidate, choose, nearest, place
+from .access import Access, Budget
+from .choice import by_candidate, choose, nearest
 from .codec import digest
-from .errors import RecordUnreadable, StoreError
+from .errors import StoreError
 from .events import EventLog
-from .key import (
-    FORMAT,
-    Candidate,
-    Key,
-)
+from .key import Candidate, Key, class_distance, class_of_verdict
 from .priors import Prior, expect
-from .records import BadRecord, Measurement, Origin, R, Record, Variants, Verdict, pack, unpack
+from .recorded import variants_names
+from .records import BadRecord, Measurement, Origin, Variants, Verdict, says_nothing, unpack
 from .store.base import Store
-
-logger = logging.getLogger("tuneonce")
 
 # A candidate that failed to compile or to fit is not tried again for a week: long enough to spare
 # every restart, short enough that a passing cause (memory taken by a neighbour) heals by itself.
 FAILURE_HOLDS_S = 7 * 24 * 3600.0
+
+# Arbitrary: so many names of a key's directory are looked at, and so many verdicts beside the one
+# that was asked for are read, those of the nearest work classes.
+_NAMES, _VERDICTS = 2000, 32
 
 
 class Outcome(enum.Enum):
@@ -106,10 +104,9 @@ class Resolver:
     def __init__(
         self, store: Store, events: EventLog, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._store = store
+        self._access = Access(store, events)
         self._events = events
         self._clock = clock
-        self._warned: set[str] = set()
 
     # -- questions ---------------------------------------------------------------------------
 
@@ -135,7 +132,7 @@ class Resolver:
     def resolve(self, question: Question) -> Resolution:
         """What is known about a key."""
         name = question.key.verdict_name(question.work_class, question.digests)
-        verdict = self._read(name, Verdict)
+        verdict = self._access.read(name, Verdict)
         if verdict is not None and verdict.winner in question.digests:
             known = self._usable(question, verdict.measurements)
             if verdict.origin == "stock-cache":  # only where the work class is unknown to both
@@ -145,15 +142,19 @@ class Resolver:
 
     def _from_neighbours(self, question: Question) -> Resolution:
         """Rules 2 to 4: one listing of the key's directory, then its records."""
-        verdicts: list[Verdict] = []
-        loose: list[Measurement] = []
-        for name in self._list(question.key.directory + "/"):
-            if name.endswith(".verdict.json"):
-                verdict = self._read(name, Verdict)
-                verdicts += [] if verdict is None else [verdict]
-            elif name.endswith(".measured.json"):
-                measurement = self._read(name, Measurement)
-                loose += [] if measurement is None else [measurement]
+        work_class, budget = question.work_class, Budget()
+        names = self._access.children(question.key.directory + "/", _NAMES)
+        classes = {name: found for name in names if (found := class_of_verdict(name)) is not None}
+        ours = {question.key.measurement_name(work_class, digest) for digest in question.digests}
+
+        def apart(name: str) -> tuple[float, str]:
+            return class_distance(classes[name], work_class), name
+
+        read = self._access.read
+        near = [read(name, Verdict, budget) for name in sorted(classes, key=apart)[:_VERDICTS]]
+        verdicts = [verdict for verdict in near if verdict is not None]
+        alone = [read(name, Measurement, budget) for name in names if name in ours]
+        loose = [measurement for measurement in alone if measurement is not None]
         behind = [m for verdict in verdicts for m in verdict.measurements]
         known = self._usable(question, [*behind, *loose])
         missing = [digest for digest in question.digests if digest not in known]
@@ -167,12 +168,12 @@ class Resolver:
             saved = sum(known[digest].seconds for digest in set(question.digests))
             winner = self.publish(question, known, winner, origin="assembled", tune_s=saved)
             return Resolution(Outcome.HIT, winner, known, reason="assembled", saved_s=saved)
-        elsewhere = [v for v in verdicts if v.work_class != question.work_class]
-        near = nearest(question.digests, question.work_class, elsewhere)
-        if near is not None and not (known and len(elsewhere) < len(verdicts)):
-            reason = "stock_cache" if near.origin == "stock-cache" else "work_class"
-            theirs = by_candidate(question.digests, near.measurements)
-            return Resolution(Outcome.PROVISIONAL, near.winner, theirs, reason, near.tune_s)
+        elsewhere = [v for v in verdicts if v.work_class != work_class]
+        other = nearest(question.digests, work_class, elsewhere)
+        if other is not None and not (known and len(elsewhere) < len(verdicts)):
+            reason = "stock_cache" if other.origin == "stock-cache" else "work_class"
+            theirs = by_candidate(question.digests, other.measurements)
+            return Resolution(Outcome.PROVISIONAL, other.winner, theirs, reason, other.tune_s)
         if known and (missing or unsettled):
             reason = "candidates_missing" if missing else "unfinished"
             return Resolution(Outcome.PARTIAL, None, known, reason=reason)
@@ -181,39 +182,45 @@ class Resolver:
     def _usable(
         self, question: Question, measurements: Iterable[Measurement]
     ) -> dict[str, Measurement]:
-        """By candidate, those of this list and work class; a failure only while it holds."""
-        oldest_failure = self._clock() - FAILURE_HOLDS_S
+        """By candidate, those of this list and work class; a failure only while it holds.
+
+        One that is dated as far ahead was dated by a clock that was wrong, and would hold for ever.
+        """
+        now = self._clock()
         fitting = (
             m
             for m in measurements
             if m.work_class == question.work_class
-            and (m.failed is None or m.measured_at >= oldest_failure)
+            and (m.failed is None or abs(now - m.measured_at) <= FAILURE_HOLDS_S)
         )
         return by_candidate(question.digests, fitting)
 
     def expected(self, question: Question) -> Prior[int]:
         """What verdicts that do not hold here let expect of the candidates, by position."""
+        budget = Budget()
         return expect(
             question.key,
             question.work_class,
             question.digests,
-            names=self._list,
-            read=lambda name: self._read(name, Verdict),
+            children=self._access.children,
+            read=lambda name: self._access.read(name, Verdict, budget),
         ).at(question.digests)
 
     def variants(self) -> Iterator[Variants]:
-        """What candidates of any kernel were compiled with anywhere, the earliest first."""
-        found = []
-        for name in self._list(f"{FORMAT}/"):
-            if name.endswith(".variants.json"):
-                record = self._read(name, Variants)
-                found += [] if record is None else [record]
+        """What candidates of any kernel were compiled with anywhere, the earliest first.
+
+        Of very many, some of every kernel.
+        """
+        budget = Budget()
+        names = variants_names(self._access.children)
+        read = (self._access.read(name, Variants, budget) for name in names)
+        found = [record for record in read if record is not None]
         yield from sorted(found, key=lambda record: record.recorded_at)
 
     def keep_variants(self, question: Question, variants: Variants) -> None:
         """Keep what the candidates of a key were compiled with, unless it is there already."""
         name = question.key.variants_name(question.work_class, question.digests)
-        self._put(name, variants, only_if_absent=True, durable=False)
+        self._access.put(name, variants, only_if_absent=True, durable=False)
 
     # -- answers -----------------------------------------------------------------------------
 
@@ -222,7 +229,7 @@ class Resolver:
         name = question.key.measurement_name(question.work_class, measurement.candidate)
         measurement = msgspec.structs.replace(measurement, key=question.key.digest)
         # Surviving a power cut is the verdict's business; a page in memory survives SIGKILL.
-        self._put(name, measurement, durable=False)
+        self._access.put(name, measurement, durable=False)
 
     def publish(
         self,
@@ -233,7 +240,10 @@ class Resolver:
         origin: Origin,
         tune_s: float,
     ) -> str:
-        """Publish the winner unless another process was first; returns the winner to use."""
+        """Publish the winner unless another process was first; returns the winner to use.
+
+        Measurements that are kept by themselves are removed where the published verdict has them.
+        """
         # A verdict taken over from Triton says nothing about the size it was measured at.
         work_class = question.work_class if origin != "stock-cache" else "cxx"
         verdict = Verdict(
@@ -251,18 +261,21 @@ class Resolver:
             tuneonce=__version__,
         )
         name = question.key.verdict_name(work_class, question.digests)
-        adopted, kept = winner, False
+        adopted, kept = winner, set[str]()
         # Twice, because what has the name may turn out to be unreadable.
         for _ in range(2):
-            stored = self._put(name, verdict, only_if_absent=True)
+            stored = self._access.put(name, verdict, only_if_absent=True)
             if stored is None:
                 break
-            first = verdict if stored else self._read(name, Verdict)
+            first = verdict if stored else self._access.read(name, Verdict)
             if first is not None and first.winner in question.digests:
-                adopted, kept = first.winner, True
+                adopted, kept = first.winner, {m.candidate for m in first.measurements}
                 break
-        if kept and work_class == question.work_class:
-            self._remove_loose(question, known)
+        if work_class == question.work_class:
+            for candidate in known:
+                name = question.key.measurement_name(work_class, candidate)
+                if candidate in kept and not self._access.remove(name):
+                    break
         return adopted
 
     def replace(
@@ -273,121 +286,22 @@ class Resolver:
         True: the store says `winner` now. A verdict that says something else by now is left alone.
         Who asks between the removal and the new verdict finds none, and tunes as ever.
         """
+        if any(map(says_nothing, known.values())):  # it would not be published
+            return False
         name = question.key.verdict_name(question.work_class, question.digests)
         tune_s = sum(m.seconds for m in known.values())
         try:
-            data = self._store.get(name)
+            data = self._access.store.get(name)
             if data is not None:
                 old = unpack(data, Verdict)
-                if old.winner != wrong or not self._store.delete_if(name, data):
+                if old.winner != wrong or not self._access.store.delete_if(name, data):
                     return False
                 tune_s = old.tune_s
         except BadRecord:  # whoever resolves this key next sets it aside
             return False
         except StoreError as error:
-            self._store_failed(error)
+            self._access.failed(error)
             return False
         self.publish(question, known, winner, origin="rechecked", tune_s=tune_s)
-        published = self._read(name, Verdict)
+        published = self._access.read(name, Verdict)
         return published is not None and published.winner == winner
-
-    def _remove_loose(self, question: Question, known: Iterable[str]) -> None:
-        for candidate in known:
-            name = question.key.measurement_name(question.work_class, candidate)
-            try:
-                data = self._store.get(name)
-                if data is not None:
-                    self._store.delete_if(name, data)
-            except (RecordUnreadable, StoreError):
-                return
-
-    # -- the border to the store -------------------------------------------------------------
-
-    def _read(self, name: str, kind: type[R]) -> R | None:
-        data: bytes | None = None
-        try:
-            data = self._store.get(name)
-            if data is None:
-                return None
-            record = unpack(data, kind)
-            if not name.endswith(f"/{place(record)}"):
-                raise BadRecord("misplaced", f"it belongs at {place(record)}")
-            return record
-        except RecordUnreadable as error:
-            self._set_aside(name, error.reason.value, None)
-        except BadRecord as error:
-            self._set_aside(name, error.reason, data)
-        except StoreError as error:
-            self._store_failed(error)
-        return None
-
-    def _list(self, prefix: str) -> list[str]:
-        try:
-            return list(self._store.list(prefix))
-        except StoreError as error:
-            self._store_failed(error)
-            return []
-
-    def _put(
-        self,
-        name: str,
-        record: Record,
-        *,
-        only_if_absent: bool = False,
-        durable: bool = True,
-    ) -> bool | None:
-        """True: stored. False: another was there first. None: it could not be stored."""
-        try:
-            data = pack(record)
-        except ValueError as error:
-            self._problem("not_storable", f"{name}: {error}")
-            return None
-        # Twice, because a directory or the like may have the name.
-        for _ in range(2):
-            try:
-                if only_if_absent:
-                    return self._store.put_if_absent(name, data, durable=durable)
-                self._store.put(name, data, durable=durable)
-                return True
-            except RecordUnreadable as error:
-                self._set_aside(name, error.reason.value, None)
-            except StoreError as error:
-                self._store_failed(error)
-                return None
-            except ValueError as error:
-                self._problem("not_storable", f"{name}: {error}")
-                return None
-        return None
-
-    def _set_aside(self, name: str, reason: str, seen: bytes | None) -> None:
-        try:
-            moved = self._store.set_aside(name, seen=seen)
-            left = None if moved or not self._still_there(name, seen) else "it may not be moved"
-        except StoreError as error:
-            moved, left = False, str(error)
-        # Whoever moves the record counts it, so that it is counted once in a fleet; one that stays
-        # is counted once by each process that meets it.
-        if moved:
-            self._problem("record_unreadable", f"{name}: {reason}")
-            logger.warning("tuneonce: set aside an unreadable record (%s): %s", reason, name)
-        elif left is not None and name not in self._warned:
-            self._warned.add(name)
-            self._problem("record_unreadable", f"{name}: {reason} (left in place: {left})")
-
-    def _still_there(self, name: str, seen: bytes | None) -> bool:
-        """Whether nobody else has moved what could not be used. Raises StoreError."""
-        try:
-            data = self._store.get(name)
-        except RecordUnreadable:
-            return seen is None
-        return data is not None and data == seen
-
-    def _store_failed(self, error: StoreError) -> None:
-        kind = type(error).__name__
-        if kind not in self._warned:
-            self._warned.add(kind)
-            self._problem("store_failed", f"{kind}: {error}")
-            logger.warning("tuneonce: %s; going on without it, in this process only", error)
-
-    def _problem(self, what: str, detail: str) -> None:
-        self._events.emit("problem", what=what, detail=detail)

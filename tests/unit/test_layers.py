@@ -52,6 +52,8 @@ LAYERS = (
             "tuneonce.events",
             "tuneonce.stats",
             "tuneonce.claims",
+            "tuneonce.access",
+            "tuneonce.recorded",
             "tuneonce.priors",
             "tuneonce.choice",
             "tuneonce.resolver",

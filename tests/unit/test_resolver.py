@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import logging
 import os
@@ -24,7 +25,7 @@ from tuneonce.errors import (
     StoreUnavailable,
     Unreadable,
 )
-from tuneonce.records import Measurement, Verdict, pack, unpack
+from tuneonce.records import Measurement, Variants, Verdict, pack, unpack
 from tuneonce.resolver import (
     FAILURE_HOLDS_S,
     Outcome,
@@ -356,6 +357,14 @@ def test_a_candidate_that_failed_is_not_tried_again_for_a_while(desk: Desk) -> N
     assert set(desk.resolve(asked).known) == {d(32)}
 
 
+def test_a_failure_of_a_clock_that_was_ahead_does_not_hold_for_years(desk: Desk) -> None:
+    asked = question(16, 32)
+    desk.clock.now = 1000.0
+    for ahead, held in ((FAILURE_HOLDS_S, {d(16)}), (FAILURE_HOLDS_S + 1, set()), (1e9, set())):
+        desk.record(asked, measured(16, failed="did not run", at=1000.0 + ahead))
+        assert set(desk.resolve(asked).known) == held
+
+
 def test_a_later_success_replaces_a_failure_and_the_other_way_round(desk: Desk) -> None:
     asked = question(16, 32)
     desk.record(asked, measured(16, failed="did not run", at=10), measured(16, 1.0, at=20))
@@ -378,7 +387,65 @@ def test_if_all_failed_the_caller_is_told(desk: Desk) -> None:
     assert set(found.known) == {d(16), d(32)}
 
 
+# -- times that say nothing ----------------------------------------------------------------------
+
+
+def test_a_time_of_exactly_zero_is_never_written(desk: Desk) -> None:
+    asked = question(16, 32)
+    times = (measured(16, 1.0), measured(32, 0.0))
+    assert desk.tune(asked, *times) == d(32)
+    assert [name.split(".", 2)[2] for name in desk.names()] == ["measured.json"]
+    assert desk.events.problems() == ["not_storable", "not_storable"]
+    found = desk.another().resolve(asked)
+    assert (found.outcome, set(found.known)) == (Outcome.PARTIAL, {d(16)})
+
+
+def test_what_is_taken_over_with_times_of_zero_is_used_and_not_published(desk: Desk) -> None:
+    known = {m.candidate: m for m in (measured(16, 0.0), measured(32, 0.0))}
+    asked = question(16, 32)
+    winner = desk.resolver.publish(asked, known, d(16), origin="stock-cache", tune_s=0.0)
+    assert (winner, desk.names()) == (d(16), [])
+
+
+def test_a_verdict_is_not_removed_for_one_that_says_nothing(desk: Desk) -> None:
+    asked = question(16, 32)
+    desk.tune(asked, *small_then_big("c03"))
+    known = {m.candidate: m for m in (measured(16, 1.0), measured(32, 0.0))}
+    assert not desk.resolver.replace(asked, known, d(32), wrong=d(16))
+    assert desk.another().resolve(asked).winner == d(16)
+
+
+def test_a_verdict_of_zeros_is_set_aside_once_and_tuned_once(desk: Desk) -> None:
+    asked = question(16, 32)
+    desk.tune(asked, *small_then_big("c03"))
+    name = verdict_name(asked)
+    data = desk.store.get(name)
+    assert data is not None
+    verdict = msgspec.structs.replace(
+        unpack(data, Verdict), measurements=[measured(16, 0.0), measured(32, 0.0)]
+    )
+    body = msgspec.json.encode(verdict) + b"\n"
+    head = {"schema": "tuneonce.verdict/1", "sha256": hashlib.sha256(body).hexdigest()}
+    desk.store.put(name, msgspec.json.encode(head) + b"\n" + body)
+    process = desk.another()
+    assert process.resolve(asked).outcome is Outcome.MISS
+    assert process.events.problems() == ["record_unreadable"]
+    process.tune(asked, *small_then_big("c03"))
+    assert desk.another().resolve(asked).outcome is Outcome.HIT
+
+
 # -- publishing ----------------------------------------------------------------------------------
+
+
+def test_what_the_first_verdict_lacks_is_kept(desk: Desk) -> None:
+    asked = question(16, 32, 64)
+    other = desk.another()
+    # It knew only two, the third was gone from its list of measurements.
+    known = {m.candidate: m for m in small_then_big("c03")}
+    other.resolver.publish(asked, known, d(16), origin="measured", tune_s=1.0)
+    assert desk.tune(asked, *THREE) == d(16)
+    left = [n for n in desk.names() if n.endswith(".measured.json")]
+    assert left == [measurement_name(asked, 64).rpartition("/")[2]]
 
 
 def test_the_first_published_wins(desk: Desk) -> None:
@@ -678,7 +745,7 @@ ERRORS = [
     StoreError("something else"),
     RecordUnreadable("a name", Unreadable.PERMISSION),
 ]
-OPERATIONS = ["get", "put", "put_if_absent", "delete_if", "list", "set_aside"]
+OPERATIONS = ["get", "put", "put_if_absent", "delete_if", "children", "set_aside"]
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
@@ -731,17 +798,10 @@ def test_a_store_that_may_be_read_still_hits(
     assert len(caplog.records) == 1
 
 
-def test_the_listing_of_a_store_may_fail_half_way(store: Store) -> None:
+def test_a_key_that_cannot_be_listed_is_a_miss(store: Store) -> None:
     asked = question(16, 32)
     Desk(store).record(asked, *small_then_big("c03"))
-
-    class Stops(FaultyStore):
-        def list(self, prefix: str) -> Any:
-            names = iter(super().list(prefix))
-            yield next(names)
-            raise StoreUnavailable("gone")
-
-    desk = Desk(Stops(store))
+    desk = Desk(FaultyStore(store, children=StoreUnavailable("gone")))
     assert desk.resolve(asked).outcome is Outcome.MISS
     assert desk.events.problems() == ["store_failed"]
 
@@ -787,3 +847,108 @@ def test_whatever_happened_before(steps: list[tuple[list[int], str, int]], rando
             again = Desk(store).resolve(asked)
             assert (again.outcome, again.winner) == (Outcome.HIT, winner)
         assert desk.events.problems() == []
+
+
+# -- bounds --------------------------------------------------------------------------------------
+
+
+class Reading(MemoryStore):
+    """Counts what is read and listed."""
+
+    reads = bytes = lists = 0
+
+    def get(self, name: str) -> bytes | None:
+        data = super().get(name)
+        self.reads += 1
+        self.bytes += len(data or b"")
+        return data
+
+    def children(self, prefix: str, *, limit: int | None = None) -> Any:
+        assert limit is not None
+        self.lists += 1
+        return super().children(prefix, limit=limit)
+
+    def list(self, prefix: str) -> Any:
+        raise AssertionError("a launch lists no more than it needs")
+
+
+def large(asked: Question, work_class: str, blocks: int, size: int) -> tuple[str, bytes]:
+    """A verdict of about `size` bytes over so many candidates, and its name."""
+    times = [measured(b, 1.0 + b, work_class=work_class) for b in range(1, blocks + 1)]
+    listed = [m.candidate for m in times]
+    verdict = Verdict(
+        key=list(asked.key.parts),
+        about={"note": "x" * size},
+        work_class=work_class,
+        programs=64,
+        candidates=listed,
+        winner=listed[0],
+        measurements=times,
+        origin="measured",
+        tune_s=1.0,
+        compile_s=1.0,
+        published_at=1.0,
+        tuneonce="0.1",
+    )
+    return asked.key.verdict_name(work_class, listed), pack(verdict)
+
+
+@pytest.mark.parametrize("size", [10, 900_000])
+def test_what_lies_beside_a_key_is_read_within_bounds(size: int) -> None:
+    store = Reading()
+    asked = question(1001, 1002)
+    for number in range(1, 200):
+        store.put(*large(asked, f"c{number % 20:02d}", number, size if number < 70 else 10))
+    for number in range(3000):
+        store.put(f"{asked.key.directory}/c04.{number:016x}.measured.json", b"none")
+    desk = Desk(store)
+    assert desk.resolve(asked).outcome is Outcome.MISS
+    assert store.reads <= 1 + 32 + 2
+    assert store.bytes <= 6 * 1024 * 1024
+    store.reads = store.bytes = store.lists = 0
+    desk.resolver.expected(asked)
+    assert store.reads <= 24
+    assert store.bytes <= 6 * 1024 * 1024
+
+
+def test_own_measurements_are_found_beside_those_of_other_sizes() -> None:
+    store = Reading()
+    asked = question(16, 32, 64)
+    for block in range(1, 500):
+        Desk(store).record(
+            question(block, work_class="c09"), measured(block, 1.0, work_class="c09")
+        )
+    Desk(store).record(asked, *THREE[:2])
+    store.reads = 0
+    assert set(Desk(store).resolve(asked).known) == {d(16), d(32)}
+    assert store.reads == 3
+
+
+def variants(asked: Question, at: float) -> Variants:
+    return Variants(
+        key=list(asked.key.parts),
+        kernel=asked.label,
+        work_class=asked.work_class,
+        candidates=asked.digests,
+        common={},
+        each={},
+        recorded_at=at,
+    )
+
+
+def test_variants_come_the_earliest_first_and_some_of_every_kernel() -> None:
+    store = Reading()
+    desk = Desk(store)
+    many = [question(16, kernel="many", n=n) for n in range(400)]
+    few = [question(16, kernel=f"few{n}", product=p) for n in range(20) for p in ("H20", "H200")]
+    for number, asked in enumerate([*many, *few]):
+        desk.resolver.keep_variants(asked, variants(asked, 1000.0 - number))
+    store.reads = store.lists = 0
+    found = list(desk.resolver.variants())
+    assert [one.recorded_at for one in found] == sorted(one.recorded_at for one in found)
+    kernels = [one.kernel for one in found]
+    assert kernels.count("kernels:many") == 128
+    assert len(found) == 128 + 40
+    assert store.reads == len(found)
+    assert store.lists < 250
+    assert desk.events.seen == []

@@ -55,11 +55,13 @@ class MemoryStore(Store):
     def children(self, prefix: str, *, limit: int | None = None) -> Sequence[str]:
         start = len(check_prefix(prefix))
         found: dict[str, None] = {}
-        for name in self.list(prefix):
-            if limit is not None and len(found) >= limit:
-                break
-            part, more, _ = name[start:].partition("/")
-            found[prefix + part + more] = None
+        with self._lock:
+            for name in self._records:
+                if limit is not None and len(found) >= limit:
+                    break
+                if name.startswith(prefix):
+                    part, more, _ = name[start:].partition("/")
+                    found[prefix + part + more] = None
         return [*found]
 
     def set_aside(self, name: str, *, seen: bytes | None = None) -> bool:
