@@ -1,21 +1,23 @@
 """Reads a store's records for people: key by key, kernels found by name.
 
 `folders` believes what the resolver believes, and hands out what cannot be used as `Broken` instead
-of raising: one bad record must not hide the others.
+of raising: one bad record must not hide the others. One key's records are in memory at a time, and
+no more of them than a key may have.
 """
 
 from __future__ import annotations
 
 import difflib
 import fnmatch
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Generic, TypeAlias
 
 import msgspec
 
+from .access import Budget
 from .choice import check_place
 from .errors import RecordUnreadable
 from .key import FORMAT, Parts, readable
@@ -23,6 +25,9 @@ from .records import BadRecord, Measurement, R, Variants, Verdict, unpack
 from .store.base import Store
 
 ROOT = f"{FORMAT}/"
+# Arbitrary: a key has some twenty verdicts of a few KB, and one folder no more than as many keys.
+_BYTES_OF_KEY, _NAMES = 16 * 1024 * 1024, 100_000
+
 VERDICT_END, MEASUREMENT_END, VARIANTS_END = ".verdict.json", ".measured.json", ".variants.json"
 
 
@@ -36,18 +41,22 @@ class Problem(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Broken:
-    """`seen` are the bytes that could not be used; None where none could be read."""
+    """`sha256` is that of the bytes that could not be used; None where none could be read.
+
+    One that is not `movable` was not looked at.
+    """
 
     problem: Problem
-    seen: bytes | None
+    sha256: str | None = None
+    movable: bool = True
 
 
 @dataclass(frozen=True)
 class Held(Generic[R]):
-    """A record and the bytes it was read from."""
+    """A record and the digest of the bytes that it was read from."""
 
     name: str
-    data: bytes
+    sha256: str
     record: R
 
 
@@ -93,28 +102,40 @@ def folders(store: Store, prefix: str = ROOT) -> Iterator[Folder]:
 
     Raises StoreError if the store itself fails; a record that cannot be used is in `broken`.
     """
-    for address, names in groupby(sorted(store.list(prefix)), key=_folder_of):
-        yield _read_folder(store, address, names)
+    for name in _keys(store, prefix, levels=3):
+        _, kernel, world_name, key = f"{name}//".split("/")[:4]
+        folder = Folder(kernel, world_name, key)
+        if not name.endswith("/"):
+            folder.unknown.append(name)
+            yield folder
+        elif names := store.children(name, limit=_NAMES):
+            _read_folder(store, names, folder)
+            if len(names) == _NAMES:
+                rest = Problem(name, "unread", f"it holds more than {_NAMES - 1:,} names")
+                folder.broken.append(Broken(rest, movable=False))
+            yield folder
 
 
-def _folder_of(name: str) -> tuple[str, ...]:
-    return tuple(name.split("/")[:4])
+def _keys(store: Store, prefix: str, levels: int) -> Iterator[str]:
+    """The folders of keys, and what is no folder above them."""
+    for name in sorted(store.children(prefix, limit=_NAMES)):
+        if levels > 1 and name.endswith("/"):
+            yield from _keys(store, name, levels - 1)
+        else:
+            yield name
 
 
-def _read_folder(store: Store, address: tuple[str, ...], names: Iterable[str]) -> Folder:
-    kernel, world_name, key = (*address[1:], "", "", "")[:3]
-    folder = Folder(kernel, world_name, key)
-    # What is listed below a record's own name means that a folder stands in the record's place.
-    for name in sorted({"/".join(name.split("/")[:5]) for name in names}):
-        if name.count("/") == 4 and name.endswith(VERDICT_END):
-            _sort_in(_read(store, name, Verdict), folder.verdicts, folder.broken)
-        elif name.count("/") == 4 and name.endswith(MEASUREMENT_END):
-            _sort_in(_read(store, name, Measurement), folder.loose, folder.broken)
-        elif name.count("/") == 4 and name.endswith(VARIANTS_END):
-            _sort_in(_read(store, name, Variants), folder.variants, folder.broken)
+def _read_folder(store: Store, names: Iterable[str], folder: Folder) -> None:
+    budget = Budget(_BYTES_OF_KEY)
+    for name in sorted(name.rstrip("/") for name in names):  # a folder in a record's place, too
+        if name.endswith(VERDICT_END):
+            _sort_in(_read(store, name, Verdict, budget), folder.verdicts, folder.broken)
+        elif name.endswith(MEASUREMENT_END):
+            _sort_in(_read(store, name, Measurement, budget), folder.loose, folder.broken)
+        elif name.endswith(VARIANTS_END):
+            _sort_in(_read(store, name, Variants, budget), folder.variants, folder.broken)
         else:
             folder.unknown.append(name)
-    return folder
 
 
 def _sort_in(found: Held[R] | Broken | None, whole: list[Held[R]], broken: list[Broken]) -> None:
@@ -124,21 +145,26 @@ def _sort_in(found: Held[R] | Broken | None, whole: list[Held[R]], broken: list[
         whole.append(found)
 
 
-def _read(store: Store, name: str, kind: type[R]) -> Held[R] | Broken | None:
+def _read(store: Store, name: str, kind: type[R], budget: Budget) -> Held[R] | Broken | None:
     """None: it was removed since it was listed."""
-    data: bytes | None = None
+    if budget.left <= 0:
+        beside = f"it lies beside {_BYTES_OF_KEY:,} bytes of other records of its key"
+        return Broken(Problem(name, "unread", beside), movable=False)
+    sha256 = None
     try:
         data = store.get(name)
         if data is None:
             return None
+        budget.left -= len(data)
+        sha256 = hashlib.sha256(data).hexdigest()
         record = unpack(data, kind)
         check_place(name, record)
-        return Held(name, data, record)
+        return Held(name, sha256, record)
     except RecordUnreadable as error:
-        return Broken(Problem(name, error.reason.value, error.detail), None)
+        return Broken(Problem(name, error.reason.value, error.detail))
     except BadRecord as error:
         detail = str(error).removeprefix(f"{error.reason}: ")
-        return Broken(Problem(name, error.reason, detail), data)
+        return Broken(Problem(name, error.reason, detail), sha256)
 
 
 # -- kernels by name -----------------------------------------------------------------------------
@@ -237,5 +263,6 @@ def near_names(name: str, known: Iterable[str]) -> list[str]:
 
 
 def kernel_names(store: Store) -> list[str]:
-    """The readable names of all kernels. Lists the whole store: for error messages only."""
-    return sorted({name.split("/")[1].rpartition("~")[0] for name in store.list(ROOT)} - {""})
+    """The readable names of all kernels, for error messages."""
+    kernels = store.children(ROOT, limit=_NAMES)
+    return sorted({name.split("/")[1].rpartition("~")[0] for name in kernels} - {""})

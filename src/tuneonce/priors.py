@@ -41,7 +41,7 @@ from .records import Verdict
 _READ, _ASKED = 24, 3
 # Arbitrary: so many folders of keys are looked into in this world, in all others, and in all worlds
 # of all other sources, and so many names in each; so many worlds and other sources are known.
-_KEYS, _NAMES, _PLACES = 64, 256, 24
+_KEYS, _NAMES, _PLACES = 32, 256, 24
 # Slower than anything that is worth a look, for what could not run elsewhere.
 _FAILED = 10.0
 # Slower than anything that was ever measured: what would be infinite has no mean.

@@ -17,6 +17,7 @@ from .codec import digest
 from .errors import RecordUnreadable, StoreError
 from .folders import (
     AnyHeld,
+    Broken,
     Folder,
     Known,
     Naming,
@@ -61,26 +62,32 @@ def verify(store: Store, *, set_aside: bool = False) -> Verification:
     unknown: list[str] = []
     for folder in folders(store):
         unknown += folder.unknown
-        found = [(broken.problem, broken.seen) for broken in folder.broken]
+        found = list(folder.broken)
         for held in folder.held:
             problem = misfit(folder, held)
             if problem is not None:
-                found.append((problem, held.data))
+                found.append(Broken(problem, held.sha256))
             elif isinstance(held.record, Verdict):
                 verdicts += 1
             else:
                 measurements += 1
-        bad += [_report(store, problem, seen, set_aside=set_aside) for problem, seen in found]
+        bad += [_report(store, broken, set_aside=set_aside) for broken in found]
     info = store.describe()
     return Verification(
         "tuneonce.verify/1", info.url, info.location, verdicts, measurements, bad, unknown
     )
 
 
-def _report(store: Store, problem: Problem, seen: bytes | None, *, set_aside: bool) -> Bad:
+def _report(store: Store, broken: Broken, *, set_aside: bool) -> Bad:
+    problem = broken.problem
     moved, detail = False, problem.detail
-    if set_aside:
+    if set_aside and broken.movable:
         try:
+            seen = None
+            if broken.sha256 is not None:
+                seen = store.get(problem.name)
+                if seen is None or hashlib.sha256(seen).hexdigest() != broken.sha256:
+                    return Bad(problem.name, problem.reason, detail)
             moved = store.set_aside(problem.name, seen=seen)
         except StoreError as error:
             detail = f"{detail}; left in place: {error}"
@@ -196,8 +203,7 @@ def _doomed(folder: Folder, selection: Selection, facts: dict[str, str]) -> list
             continue
         if selection.before is not None and written >= selection.before:
             continue
-        sha256 = hashlib.sha256(held.data).hexdigest()
-        found.append(Doomed(held.name, "", name, kind, written, sha256))
+        found.append(Doomed(held.name, "", name, kind, written, held.sha256))
     return found
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.factories import H100, NOON, make_key, make_verdict, put_loose, put_verdict
 from tests.fakes import FaultyStore, measured
+from tuneonce import folders
 from tuneonce.errors import StoreReadOnly
 from tuneonce.key import Key
 from tuneonce.records import Verdict, pack
@@ -182,4 +183,26 @@ def test_bad_records_are_left_for_verify(store: MemoryStore) -> None:
 def test_a_name_lists_its_own_folders_only(store: MemoryStore) -> None:
     watched = FaultyStore(store)
     plan_removal(watched, Selection("kernels:add"))
-    assert [name for operation, name in watched.calls if operation == "list"] == ["v1/add~"]
+    levels = [name for operation, name in watched.calls if operation == "children"]
+    assert levels[0] == "v1/add~"
+    assert all(name.startswith("v1/add~") for name in levels)
+
+
+# -- bounds --------------------------------------------------------------------------------------
+
+
+def test_what_lies_beside_too_much_of_one_key_is_told_and_left(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = make_key("large")
+    beside = [put_verdict(store, key, TIMES, work_class=f"c{n:02d}") for n in range(8)]
+    data = store.get(beside[0])
+    assert data is not None
+    monkeypatch.setattr(folders, "_BYTES_OF_KEY", 3 * len(data))
+    found = verify(store, set_aside=True)
+    left = [bad for bad in found.bad if bad.reason == "unread"]
+    assert {bad.name for bad in left} == set(sorted(beside)[3:])
+    assert not any(bad.set_aside for bad in left)
+    assert all(store.get(name) is not None for name in beside)
+    monkeypatch.setattr(folders, "_NAMES", 5)
+    assert verify(store).bad[-1].detail == "it holds more than 4 names"

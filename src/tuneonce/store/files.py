@@ -139,7 +139,7 @@ class FileStore(Store):
         folder, _, start = check_prefix(prefix).rpartition("/")
         below = f"{folder}/" if folder else ""
         lowest = below.count("/") == MAX_NAME_PARTS - 1
-        looked_at = None if limit is None else _atomic.MAX_LOOKED_AT
+        looked_at = None if limit is None else max(limit, _atomic.MAX_LOOKED_AT)
         try:
             # Read to its end before anything is handed out: a caller that stops half-way, or
             # forks, leaves no open folder behind.
