@@ -186,7 +186,6 @@ def grids_of_all_kinds(lab: Lab) -> Iterator[Call]:
     yield lambda: kernel[(2, 1)](*arguments, 32, 0)
     yield lambda: kernel[(2, 1, 1)](*arguments, 31, 0)
     yield lambda: kernel[lambda meta: (32 // meta["BLOCK"], 1)](*arguments, 30, 0)
-    yield lambda: kernel[(0,)](*arguments, 28, 0)
     yield lambda: kernel[(1, 2, 1)](*arguments, 27, 0)
 
 

@@ -14,11 +14,13 @@ from .source import NoIdentity
 class State:
     """What the hook keeps for one autotuner."""
 
-    __slots__ = ("__weakref__", "identity", "lock", "shapes")
+    __slots__ = ("__weakref__", "identity", "lock", "shapes", "undecided")
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.shapes: dict[tuple[Any, ...], tuple[Any, KeyOf, dict[Any, Entry]]] = {}
+        # What the store said of keys that were met in launches which decide nothing.
+        self.undecided: dict[tuple[Any, ...], Any] = {}
         self.identity: KernelId | NoIdentity | None = None
 
     def __reduce__(self) -> tuple[type[State], tuple[()]]:
@@ -98,6 +100,14 @@ def call_pre_hook(
 ) -> None:
     nargs = dict(zip(autotuner.arg_names, args, strict=False))
     config.pre_hook({**nargs, **kwargs, **config.all_kwargs()})
+
+
+def launch(autotuner: Any, config: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The end of ``Autotuner.run``, once the winner is known."""
+    autotuner.best_config = config
+    if config.pre_hook is not None:
+        call_pre_hook(autotuner, config, args, kwargs)
+    return autotuner.fn.run(*args, **kwargs, **config.all_kwargs())
 
 
 def stock_key_of(autotuner: Any, nargs: dict[str, Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:

@@ -82,19 +82,23 @@ def _dtype(value: Any) -> str | None:
     return str(value.dtype) if hasattr(value, "dtype") else None
 
 
-def programs(autotuner: Any, nargs: Mapping[str, Any], kwargs: Mapping[str, Any]) -> int | None:
-    """The number of programs of this launch with the kernel's first candidate; None if unknown.
+def programs(
+    autotuner: Any, nargs: Mapping[str, Any], kwargs: Mapping[str, Any], config: Any = None
+) -> int | None:
+    """The number of programs of this launch with `config`; None if unknown.
 
-    The grid is evaluated as Triton would: over the call's arguments, the parameters' defaults, the
-    candidate's values and what ``@heuristics`` below the autotuner computes. Raises nothing.
+    `config` is the kernel's first candidate if it is None. The grid is evaluated as Triton would:
+    over the call's arguments, the parameters' defaults, the candidate's values and what
+    ``@heuristics`` below the autotuner computes; its first three sizes count. Raises nothing.
     """
     grid = kwargs.get("grid")
     try:
         if callable(grid):
-            meta = {**nargs, **kwargs, **autotuner.configs[0].all_kwargs()}
+            first = autotuner.configs[0] if config is None else config
+            meta = {**nargs, **kwargs, **first.all_kwargs()}
             grid = grid(_complete(autotuner.fn, meta))
         sizes = tuple(grid) if isinstance(grid, (tuple, list)) else (grid,)
-        return math.prod(int(size) for size in sizes)
+        return math.prod(max(0, int(size)) for size in sizes[:3])
     except Exception:
         return None
 

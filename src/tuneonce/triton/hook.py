@@ -12,7 +12,8 @@ shape, or by a subclass): an entry for the hot path is made.
 
 *Cold key* (`_cold`, under the kernel's lock). The store is asked; a winner is adopted, else stock's
 own cache file is taken over, else the missing candidates are measured. Threads that meet the same
-cold kernel wait for the first.
+cold kernel wait for the first. A launch that says nothing about the candidates decides nothing
+(`tuneonce.triton.undecided`).
 
 While a CUDA graph is being captured nothing may be measured or synchronised: a winner from the
 store is used, else the first candidate, which is not remembered.
@@ -33,15 +34,25 @@ from ..progress import Progress
 from ..settings import Recheck
 from . import compat, probe
 from .ahead import Ahead
-from .calls import Cold, State, call_pre_hook, entry_for, key_reader, stock_key_of, view_of
+from .calls import (
+    Cold,
+    State,
+    call_pre_hook,
+    entry_for,
+    key_reader,
+    launch,
+    stock_key_of,
+    view_of,
+)
 from .compiles import await_binary
 from .listen import CompileListener, compile_seconds
 from .outcome import Taken
-from .persist import Asked, Persistence, identify
+from .persist import Asked, Persistence
 from .recheck import Rechecker
 from .source import innermost
 from .told import Subject
 from .tuner import Known, reset, tune
+from .undecided import Undecided, clashes, undecided
 from .workers import Workers
 
 logger = logging.getLogger("tuneonce")
@@ -64,6 +75,7 @@ class Hook:
         self._rechecker: Rechecker | None = None
         if recheck is not Recheck.OFF:
             self._rechecker = Rechecker(persistence, workers, fix=recheck is Recheck.FIX)
+        self._undecided = Undecided(persistence, workers)
         self._workers = workers
         self._class = module.Autotuner
         self._persistence = persistence
@@ -159,7 +171,7 @@ class Hook:
         if not self.active:
             return self._stock_run(autotuner, *args, **kwargs)
         if len(autotuner.configs) <= 1:
-            return self._launch(autotuner, autotuner.configs[0], args, kwargs)
+            return launch(autotuner, autotuner.configs[0], args, kwargs)
         state = self._state(autotuner)
         nargs = dict(zip(autotuner.arg_names, args, strict=False))
         stock_key = stock_key_of(autotuner, nargs, kwargs)
@@ -167,16 +179,21 @@ class Hook:
             cold = Cold(autotuner, state, stock_key, nargs, args, kwargs)
             if probe.capturing():
                 return self._capture(cold)
-            adopted = False
+            adopted, why = False, None
             with state.lock:
                 if stock_key not in autotuner.cache:
                     with _arguments(autotuner, nargs):
-                        adopted = self._cold(cold)
+                        # Pruning functions may be generators: materialise once.
+                        pruned = list(autotuner.prune_configs(kwargs))
+                        why = undecided(cold, pruned)
+                        adopted = why is None and self._cold(cold, pruned)
+            if why is not None:
+                return self._undecided.launch(cold, pruned, why)
             if adopted:
                 return self._try(cold)
         config = autotuner.cache[stock_key]
         self._remember(autotuner, state, stock_key, config, args, kwargs)
-        return self._launch(autotuner, config, args, kwargs)
+        return launch(autotuner, config, args, kwargs)
 
     def _try(self, cold: Cold) -> Any:
         """The first launch of a winner from the store, which may not run here.
@@ -191,7 +208,7 @@ class Hook:
             await_binary(cold, config, self._workers)
         compiled = compile_seconds()
         try:
-            result = self._launch(autotuner, config, args, kwargs)
+            result = launch(autotuner, config, args, kwargs)
         except compat.passed_over() as error:
             self._persistence.events.emit(
                 "problem", what="winner_does_not_run", detail=f"{config}: {error}"
@@ -199,18 +216,11 @@ class Hook:
             with cold.state.lock, _arguments(autotuner, cold.nargs):
                 self._tune(cold, list(autotuner.prune_configs(kwargs)), None)
             config = autotuner.cache[cold.stock_key]
-            result = self._launch(autotuner, config, args, kwargs)
+            result = launch(autotuner, config, args, kwargs)
         if compile_seconds() > compiled:  # its binary is gone, and so may be those of others
             self._ahead.begin()
         self._remember(autotuner, cold.state, cold.stock_key, config, args, kwargs)
         return result
-
-    @staticmethod
-    def _launch(autotuner: Any, config: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        autotuner.best_config = config
-        if config.pre_hook is not None:
-            call_pre_hook(autotuner, config, args, kwargs)
-        return autotuner.fn.run(*args, **kwargs, **config.all_kwargs())
 
     def _state(self, autotuner: Any) -> State:
         state: State | None = autotuner.__dict__.get("_tuneonce_state")
@@ -243,17 +253,15 @@ class Hook:
 
     # -- a cold key --------------------------------------------------------------------------
 
-    def _cold(self, cold: Cold) -> bool:
+    def _cold(self, cold: Cold, pruned: list[Any]) -> bool:
         """Put the winner of a key into the cache. Whether it is adopted, and nothing was run."""
-        autotuner, stock_key, kwargs = cold.autotuner, cold.stock_key, cold.kwargs
-        # Pruning functions may be generators: materialise once.
-        pruned = list(autotuner.prune_configs(kwargs))
+        autotuner, stock_key = cold.autotuner, cold.stock_key
         if len(pruned) == 1 and self._seams.skips_single_candidate:
             autotuner.cache[stock_key] = pruned[0]
             return False
-        # A tuned value that the caller gives too is an error, which stock finds as it measures.
-        clash = any(not kwargs.keys().isdisjoint(config.kwargs) for config in pruned)
-        asked = None if clash else self._ask(cold, autotuner, pruned)
+        asked = None
+        if not clashes(cold.kwargs, pruned):
+            asked = self._persistence.ask(cold, autotuner, pruned)
         winner = None if asked is None else asked.winner
         if asked is not None and winner is None and not asked.known:
             winner = self._take_over(view_of(autotuner, cold.nargs), stock_key, pruned, asked)
@@ -279,14 +287,6 @@ class Hook:
                 f"best config selected: {autotuner.best_config};"
             )
         return False
-
-    def _ask(self, cold: Cold, autotuner: Any, pruned: list[Any]) -> Asked | None:
-        """`autotuner` is the real one, or a view of it."""
-        if cold.state.identity is None:
-            cold.state.identity = identify(autotuner)
-        return self._persistence.ask(
-            autotuner, cold.nargs, cold.kwargs, pruned, cold.state.identity
-        )
 
     def _tune(self, cold: Cold, pruned: list[Any], asked: Asked | None) -> int:
         """Returns how many candidates were measured: none if all are known, and known to fail."""
@@ -366,17 +366,19 @@ class Hook:
         autotuner, args, kwargs = cold.autotuner, cold.args, cold.kwargs
         view = view_of(autotuner, cold.nargs)
         pruned = list(view.prune_configs(kwargs))
-        asked = self._ask(cold, view, pruned)
+        if (why := undecided(cold, pruned)) is not None:
+            return self._undecided.launch(cold, pruned, why)
+        asked = self._persistence.ask(cold, view, pruned)
         if asked is not None:
             asked.report()
         if asked is not None and asked.winner is not None:
             autotuner.cache[cold.stock_key] = asked.winner
             autotuner.configs_timings = asked.timings()
             self._tell_listener(autotuner, cold.stock_key, duration=None)
-            return self._launch(autotuner, asked.winner, args, kwargs)
+            return launch(autotuner, asked.winner, args, kwargs)
         label = Subject(asked, cold, pruned).label
         self._persistence.events.emit("problem", what="cold_in_capture", detail=label)
-        return self._launch(autotuner, pruned[0], args, kwargs)
+        return launch(autotuner, pruned[0], args, kwargs)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from ..priors import Prior
 from ..records import Measurement, Variants
 from ..resolver import Outcome, Question, Resolution, Resolver
 from . import convert, probe
+from .calls import Cold
 from .outcome import Broken, Taken, as_measurement
 from .source import NoIdentity, innermost, kernel_id
 from .variants import Variant, split
@@ -48,15 +49,14 @@ class Persistence:
             self.events.emit("problem", what=f"internal_{what}", detail=repr(error))
             logger.warning("tuneonce: internal error in %s, going on as stock: %r", what, error)
 
-    def ask(
-        self,
-        autotuner: Any,
-        nargs: Mapping[str, Any],
-        kwargs: Mapping[str, Any],
-        pruned: Sequence[Any],
-        identity: KernelId | NoIdentity,
-    ) -> Asked | None:
-        """Resolve one key. None: it cannot be persisted, which is counted with its reason."""
+    def ask(self, cold: Cold, autotuner: Any, pruned: Sequence[Any]) -> Asked | None:
+        """Resolve one key. None: it cannot be persisted, which is counted with its reason.
+
+        `autotuner` is the real one, or a view of it.
+        """
+        if cold.state.identity is None:
+            cold.state.identity = identify(autotuner)
+        identity = cold.state.identity
         asked: Asked | None = None
         reason, label = "internal_error", type(autotuner).__name__
         with self.guarded("resolve"):
@@ -64,7 +64,7 @@ class Persistence:
                 if isinstance(identity, NoIdentity):
                     raise identity
                 label = f"{identity.module}:{identity.name}"
-                question = _question(autotuner, nargs, kwargs, pruned, identity)
+                question = _question(autotuner, cold.nargs, cold.kwargs, pruned, identity)
                 resolution = self.resolver.resolve(question)
                 asked = Asked(self, question, resolution, pruned, autotuner)
             except NoIdentity as error:
