@@ -6,6 +6,7 @@ Nothing is measured, remembered, recorded or published for them; the next real l
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -247,7 +248,10 @@ def test_a_verdict_is_not_checked_by_nothing() -> None:
         assert len(events.of("recheck")) == 1
 
 
-def test_what_stock_kept_is_not_taken_over_by_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_stock_kept_is_not_taken_over_by_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("TRITON_CACHE_AUTOTUNING", "1")
     with SimulatedGPU(times=by_block):
         triton.autotune(blocks(256, 64), ["n"])(make_copy())[covering(1024)](X, OUT, 1024)

@@ -248,7 +248,10 @@ def launcher(gpu: SimulatedGPU, variant: Launch) -> Callable[..., None]:
         if (error := gpu.failure_of(full)) is not None:
             if thread.watch is not None:
                 thread.watch.append(full)
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # with its traceback it would keep the caller's tensors
         record((variant, grid, stream, full.captured))
         if thread.capture is not None:
             thread.capture.append(full)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from ..oracle import Finding, benchmarked, side_by_side
 from ..resolver import Outcome
@@ -24,7 +25,7 @@ from .outcome import Taken, as_measurement
 from .persist import Asked, Persistence
 from .told import Subject
 from .track import Track, timing_for
-from .tuner import distinct, reset
+from .tuner import Shipper, distinct, reset
 from .workers import Workers
 
 
@@ -87,18 +88,33 @@ class Rechecker:
         positions: Sequence[int],
     ) -> Finding | None:
         """None: the verdict's winner does not run here."""
-        autotuner, random = cold.autotuner, Random(asked.seed)
-        workers = self._workers
+        random, workers = Random(asked.seed), self._workers
         compiles = Compiles(
             workers,
-            lambda position: workers.ship(cold, pruned[position]),
+            shipper := Shipper(workers, cold, pruned),
             work=lambda position: (work_per_warp(pruned[position]),),
             on_compiled=lambda position, seconds: None,
         )
-        failures = compiles.failures
         # What failed while it was tuned may fail in a way that ends the process.
         failed = {i for i, measurement in asked.known.items() if measurement.failed is not None}
-        arrivals = compiles.arrivals([i for i in positions if i not in failed or i == winner])
+        wave = [i for i in positions if i not in failed or i == winner]
+        with (
+            closing(shipper),
+            closing(compiles),
+            closing(cast(Any, compiles.arrivals(wave))) as arrivals,
+        ):
+            return self._compare(cold, pruned, winner, arrivals, compiles.failures, random)
+
+    def _compare(
+        self,
+        cold: Cold,
+        pruned: Sequence[Any],
+        winner: int,
+        arrivals: Iterator[int],
+        failures: dict[int, str],
+        random: Random,
+    ) -> Finding | None:
+        autotuner = cold.autotuner
         timing = timing_for(cold, pruned)
         if timing is not None:
             track = Track(

@@ -108,7 +108,8 @@ class Track:
             with self._clock(candidate, loading=True):
                 self._twice(launch)
         except Exception as error:
-            self._passes_over(candidate, error)
+            if not self._passes_over(candidate, error):
+                raise
             return False
         return True
 
@@ -120,7 +121,8 @@ class Track:
                 return self._twice(lambda: self._device.time(calls))
         except Exception as error:
             if len(set(order)) == 1:
-                self._passes_over(order[0], error)
+                if not self._passes_over(order[0], error):
+                    raise
                 return [inf] * len(order)
             # Several were in flight: whose error it was is not known, unless it can be repeated.
             if not self._is_passed_over(error):
@@ -144,16 +146,20 @@ class Track:
     def _is_passed_over(self, error: Exception) -> bool:
         return isinstance(error, self._passed_over) or out_of_memory(error)
 
-    def _passes_over(self, candidate: int, error: Exception) -> None:
-        """Put a candidate out of the race; raises errors that end the tuning."""
+    def _passes_over(self, candidate: int, error: Exception) -> bool:
+        """Put a candidate out of the race; False for an error that ends the tuning.
+
+        It is raised where it was caught: a frame in its own traceback that names it is a cycle.
+        """
         if not self._is_passed_over(error):
             self._on_error(candidate, error)
-            raise error
+            return False
         self._failures[candidate] = f"{type(error).__name__}: {error}"
         if out_of_memory(error):
             self.short_of_memory.add(candidate)
         else:
             self._tell(candidate)
+        return True
 
     def _tell(self, candidate: int) -> None:
         if candidate not in self.told:

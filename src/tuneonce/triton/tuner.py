@@ -81,7 +81,32 @@ def tune(
     with closing(tuning), workers.turns.tuning():
         winner = tuning.run()
     cold.autotuner.bench_time = time.time() - began
-    return Tuned(winner, tuning.timings(), tuning.measured, tuning.spent(), tuning.variants)
+    return Tuned(winner, tuning.timings(), tuning.measured, tuning.spent(), tuning.variants())
+
+
+class Shipper:
+    """Makes shipments of one key's candidates for `Compiles`; `variants` are what they are made of.
+
+    Closed, it knows nothing of the call any more: whoever still holds it, such as the traceback of
+    a compilation that failed, holds none of the caller's tensors.
+    """
+
+    def __init__(self, workers: Workers, cold: Cold, pruned: Sequence[Any]) -> None:
+        self._workers = workers
+        self._cold: Cold | None = cold
+        self._pruned = pruned
+        self.variants: dict[int, Variant] = {}
+
+    def __call__(self, position: int) -> Any:
+        if self._cold is None:
+            return None
+        shipment = self._workers.ship(self._cold, self._pruned[position])
+        if shipment is not None and shipment.variant is not None:
+            self.variants[position] = shipment.variant
+        return shipment
+
+    def close(self) -> None:
+        self._cold = None
 
 
 class _Tuning:
@@ -97,11 +122,11 @@ class _Tuning:
     ) -> None:
         self._cold, self._pruned, self._known, self._seed = cold, pruned, known, seed
         self._on_taken = on_taken
-        self._workers = workers
-        self.variants: dict[int, Variant] = {}
+        self._shipper = Shipper(workers, cold, pruned)
+        self._arrivals: list[Any] = []
         self._compiles = Compiles(
             workers,
-            self._ship,
+            self._shipper,
             work=lambda position: (
                 known.prior.compile_s.get(position, math.inf),
                 work_per_warp(pruned[position]),
@@ -127,11 +152,24 @@ class _Tuning:
 
     def close(self) -> None:
         """Nobody waits any more for what is not compiled yet."""
+        while self._arrivals:
+            self._arrivals.pop().close()
         self._compiles.close()
+        self._shipper.close()
+
+    def _arriving(self, wave: Sequence[int]) -> Iterator[int]:
+        """As `Compiles.arrivals`, until this tuning is closed, whatever ends it."""
+        arrivals = self._compiles.arrivals(wave)
+        self._arrivals.append(arrivals)
+        return arrivals
 
     def timings(self) -> dict[Any, Any]:
         """``configs_timings``: of all that were measured, in the list's order."""
         return {self._pruned[i]: self._results[i] for i in sorted(self._results)}
+
+    def variants(self) -> dict[int, Variant]:
+        """What candidates were compiled with, by position."""
+        return self._shipper.variants
 
     def spent(self) -> dict[str, float]:
         """Seconds: Python to TTIR, waiting for compilers, loading, measuring, compiling here."""
@@ -148,7 +186,7 @@ class _Tuning:
     def _each(self) -> Any:
         cold, timings = self._cold, self._results
         unknown = [position for position in range(len(self._pruned)) if position not in timings]
-        arrivals = self._compiles.arrivals(unknown)
+        arrivals = self._arriving(unknown)
         arrived: set[int] = set()
         for position in unknown:
             while position not in arrived:
@@ -160,19 +198,18 @@ class _Tuning:
                 timings[position] = list(_DID_NOT_RUN)
                 self._taken(position, Taken(timings[position], failed=failed))
                 continue
-            result: Any = None
             with self._clocked(position):
                 try:
-                    result = timings[position] = cold.autotuner._bench(
+                    result = cold.autotuner._bench(
                         *cold.args, config=self._pruned[position], **cold.kwargs
                     )
                 except Exception as error:
-                    result = Broken(error)
+                    self._clock_so_far(position)
+                    self._taken(position, Taken(Broken(error)))
                     raise
-                finally:
-                    if result is not None:
-                        self._clock_so_far(position)
-                        self._taken(position, Taken(result))
+                self._clock_so_far(position)
+            timings[position] = result
+            self._taken(position, Taken(result))
         found = self.timings()
         known = bool(self._known.measurements)
         return builtins.min(
@@ -195,7 +232,7 @@ class _Tuning:
         )
         result = race(
             [p for p in positions if p not in known or known[p].failed is None],
-            self._compiles.arrivals,
+            self._arriving,
             track,
             known={p: m.times[0] for p, m in known.items() if m.failed is None},
             prior=self._known.prior.times,
@@ -223,12 +260,6 @@ class _Tuning:
             self._taken(position, Taken(list(_DID_NOT_RUN), failed=reason))
 
     # -- for both ----------------------------------------------------------------------------
-
-    def _ship(self, position: int) -> Any:
-        shipment = self._workers.ship(self._cold, self._pruned[position])
-        if shipment is not None and shipment.variant is not None:
-            self.variants[position] = shipment.variant
-        return shipment
 
     def _taken(self, position: int, taken: Taken) -> None:
         taken.seconds = self._spent.get(position, 0.0)

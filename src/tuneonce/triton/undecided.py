@@ -17,6 +17,7 @@ from .calls import Cold, launch
 from .compiles import Compiles, Workers
 from .persist import Persistence
 from .told import Subject
+from .tuner import Shipper
 
 Why = Literal["no_programs", "warmup"]
 
@@ -79,12 +80,13 @@ class Undecided:
         workers = self._workers
         compiles = Compiles(
             workers,
-            lambda position: workers.ship(cold, pruned[position]),
+            shipper := Shipper(workers, cold, pruned),
             work=lambda position: (convert.work_per_warp(pruned[position]),),
             on_compiled=lambda position, seconds: None,
         )
         wanted = [position for position in range(len(pruned)) if position not in failed]
         with (
+            closing(shipper),
             closing(compiles),
             workers.turns.tuning(),
             closing(cast(Any, compiles.arrivals(wanted))) as arrivals,
