@@ -1,9 +1,10 @@
 """What happens in a process, as one file of JSON lines that outlives it.
 
 A server is often killed rather than stopped, so nothing waits for an exit handler: each event is
-one ``write`` of one line to ``<events directory>/<UTC time>-<pid>.jsonl``. Events happen on cold
-paths only (a key is resolved, a candidate measured, a kernel compiled); a launch whose key is known
-writes nothing.
+one ``write`` of one line to ``<events directory>/<UTC time>-<pid>.jsonl``, which is opened for it
+and closed again: a program may close or reuse every descriptor that it did not open itself. Events
+happen on cold paths only (a key is resolved, a candidate measured, a kernel compiled); a launch
+whose key is known writes nothing.
 
 The first line describes the process::
 
@@ -17,20 +18,25 @@ then, with ``t`` in seconds since ``started``::
     {"t":9.1,"e":"recheck","kernel":"...","key":"...","regret":0.01,"fixed":false,...}
     {"t":0.8,"e":"compile","kernel":"...","seconds":0.6}
     {"t":0.9,"e":"load","kernel":"...","seconds":0.01}
+    {"t":1.2,"e":"untuned","kernel":"...","why":"no_programs"}    or "warmup": it decides nothing
     {"t":9.4,"e":"ready"}                     start-up is over, what follows happens while serving
     {"t":0.1,"e":"problem","what":"record_unreadable","detail":"..."}
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import re
+import stat
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +47,42 @@ SCHEMA = "tuneonce.events/1"
 # Arbitrary bounds: a vLLM start writes about a thousand lines; a kernel whose key never repeats
 # must not fill a disk.
 MAX_LINES = 50_000
+MAX_LINE_BYTES = 1 << 20
 KEEP_FILES = 64
 # Beyond these, files go that nobody has written to for a day: a server that runs must not lose its
 # file to its own compile workers, of which there may be hundreds.
 KEEP_S = 24 * 3600.0
 
+# What is read at most, the newest first, and how deep a line's lists may be. Arbitrary: MAX_LINES
+# of the usual length are 15 MB, and no event of ours has lists in lists in lists.
+MAX_FILE_BYTES = 32 << 20
+MAX_READ_BYTES = 256 << 20
+MAX_FILES_READ = 4096
+MAX_DEPTH = 6
+# No number of an event is larger: not a process, a count, a time since 1970.
+MOST = 1e15
+
 # The files of this module; a directory named by TUNEONCE_EVENTS may hold others.
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{6}-\d+\.jsonl")
+
+
+@dataclass
+class _File:
+    """The file of one process. `lines` are those besides the first; `silent`: no more of them."""
+
+    path: Path
+    pid: int
+    started: float
+    lines: int = 0
+    silent: bool = False
 
 
 class EventLog:
     """Writes the events of this process. Never raises: a log that fails falls silent.
 
-    A forked child starts a file of its own at its first event.
+    Nobody waits here: events stand in a queue, and who finds it unattended writes what is in it.
+    So a signal handler may emit in the middle of an emit. A forked child starts a file of its own
+    at its first event.
     """
 
     def __init__(
@@ -69,65 +98,90 @@ class EventLog:
         self._about = {"mode": mode, "store": store}
         self._listener = listener
         self._clock = clock
-        self._lock = threading.Lock()
-        self._pid = -1
-        self._fd = -1
-        self._lines = 0
-        self._started = clock()
+        self._forget()
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
-        self._lock = threading.Lock()
-        self._pid = -1
+        self._attended = threading.Lock()
+        # Bounded like the file: who attends to it may be stuck in a file system.
+        self._queue: deque[tuple[float, dict[str, Any]]] = deque(maxlen=MAX_LINES)
+        self._file: _File | None = None
 
     def emit(self, event: str, **fields: Any) -> None:
-        """Append one event, and hand it to the listener, which must not raise."""
-        with self._lock:
-            if self._listener is not None:
-                self._listener({"e": event, **fields})
-            if self._directory is None:
-                return
-            if self._pid != os.getpid():
-                self._open(self._directory)
-            if self._fd < 0 or self._lines >= MAX_LINES:
-                return
-            self._lines += 1
-            self._write({"t": round(self._clock() - self._started, 6), "e": event, **fields})
+        """Append one event, and hand it to the listener, which must not raise.
 
-    def _open(self, directory: Path) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._pid, self._fd, self._lines = os.getpid(), -1, 0
-        self._started = self._clock()
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(self._started))
-        name = f"{stamp}.{int(self._started % 1 * 1e6):06d}-{self._pid}.jsonl"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        One at a time, in a thread that emits just now, which need not be this one.
+        """
+        self._queue.append((self._clock(), {"e": event, **fields}))
+        # The local name: in a child that is forked meanwhile the attribute is another lock.
+        attended = self._attended
+        # Looked at again after the lock is free: somebody may have left an event in between.
+        while self._queue and attended.acquire(blocking=False):
+            try:
+                while self._queue:
+                    self._take(self._queue)
+            finally:
+                attended.release()
+
+    def _take(self, queue: deque[tuple[float, dict[str, Any]]]) -> None:
+        at, event = queue.popleft()
+        if self._listener is not None:
+            self._listener(event)
+        # Another queue: this is a child that was forked meanwhile, and the event its parent's.
+        if self._directory is None or queue is not self._queue:
+            return
+        file = self._file
+        if file is None or file.pid != os.getpid():
+            file = self._file = self._begin(self._directory, at)
+        if not file.silent and file.lines < MAX_LINES:
+            file.lines += 1
+            self._write(file, {"t": round(at - file.started, 6), **event})
+
+    def _begin(self, directory: Path, at: float) -> _File:
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(at))
+        pid = os.getpid()
+        file = _File(directory / f"{stamp}.{int(at % 1 * 1e6):06d}-{pid}.jsonl", pid, at)
         try:
             make_private_directory(directory)
-            self._fd = os.open(directory / name, flags, 0o600)
         except OSError:
-            return
-        _remove_oldest(directory, before=self._started - KEEP_S)
-        started = {"pid": self._pid, "started": self._started, "argv": _program()}
-        self._write({"schema": SCHEMA, **started, **self._about})
+            file.silent = True
+            return file
+        started = {"pid": pid, "started": at, "argv": _program()}
+        self._write(file, {"schema": SCHEMA, **started, **self._about}, create=True)
+        _remove_oldest(directory, before=at - KEEP_S)
+        return file
 
-    def _write(self, line: dict[str, Any]) -> None:
+    @staticmethod
+    def _write(file: _File, line: dict[str, Any], *, create: bool = False) -> None:
         try:
             data = json.dumps(line, default=str).encode() + b"\n"
         except Exception:  # a field that JSON cannot hold: its event is lost, not the launch
             return
-        try:
-            os.write(self._fd, data)
-        except OSError:
-            os.close(self._fd)
-            self._fd = -1
+        if len(data) > MAX_LINE_BYTES or file.pid != os.getpid():  # forked since it was taken
+            return
+        # A file that was removed meanwhile is not made again without its first line.
+        if not _append(file.path, data, create=create):
+            file.silent = True
 
     def close(self) -> None:
-        """Give the file descriptor back; a later event opens a new file."""
-        with self._lock:
-            if self._fd >= 0:
-                os.close(self._fd)
-            self._fd, self._pid = -1, -1
+        """End this file; a later event begins a new one."""
+        self._file = None
+
+
+def _append(path: Path, data: bytes, *, create: bool) -> bool:
+    """Write to the end of a regular file, which is opened for it. False: it cannot be written."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        fd = os.open(path, flags | (os.O_CREAT if create else 0), 0o600)
+    except OSError:
+        return False
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode) and os.write(fd, data) == len(data)
+    except OSError:
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(fd)
 
 
 def _program() -> list[str]:
@@ -139,36 +193,83 @@ def _program() -> list[str]:
 def _remove_oldest(directory: Path, *, before: float) -> None:
     try:
         files = sorted(p for p in directory.iterdir() if _NAME.fullmatch(p.name))
-        for path in files[:-KEEP_FILES]:
-            if path.stat().st_mtime < before:
-                path.unlink(missing_ok=True)
     except OSError:
         return
+    for path in files[:-KEEP_FILES]:
+        with contextlib.suppress(OSError):
+            if path.lstat().st_mtime < before:
+                path.unlink(missing_ok=True)
+
+
+# -- reading -------------------------------------------------------------------------------------
 
 
 def read_processes(directory: Path) -> Iterator[list[dict[str, Any]]]:
     """The events of each process in `directory`, oldest first, the describing line included.
 
-    A file of another schema is skipped; a line that was cut off by a kill ends its file.
+    A file of another schema is skipped; a line that was cut off by a kill ends its file, as does
+    one that is nothing of ours. Regular files only, no links, and of all that there is the newest
+    `MAX_READ_BYTES`, of each file the first `MAX_FILE_BYTES`. Raises nothing.
     """
-    for path in sorted(directory.glob("*.jsonl")):
-        lines = _read_lines(path)
+    for path, size in _to_read(directory):
+        lines = _read_lines(path, size)
         if lines and lines[0].get("schema") == SCHEMA:
             yield lines
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    lines: list[dict[str, Any]] = []
+def number(value: object) -> float:
+    """A field of an event as a number; 0 for what is none, or none that a process would write."""
+    if isinstance(value, (int, float)) and abs(value) < MOST:
+        return float(value)
+    return 0.0
+
+
+def _to_read(directory: Path) -> list[tuple[Path, int]]:
+    """The files to be read, oldest first, and how much of each."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        paths = sorted(path for path in directory.iterdir() if path.name.endswith(".jsonl"))
     except OSError:
-        return lines
-    for line in text.splitlines():
+        return []
+    found: list[tuple[Path, int]] = []
+    left = MAX_READ_BYTES
+    for path in reversed(paths[-MAX_FILES_READ:]):
+        try:
+            about = path.lstat()
+        except OSError:
+            continue
+        size = min(about.st_size, MAX_FILE_BYTES)
+        if stat.S_ISREG(about.st_mode) and size <= left:
+            left -= size
+            found.append((path, size))
+    return found[::-1]
+
+
+def _read_lines(path: Path, size: int) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = []
+    # It ends where a line does not.
+    for line in _read(path, size).decode("utf-8", "replace").split("\n"):
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
             break
-        if not isinstance(value, dict):
+        if not isinstance(value, dict) or not _is_shallow(value, MAX_DEPTH):
             break
         lines.append(value)
     return lines
+
+
+def _read(path: Path, size: int) -> bytes:
+    """The first `size` bytes of a regular file; nothing of any other, or of one that is not."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            return file.read(size) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+    except OSError:
+        return b""
+
+
+def _is_shallow(value: Any, depth: int) -> bool:
+    if isinstance(value, (dict, list)):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_shallow(one, depth - 1) for one in inner)
+    return True

@@ -298,7 +298,7 @@ def _used(event: Mapping[str, Any], found: Sequence[Folder]) -> Used:
         digest=digest,
         work_class=work_class,
         outcome=str(event.get("outcome")),
-        reason=event.get("reason"),
+        reason=None if event.get("reason") is None else str(event["reason"]),
         winner=None
         if verdict is None
         else candidate_text(verdict.winner, measured.get(verdict.winner)),

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from .events import read_processes
+from .events import number, read_processes
 from .key import Parts
 from .stats import Totals, total
 
@@ -58,12 +58,12 @@ def describe_process(events: Events) -> Process:
     """What the events of one process add up to."""
     about = events[0]
     return Process(
-        started=_number(about.get("started")),
-        pid=int(_number(about.get("pid"))),
+        started=number(about.get("started")),
+        pid=int(number(about.get("pid"))),
         command=[str(word) for word in _sequence(about.get("argv"))],
         mode=str(about.get("mode", "?")),
         store=str(about.get("store", "?")),
-        seconds=_number(events[-1].get("t")),
+        seconds=number(events[-1].get("t")),
         totals=total([events]),
     )
 
@@ -117,7 +117,7 @@ class Missed:
 
 def misses(events: Events, kernel: str | None) -> list[Missed]:
     """The misses of one process that explain themselves, in their order; None: of all kernels."""
-    started = _number(events[0].get("started"))
+    started = number(events[0].get("started"))
     found = []
     for event in events:
         if event.get("e") != "resolve" or event.get("outcome") not in ("miss", "partial"):
@@ -139,8 +139,8 @@ def misses(events: Events, kernel: str | None) -> list[Missed]:
                 digest=digest,
                 work_class=str(event.get("work_class")),
                 outcome=str(event["outcome"]),
-                reason=event.get("reason"),
-                at=started + _number(event.get("t")),
+                reason=None if event.get("reason") is None else str(event["reason"]),
+                at=started + number(event.get("t")),
                 parts=parts,
                 candidates={str(d): str(text) for d, text in candidates.items()},
                 problems=_problems(events, digest),
@@ -162,10 +162,6 @@ def _problems(events: Events, digest: str) -> tuple[str, ...]:
 def is_label(label: object, kernel: str) -> bool:
     """Whether an event's ``module:name`` is of `kernel`, a name with or without its module."""
     return kernel in (label, str(label).rpartition(":")[2])
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def _sequence(value: object) -> Sequence[Any]:

@@ -9,15 +9,16 @@ from typing import Any
 
 import msgspec
 
-from .events import read_processes
+from .events import number, read_processes
 
 
 class Totals(msgspec.Struct):
     """Counts and seconds. `saved_s` is the recorded tuning time of every hit.
 
     `tunes` counts tuning runs that measured at least one candidate; `reasons` counts why keys were
-    not hits, `problems` what went wrong without costing a launch. `ready` counts the processes that
-    said that their start-up was over, and the counts and seconds of `serving_*` are those after it.
+    not hits, `problems` what went wrong without costing a launch, `untuned` why launches decided
+    nothing. `ready` counts the processes that said that their start-up was over, and the counts and
+    seconds of `serving_*` are those after it.
     """
 
     processes: int = 0
@@ -39,6 +40,7 @@ class Totals(msgspec.Struct):
     serving_s: float = 0.0
     reasons: dict[str, int] = msgspec.field(default_factory=dict)
     problems: dict[str, int] = msgspec.field(default_factory=dict)
+    untuned: dict[str, int] = msgspec.field(default_factory=dict)
 
     def add(self, event: dict[str, Any], *, serving: bool = False) -> None:
         """Count one event; events this version does not know are passed over."""
@@ -64,6 +66,8 @@ class Totals(msgspec.Struct):
                 self.ready += 1
             case "problem":
                 _count(self.problems, event.get("what"))
+            case "untuned":
+                _count(self.untuned, event.get("why"))
 
     def _add_serving(self, event: dict[str, Any]) -> None:
         # What a tuning run compiles is in events of its own.
@@ -103,8 +107,7 @@ class Totals(msgspec.Struct):
 
 def _seconds(event: dict[str, Any], field: str) -> float:
     """A field of an event, 0 where it is missing or no number: files may be damaged."""
-    value = event.get(field)
-    return float(value) if isinstance(value, (int, float)) else 0.0
+    return number(event.get(field))
 
 
 def _count(counts: dict[str, int], name: object) -> None:

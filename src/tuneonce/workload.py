@@ -6,12 +6,12 @@ drawn as tables by `tuneonce tune` and `tuneonce bench regret`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
+from .events import MOST
 from .history import Events
 from .inventory import Entry
 from .wording import natural
@@ -285,9 +285,9 @@ def _text(event: dict[str, Any], field: str) -> str | None:
 
 def _number(event: dict[str, Any], field: str) -> float | None:
     value = event.get(field)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value)
+    return float(value) if abs(value) < MOST else None
 
 
 def _seconds(event: dict[str, Any], field: str) -> float:

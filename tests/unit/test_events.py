@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import sys
 import threading
@@ -116,7 +117,7 @@ def test_a_fork_while_another_thread_writes(directory: Path) -> None:
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with events._lock:
+        with events._attended:
             held.set()
             release.wait(60)
 
@@ -242,6 +243,166 @@ def test_a_server_does_not_lose_its_file_to_its_workers(directory: Path) -> None
     processes = read(directory)
     assert len(processes) == 1 + 2 * module.KEEP_FILES
     assert [event.get("who") for event in processes[0]] == [None, "server", "server"]
+
+
+def test_nothing_stays_open(directory: Path) -> None:
+    before = open_descriptors()
+    events = log(directory)
+    for _ in range(3):
+        events.emit("tune")
+        assert open_descriptors() == before
+
+
+def test_a_program_that_closes_and_reuses_every_descriptor(directory: Path, tmp_path: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            events = log(directory)
+            events.emit("tune", number=1)
+            os.closerange(3, 64)
+            own = os.open(tmp_path / "own", os.O_RDWR | os.O_CREAT)
+            for _ in range(8):
+                os.dup(own)
+            events.emit("tune", number=2)
+            events.close()
+            os._exit(0 if os.fstat(own).st_size == 0 else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    [[_, *told]] = read(directory)
+    assert [event["number"] for event in told] == [1, 2]
+
+
+@pytest.mark.parametrize("what", ["fifo", "link", "dangling", "directory"])
+def test_what_is_no_file_of_ours_is_not_written_to(
+    what: str, directory: Path, tmp_path: Path
+) -> None:
+    directory.mkdir(parents=True)
+    target, path = tmp_path / "target", directory / f"20251113T021320.250000-{os.getpid()}.jsonl"
+    match what:
+        case "fifo":
+            os.mkfifo(path)
+        case "link":
+            target.write_text("")
+            path.symlink_to(target)
+        case "dangling":
+            path.symlink_to(target)
+        case "directory":
+            path.mkdir()
+    for _ in range(2):
+        log(directory).emit("tune")
+    assert not target.exists() or target.read_text() == ""
+    assert read(directory) == []
+
+
+def test_a_file_that_is_removed_stays_away(directory: Path) -> None:
+    events = log(directory)
+    events.emit("tune")
+    [path] = directory.iterdir()
+    path.unlink()
+    events.emit("tune")
+    assert list(directory.iterdir()) == []
+
+
+def test_a_line_that_is_too_long_is_left_out(directory: Path) -> None:
+    events = log(directory)
+    events.emit("tune", text="x" * module.MAX_LINE_BYTES)
+    events.emit("tune", last=True)
+    [[_, last]] = read(directory)
+    assert last["last"] is True
+
+
+def test_a_signal_handler_in_the_middle_of_an_event(tmp_path: Path) -> None:
+    """Wherever it strikes: at each of the lines that are run, one after the other."""
+    place = 0
+    while strike(tmp_path / str(place), place):
+        place += 1
+    assert place > 30
+
+
+def strike(directory: Path, place: int) -> bool:
+    """Emit, and again in a signal handler at the line of that number. False: there is none."""
+    heard: list[Any] = []
+    events = EventLog(directory, mode="on", store="", listener=heard.append, clock=Clock())
+    passed = 0
+
+    def trace(frame: Any, what: str, argument: Any) -> Any:
+        nonlocal passed
+        if frame.f_code.co_filename == module.__file__:
+            if passed == place:
+                signal.raise_signal(signal.SIGUSR1)
+            passed += 1
+        return trace
+
+    before = signal.signal(signal.SIGUSR1, lambda *_: events.emit("tune", who="handler"))
+    tracing = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        events.emit("tune", who="program")
+    finally:
+        sys.settrace(tracing)
+        signal.signal(signal.SIGUSR1, before)
+    struck = passed > place
+    expected = ["handler", "program"] if struck else ["program"]
+    assert sorted(event["who"] for event in read(directory)[0][1:]) == expected
+    assert sorted(event["who"] for event in heard) == expected
+    return struck
+
+
+def test_a_listener_that_emits(directory: Path) -> None:
+    def listener(event: dict[str, Any]) -> None:
+        if event["e"] == "resolve":
+            events.emit("tune")
+
+    events = EventLog(directory, mode="on", store="", listener=listener, clock=Clock())
+    events.emit("resolve")
+    assert [event.get("e") for event in read(directory)[0]] == [None, "resolve", "tune"]
+
+
+def test_nobody_waits_for_who_is_stuck(directory: Path) -> None:
+    stuck, go_on = threading.Event(), threading.Event()
+
+    def listener(event: dict[str, Any]) -> None:
+        if event.get("slow"):
+            stuck.set()
+            assert go_on.wait(60)
+
+    events = EventLog(directory, mode="on", store="", listener=listener, clock=Clock())
+    thread = threading.Thread(target=lambda: events.emit("tune", slow=True))
+    thread.start()
+    try:
+        assert stuck.wait(60)
+        events.emit("tune", number=1)
+        events.emit("tune", number=2)
+    finally:
+        go_on.set()
+        thread.join()
+    assert [event.get("number") for event in read(directory)[0][1:]] == [None, 1, 2]
+
+
+def test_a_fork_in_the_middle_of_an_event(directory: Path) -> None:
+    children: list[int] = []
+
+    def listener(event: dict[str, Any]) -> None:
+        if event.get("who") == "parent" and not children:
+            children.append(os.fork())
+
+    events = EventLog(directory, mode="on", store="", listener=listener)
+    events.emit("tune", who="parent")
+    if children == [0]:
+        try:
+            events.emit("tune", who="child")
+        finally:
+            os._exit(0)
+    assert os.waitpid(children[0], 0)[1] == 0
+    events.emit("tune", who="parent")
+    told = {lines[0]["pid"]: [e["who"] for e in lines[1:]] for lines in read(directory)}
+    assert told[os.getpid()] == ["parent", "parent"]
+    assert told[children[0]] == ["child"]
+
+
+def open_descriptors() -> set[str]:
+    return {path.name for path in Path("/proc/self/fd").iterdir()}
 
 
 # -- reading -------------------------------------------------------------------------------------

@@ -83,6 +83,7 @@ def _draw(found: Statistics) -> None:
     for heading, counts in (
         ("reasons of what was no hit", totals.reasons),
         ("problems", totals.problems),
+        ("launches that decide nothing", totals.untuned),
     ):
         if counts:
             told = ", ".join(f"{plain(name)} {n}" for name, n in sorted(counts.items()))
