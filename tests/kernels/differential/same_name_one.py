@@ -1,0 +1,24 @@
+"""A kernel whose name and source another module's kernel has, too; what it reads is another thing."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from lab import warps
+
+ACC = tl.float32
+WIDTH = tl.constexpr(1)
+
+
+@triton.autotune(warps(2, 4, BLOCK=64), ["n"])
+@triton.jit
+def same_name(x, out, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(out + i, tl.load(x + i, mask=i < n).to(ACC), mask=i < n)
+
+
+@triton.autotune(warps(2, 4, BLOCK=64), ["n"])
+@triton.jit
+def same_name_digested(x, out, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(out + i, tl.load(x + i, mask=i < n) + WIDTH, mask=i < n)
