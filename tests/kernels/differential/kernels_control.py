@@ -58,7 +58,7 @@ def _apart(limit, scale: tl.constexpr):
 
 @triton.jit
 def _inner(value, limit):
-    if limit > 10:
+    if limit > 10:  # noqa: SIM108
         value = value * 2
     else:
         value = value * 3

@@ -1,4 +1,4 @@
-"""A kernel whose name and source another module's kernel has, too; what it reads is another thing."""
+"""Kernels whose names and sources are another module's, too; what they read is not."""
 
 from __future__ import annotations
 

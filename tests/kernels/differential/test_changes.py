@@ -5,6 +5,9 @@ Replacements run in the program, as often as with stock Triton, which a helper c
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 pytest.importorskip("triton")
@@ -20,40 +23,47 @@ from tests.kernels.differential.starting import (
 
 PROGRAMS = programs("changes")
 ARMS = {"stock": None, "six": 6, "two": 2}
+Started = dict[str, tuple[Start, dict[str, dict[str, Any]]]]
 
 
 @pytest.fixture(scope="module")
-def starts(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tuple[Start, dict]]:
-    """What each program launched, with each arm; a change is made in a process of its own."""
+def started(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Started]:
+    """What each program launched with an arm; a change is made in a process of its own."""
     folder = tmp_path_factory.mktemp("changes")
-    made = {
-        (program, arm): Start(folder / arm / program, ["changes"], workers, only=[program])
-        for program in PROGRAMS
-        for arm, workers in ARMS.items()
-    }
-    answers = run(list(made.values()), folder)
-    return {
-        name: (start, answer) for (name, start), answer in zip(made.items(), answers, strict=True)
-    }
+    done: dict[str, Started] = {}
+
+    def get(arm: str) -> Started:
+        if arm not in done:
+            starts = [
+                Start(folder / arm / program, ["changes"], ARMS[arm], only=[program])
+                for program in PROGRAMS
+            ]
+            pairs = zip(starts, run(starts, folder), strict=True)
+            done[arm] = dict(zip(PROGRAMS, pairs, strict=True))
+        return done[arm]
+
+    return get
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("arm", ["six", "two"])
 @pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("arm", ["six", pytest.param("two", marks=pytest.mark.thorough)])
 def test_what_is_compiled_afterwards_is_what_stock_compiles(
-    program: str, arm: str, starts: dict[tuple[str, str], tuple[Start, dict]]
+    program: str, arm: str, started: Callable[[str], Started]
 ) -> None:
-    stock, answer = starts[program, "stock"]
-    start, ours = starts[program, arm]
+    stock, answer = started("stock")[program]
     if program not in answer:
         pytest.skip("this Triton cannot be changed so")
-    assert answer[program]["error"] is None
-    assert not [one["text"] for one in answer[program]["launched"] if "error" in one]
+    theirs = answer[program]
+    assert theirs["error"] is None
+    assert not [one["text"] for one in theirs["launched"] if "error" in one]
+    start, answer = started(arm)[program]
     assert start.ahead >= 2, "nothing was compiled elsewhere before the change"
     wrong = [
         *start.problems,
-        *launched_otherwise(answer[program], ours[program]),
-        *lacking(stock, start, ours[program]["launched"]),
+        *launched_otherwise(theirs, answer[program]),
+        *lacking(stock, start, answer[program]["launched"]),
         *differing(stock, start),
     ]
     assert wrong == []

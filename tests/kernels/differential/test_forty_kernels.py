@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,17 +24,22 @@ from tests.kernels.differential.starting import (
 )
 
 MODULES = ("kernels_memory", "kernels_math", "kernels_control", "kernels_constants")
+Launched = dict[str, dict[str, Any]]
+PRODUCTS = {"first": "one", "emptied": "one", "elsewhere": "another"}
+THOROUGH = (pytest.mark.slow, pytest.mark.thorough)
 
 
 @pytest.fixture(scope="module")
-def stock(tmp_path_factory: pytest.TempPathFactory) -> tuple[Start, dict]:
+def stock(tmp_path_factory: pytest.TempPathFactory) -> tuple[Start, Launched]:
     folder = tmp_path_factory.mktemp("stock")
     start = Start(folder / "home", MODULES)
     (results,) = run([start], folder)
     return start, results
 
 
-def test_all_of_them_compile_with_stock(stock: tuple[Start, dict]) -> None:
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_all_of_them_compile_with_stock(stock: tuple[Start, Launched]) -> None:
     """Otherwise this would compare nothing."""
     _, results = stock
     calls = Counter(one.get("kernel") for result in results.values() for one in result["launched"])
@@ -43,25 +49,31 @@ def test_all_of_them_compile_with_stock(stock: tuple[Start, dict]) -> None:
     assert min(calls.values()) >= 2
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("workers", [6, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "workers",
+    [
+        {"first": 6, "elsewhere": 2},
+        pytest.param({"first": 2, "emptied": 2, "elsewhere": 2}, marks=THOROUGH),
+        pytest.param({"first": 6, "emptied": 6, "elsewhere": 6}, marks=THOROUGH),
+    ],
+    ids=["both", "two", "six"],
+)
 def test_binaries_are_those_of_stock(
-    workers: int, stock: tuple[Start, dict], tmp_path: Path
+    workers: dict[str, int], stock: tuple[Start, Launched], tmp_path: Path
 ) -> None:
     its, results = stock
     store = tmp_path / "store"
-    starts = {
-        "first": Start(tmp_path / "first", MODULES, workers, store),
-        "emptied": Start(tmp_path / "emptied", MODULES, workers, store),
-        "elsewhere": Start(tmp_path / "elsewhere", MODULES, workers, store, "another"),
-    }
+    starts = [
+        Start(tmp_path / name, MODULES, count, store, PRODUCTS[name])
+        for name, count in workers.items()
+    ]
     wrong: dict[str, list[object]] = {}
-    for (name, start), answers in zip(
-        starts.items(), run(list(starts.values()), tmp_path), strict=True
-    ):
-        assert start.ahead > 0, f"{name}: no helper was used"
-        wrong[name] = [*start.problems, *differing(its, start)]
+    for start, answers in zip(starts, run(starts, tmp_path), strict=True):
+        assert start.ahead > 0, f"{start.home.name}: no helper was used"
+        found = wrong[start.home.name] = [*start.problems, *differing(its, start)]
         for program, result in answers.items():
-            wrong[name] += launched_otherwise(results[program], result)
-            wrong[name] += lacking(its, start, result["launched"])
-    assert wrong == {name: [] for name in starts}
+            found += launched_otherwise(results[program], result)
+            found += lacking(its, start, result["launched"])
+    assert wrong == {start.home.name: [] for start in starts}
