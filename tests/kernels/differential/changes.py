@@ -16,6 +16,7 @@ from typing import Any
 
 import triton
 import triton.language as tl
+import triton.profiler.language as profiler
 from lab import floats, warps
 from triton import knobs
 from triton._C.libtriton import llvm, passes
@@ -205,7 +206,8 @@ def program_assembler(recorder: Any) -> None:
 
 def program_variables(recorder: Any) -> None:
     before(recorder)
-    for name in ("TRITON_F32_DEFAULT", "DISABLE_PTXAS_OPT", "TRITON_DISABLE_LINE_INFO"):
+    # In this order: unoptimised with line information, a binary names a temporary file.
+    for name in ("TRITON_F32_DEFAULT", "TRITON_DISABLE_LINE_INFO", "DISABLE_PTXAS_OPT"):
         os.environ[name] = "ieee" if name == "TRITON_F32_DEFAULT" else "1"
         after(recorder)
         for kernel in (first, second):
@@ -262,13 +264,25 @@ if hasattr(knobs.compilation, "instrumentation_mode"):
         after(recorder)
         recorder.note(*sorted(calls))
 
+    @triton.autotune(warps(2, 4, BLOCK=64), ["n"])
+    @triton.jit
+    def scoped(x, out, n, BLOCK: tl.constexpr):
+        i = tl.arange(0, BLOCK)
+        profiler.enter_scope("load")
+        value = tl.load(x + i, mask=i < n)
+        profiler.exit_scope("load")
+        tl.store(out + i, value, mask=i < n)
+
     def program_proton(recorder: Any) -> None:
+        """The profiler that Triton brings along; its scopes become code while it is on."""
         from triton.profiler.hooks.instrumentation import InstrumentationHook
 
         before(recorder)
+        profiler.enable_semantic("triton")
         hook = InstrumentationHook("")
         hook.activate()
         after(recorder)
+        recorder.launch(scoped, floats(64), floats(64), 64)
         hook.deactivate()
         recorder.launch(first, floats(64), floats(64), 32)
 
