@@ -12,8 +12,9 @@ that are named in `only`. `arm` is None for stock Triton, tuneonce's number of w
 Triton's cache and the events lie in `home`. DOCUMENT is a list in the same order: what each program
 launched, by its name.
 
-The process that forks has imported torch and triton and done nothing else, so a start has all that
-a new process has, without paying for the imports. Modules with kernels are imported in the fork.
+The process that forks has imported torch and triton and digested Triton's installation, and done
+nothing else: a start has all that a new process has, without paying for that. Modules with kernels
+are imported in the fork.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from typing import Any
 
 import torch  # noqa: F401  so that forks have it
 import triton.testing  # noqa: F401
+
+from tuneonce.triton.compat import triton_key
 
 PREFIX = "program_"
 Result = dict[str, Any]
@@ -118,6 +121,7 @@ def forked(told: Result) -> tuple[int, int]:
 
 def main(document: str) -> None:
     answers = []
+    triton_key()
     for told in json.load(sys.stdin):
         pid, source = forked(told)
         with os.fdopen(source) as stream:

@@ -22,43 +22,72 @@ from tests.kernels.differential.starting import (
 )
 
 PROGRAMS = programs("changes")
+# One of each kind; the others take as long again.
+KINDS = [
+    "replaced_stage",
+    "backend_subclass",
+    "replaced_visitor",
+    "replaced_pass",
+    "assembler",
+    "variables",
+    "instrumentation_callbacks",
+    "proton",
+    "stages_hook",
+]
 ARMS = {"stock": None, "six": 6, "two": 2}
-Started = dict[str, tuple[Start, dict[str, dict[str, Any]]]]
+Launched = dict[str, dict[str, Any]]
+Started = dict[str, tuple[Start, Launched]]
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Started]:
-    """What each program launched with an arm; a change is made in a process of its own."""
+def started(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str, str], tuple[Start, Launched]]:
+    """What a program, and those that go with it, launched with an arm: each in a process."""
     folder = tmp_path_factory.mktemp("changes")
-    done: dict[str, Started] = {}
+    done: dict[str, Started] = {arm: {} for arm in ARMS}
 
-    def get(arm: str) -> Started:
-        if arm not in done:
+    def get(arm: str, program: str) -> tuple[Start, Launched]:
+        if program not in done[arm]:
+            those = [one for one in PROGRAMS if (one in KINDS) == (program in KINDS)]
             starts = [
-                Start(folder / arm / program, ["changes"], ARMS[arm], only=[program])
-                for program in PROGRAMS
+                Start(folder / arm / one, ["changes"], ARMS[arm], only=[one]) for one in those
             ]
             pairs = zip(starts, run(starts, folder), strict=True)
-            done[arm] = dict(zip(PROGRAMS, pairs, strict=True))
-        return done[arm]
+            done[arm] |= zip(those, pairs, strict=True)
+        return done[arm][program]
 
     return get
 
 
+def test_there_is_one_of_each_kind() -> None:
+    assert set(KINDS) <= set(PROGRAMS)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("arm", ["six", pytest.param("two", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    ("arm", "program"),
+    [
+        *[("six", program) for program in KINDS],
+        *[
+            pytest.param(arm, program, marks=pytest.mark.thorough)
+            for arm in ("six", "two")
+            for program in PROGRAMS
+            if arm == "two" or program not in KINDS
+        ],
+    ],
+)
 def test_what_is_compiled_afterwards_is_what_stock_compiles(
-    program: str, arm: str, started: Callable[[str], Started]
+    arm: str, program: str, started: Callable[[str, str], tuple[Start, Launched]]
 ) -> None:
-    stock, answer = started("stock")[program]
+    stock, answer = started("stock", program)
     if program not in answer:
         pytest.skip("this Triton cannot be changed so")
     theirs = answer[program]
     assert theirs["error"] is None
     assert not [one["text"] for one in theirs["launched"] if "error" in one]
-    start, answer = started(arm)[program]
+    start, answer = started(arm, program)
     assert start.ahead >= 2, "nothing was compiled elsewhere before the change"
     wrong = [
         *start.problems,

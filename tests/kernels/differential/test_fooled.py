@@ -64,7 +64,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Started
     "arm",
     [
         "six",
-        "two, elsewhere",
+        pytest.param("two, elsewhere", marks=THOROUGH),
         pytest.param("two", marks=THOROUGH),
         pytest.param("six, elsewhere", marks=THOROUGH),
     ],

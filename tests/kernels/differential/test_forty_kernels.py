@@ -25,7 +25,8 @@ from tests.kernels.differential.starting import (
 
 MODULES = ("kernels_memory", "kernels_math", "kernels_control", "kernels_constants")
 Launched = dict[str, dict[str, Any]]
-PRODUCTS = {"first": "one", "emptied": "one", "elsewhere": "another"}
+FEW = ("kernels_constants",)
+PRODUCTS = {"first": "one", "emptied": "one", "elsewhere": "another", "few elsewhere": "another"}
 THOROUGH = (pytest.mark.slow, pytest.mark.thorough)
 
 
@@ -54,11 +55,11 @@ def test_all_of_them_compile_with_stock(stock: tuple[Start, Launched]) -> None:
 @pytest.mark.parametrize(
     "workers",
     [
-        {"first": 6, "elsewhere": 2},
+        {"first": 6, "few elsewhere": 2},
         pytest.param({"first": 2, "emptied": 2, "elsewhere": 2}, marks=THOROUGH),
         pytest.param({"first": 6, "emptied": 6, "elsewhere": 6}, marks=THOROUGH),
     ],
-    ids=["both", "two", "six"],
+    ids=["short", "two", "six"],
 )
 def test_binaries_are_those_of_stock(
     workers: dict[str, int], stock: tuple[Start, Launched], tmp_path: Path
@@ -66,7 +67,7 @@ def test_binaries_are_those_of_stock(
     its, results = stock
     store = tmp_path / "store"
     starts = [
-        Start(tmp_path / name, MODULES, count, store, PRODUCTS[name])
+        Start(tmp_path / name, FEW if "few" in name else MODULES, count, store, PRODUCTS[name])
         for name, count in workers.items()
     ]
     wrong: dict[str, list[object]] = {}
