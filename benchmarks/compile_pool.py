@@ -22,7 +22,6 @@ import argparse
 import contextlib
 import json
 import os
-import pickle
 import platform
 import statistics
 import subprocess
@@ -35,6 +34,8 @@ from pathlib import Path
 from typing import Any
 
 from documents import give
+
+from tuneonce.triton import frames
 
 SCHEMA = "tuneonce.compile-pool/1"
 Jobs = list[dict[str, Any]]
@@ -69,17 +70,17 @@ def collect(path: Path) -> dict[str, Any]:
             front_s += self.front_s - before
 
     CompilePool.submit, Compiles._send = keep, timed  # type: ignore[method-assign]
-    os.environ["TUNEONCE_WORKERS"] = "2"  # with more, code may be generated in the helper
+    os.environ["TUNEONCE_WORKERS"] = "2"
     tuneonce.install()
     with SimulatedGPU(do_bench=True):
         name = "dense 1024"
         fla_workload.run("cpu", calls={name: fla_workload.SMALL[name]}, again=0)
-    path.write_bytes(pickle.dumps(jobs))
+    path.write_bytes(frames.encode("jobs", jobs))
     return {"jobs": len(jobs), "front_s": front_s}
 
 
 def load_jobs(path: Path, cache: str) -> Jobs:
-    jobs: Jobs = pickle.loads(path.read_bytes())
+    [[_, jobs]] = frames.Reader().feed(path.read_bytes())
     for job in jobs:
         job["environment"]["TRITON_CACHE_DIR"] = job["knobs"]["cache"]["dir"] = cache
     return jobs
@@ -89,17 +90,18 @@ def load_jobs(path: Path, cache: str) -> Jobs:
 
 
 def load_compiler() -> None:
-    from tuneonce.triton import compat, compile_helper
-
-    key = compat.triton_key
     import triton.compiler.compiler
-    import triton.runtime.cache
+    import triton.runtime.cache  # noqa: F401
 
-    digest = key()
-    for module in (triton.compiler.compiler, triton.runtime.cache):
-        if hasattr(module, "triton_key"):
-            module.triton_key = lambda: digest
-    compile_helper.load_compiler({"path": sys.path, "triton_key": digest})
+    from tuneonce.triton import compat, compile_job
+
+    setup = {
+        "path": compat.import_path(),
+        "files": compat.compiler_files(),
+        "python": sys.version_info[:3],
+        "triton_key": compat.triton_key(),
+    }
+    compile_job.load_compiler(setup)
 
 
 def compile_one(job: dict[str, Any], *, enter: bool = True) -> float:
@@ -107,12 +109,12 @@ def compile_one(job: dict[str, Any], *, enter: bool = True) -> float:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import compiler
 
-    from tuneonce.triton import compile_helper
+    from tuneonce.triton import compile_job
 
     began = time.perf_counter()
     if enter:
-        compile_helper.triton_backend(job)
-    source = compile_helper.shipped(compiler, job)
+        compile_job.triton_backend(job)
+    source = compile_job.shipped(compiler, job)
     compiler.compile(source, target=GPUTarget(*job["target"]), options=job["options"])
     return time.perf_counter() - began
 
@@ -125,10 +127,10 @@ def serial(jobs: Jobs, workers: int) -> dict[str, Any]:
 
 
 def threads(jobs: Jobs, workers: int) -> dict[str, Any]:
-    from tuneonce.triton import compile_helper
+    from tuneonce.triton import compile_job
 
     load_compiler()
-    compile_helper.triton_backend(jobs[0])
+    compile_job.triton_backend(jobs[0])
     began = time.perf_counter()
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(lambda job: compile_one(job, enter=False), jobs))

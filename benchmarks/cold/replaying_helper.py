@@ -20,29 +20,28 @@ from typing import Any
 
 HELPER = Path(__file__).resolve().parents[2] / "src/tuneonce/triton/compile_helper.py"
 
-Approve = Callable[[], None] | None
-Compile = Callable[[dict[str, Any], Approve], dict[str, Any]]
+Compile = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def place(directory: Path, job: dict[str, Any]) -> Path:
     """Of one compilation, whatever process asks for it."""
-    what = [job["source_hash"], job["backend_hash"], str(job["target"]), job["options"].hex()]
+    what = [job["source_hash"], job["backend_hash"], str(job["target"]), str(job["options"])]
     return directory / hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
 
 def record(directory: Path, compile_job: Compile) -> Compile:
     """Compile, and keep what came of it."""
 
-    def recording(job: dict[str, Any], approve: Approve) -> dict[str, Any]:
+    def recording(job: dict[str, Any]) -> dict[str, Any]:
         to = place(directory, job)
         began = time.perf_counter()
         try:
-            made = compile_job(job, approve)
+            made = compile_job(job)
         except Exception as error:
             failed = [type(error).__name__, str(error)]
             keep(to, error=failed, seconds=time.perf_counter() - began)
             raise
-        origin = cache_directory(made["hash"])
+        origin = cache_directory(job)
         shutil.copytree(origin, to, dirs_exist_ok=True)
         keep(to, **made, origin=origin)
         return made
@@ -57,19 +56,17 @@ def replay(directory: Path, compile_job: Compile) -> Compile:
     """Sleep, and put the files there; what is not recorded is, now."""
     anew = record(directory, compile_job)
 
-    def replaying(job: dict[str, Any], approve: Approve) -> dict[str, Any]:
+    def replaying(job: dict[str, Any]) -> dict[str, Any]:
         made_then = place(directory, job)
         try:
             kept = json.loads(made_then.with_suffix(".json").read_text())
         except OSError:
-            return anew(job, approve)
+            return anew(job)
         time.sleep(kept["seconds"])
-        if approve is not None:
-            approve()
         if "error" in kept:
             name, text = kept["error"]
             raise type(name, (Exception,), {})(text)
-        to = Path(cache_directory(kept["hash"]))
+        to = Path(cache_directory(job))
         # The group, which makes the others a binary, comes last and holds their directory.
         for file in sorted(made_then.iterdir(), key=lambda file: file.name.startswith("__grp__")):
             data = file.read_bytes()
@@ -78,16 +75,19 @@ def replay(directory: Path, compile_job: Compile) -> Compile:
             partial = to / f"partial-{os.getpid()}"
             partial.write_bytes(data)
             partial.replace(to / file.name)
-        return {"hash": kept["hash"], "seconds": kept["seconds"]}
+        return {"seconds": kept["seconds"]}
 
     return replaying
 
 
-def cache_directory(hash: str) -> str:
-    """Where Triton keeps this binary; it is made if need be."""
+def cache_directory(job: dict[str, Any]) -> str:
+    """Where Triton keeps this binary, or where it is kept aside; it is made if need be."""
+    from triton import knobs
     from triton.runtime.cache import get_cache_manager
 
-    return str(get_cache_manager(hash).cache_dir)
+    with knobs.cache.scope():
+        vars(knobs.cache)["dir"] = job["staging"] or job["knobs"]["cache"]["dir"]
+        return str(get_cache_manager(job["hash"]).cache_dir)
 
 
 def main() -> None:

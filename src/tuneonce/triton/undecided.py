@@ -14,10 +14,11 @@ from typing import Any, Literal, cast
 
 from . import compat, convert
 from .calls import Cold, launch
-from .compiles import Compiles, Workers
+from .compiles import Compiles
 from .persist import Persistence
 from .told import Subject
 from .tuner import Shipper
+from .workers import Workers
 
 Why = Literal["no_programs", "warmup"]
 
