@@ -28,7 +28,8 @@ from . import probe
 from .compile_pool import Compiled, CompilePool
 from .deadline import Overdue
 from .helper_process import HelperLost
-from .needs import NeededVariant, Needs, longest_first, unchanged
+from .needs import NeededVariant, Needs, longest_first
+from .ship import unchanged
 from .workers import Workers
 
 logger = logging.getLogger("tuneonce")
@@ -86,7 +87,7 @@ class Ahead:
                         shipment = workers.recorded(
                             variant.source, target, variant.options, variant.texts
                         )
-                    if not unchanged(variant):  # its code may be of the one value or the other
+                    if not unchanged(variant.source.fn):  # it may be of one value or the other
                         continue
                     compilation = workers.compile_recorded(pool, shipment)
                 except HelperLost:

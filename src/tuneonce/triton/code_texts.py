@@ -5,7 +5,8 @@ the code generator reads is not known beforehand (a kernel may ask for its numbe
 is watched: what it made is taken again for a source of the same digest and the same constants, of
 the same types, whose options have the same values wherever it looked, as long as the program's
 knobs for the language stay the same. A kernel that calls functions of the program's while code is
-generated is generated anew for every candidate: what those read nobody can know.
+generated, or all of them where the program has replaced a part of the code generator, are generated
+anew for every candidate: what those read nobody can know.
 
 Nothing is taken over from one key to another, between which a program may change what it likes.
 """
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 from . import compat
 from .deadline import deadline
 from .source import reads
+from .stock_compiler import generates_as_installed
 
 _Reads = dict[str, Any]
 
@@ -40,7 +42,7 @@ class CodeTexts:
 
     def __init__(self) -> None:
         self._made: dict[tuple[Any, ...], list[tuple[_Reads, Code]]] = {}
-        self._shared: dict[int, tuple[Any, bool]] = {}  # by kernel, which stays alive with it
+        self._shared: dict[int, tuple[Any, bool]] = {}  # by function, which stays alive
 
     def code(
         self, src: Any, target: Any, options: Any, backend: Any, *, within_s: float | None = None
@@ -62,9 +64,11 @@ class CodeTexts:
         return code
 
     def _may_share(self, kernel: Any) -> bool:
-        known = self._shared.get(id(kernel))
+        function = kernel.fn  # copies of a kernel share it
+        known = self._shared.get(id(function))
         if known is None:
-            known = self._shared[id(kernel)] = kernel, not reads(kernel).calls_python
+            may = generates_as_installed() and not reads(kernel).calls_python
+            known = self._shared[id(function)] = function, may
         return known[1]
 
 

@@ -162,12 +162,6 @@ def longest_first(found: list[NeededVariant]) -> list[NeededVariant]:
     return sorted(found, key=attrgetter("seconds"), reverse=True)
 
 
-def unchanged(variant: NeededVariant) -> bool:
-    """Whether all globals are as they were when it was digested; launches ask the same."""
-    digested = variant.source.fn.used_global_vals
-    return not any(scope.get(name) != value for (name, _), (value, scope) in digested.items())
-
-
 def _reads_globals(function: Any) -> bool:
     read = reads(function)
     return read.others or bool(read.constants)

@@ -66,12 +66,15 @@ def ship(
     """
     autotuner, kwargs = cold.autotuner, cold.kwargs
     arguments = {**cold.nargs, **kwargs}
+    hooked = _is_hooked(innermost(autotuner.fn))
     if config.pre_hook is not None:
         if any(hasattr(value, "block_shape") for value in arguments.values()):
             # It shapes descriptors, which the binary depends on.
             config.pre_hook({**arguments, **config.all_kwargs()})
-        elif _may_be_told_by_hooks(innermost(autotuner.fn)):
-            raise NotShippable("a pre_hook may set what the kernel reads")
+        else:
+            hooked = True
+    if hooked and _reads_globals(innermost(autotuner.fn)):
+        raise NotShippable("a hook may set what the kernel reads")
     wanted = {**kwargs, "warmup": True, **config.all_kwargs()}
     try:
         _warmed_up(autotuner.fn).run(*cold.args, **wanted)
@@ -82,10 +85,15 @@ def ship(
     return shipment(src, target, options, texts, on_its_way=on_its_way)
 
 
-def _may_be_told_by_hooks(kernel: Any) -> bool:
-    """Whether the kernel reads globals whose values Triton's digest of it does not hold."""
+def _is_hooked(kernel: Any) -> bool:
+    """Whether a launch calls something of the program's before it compiles."""
+    knobs: Any = sys.modules["triton.knobs"]
+    return bool(kernel.pre_run_hooks) or getattr(knobs.runtime, "jit_cache_hook", None) is not None
+
+
+def _reads_globals(kernel: Any) -> bool:
     read = reads(kernel)
-    return read.others or not all(compat.covers(c, kernel) for c in read.constants.values())
+    return read.others or bool(read.constants)
 
 
 def _warmed_up(fn: Any) -> Any:
@@ -112,16 +120,26 @@ def _stopping(jit: Any) -> Any:
     _ = jit.device_caches[driver.active.get_current_device()]  # sets jit.compile
     if jit.compile is not stock_compile:
         raise NotShippable("another compiler than Triton's")
-    _ = jit.cache_key  # as the launch would: the copy must not be digested for itself
-    return double(jit, pre_run_hooks=[], compile=_stop, _call_hook=_call_nobody)
+    if not unchanged(jit):
+        raise NotShippable("a global has changed, as the launch will say")
 
+    def stop(src: Any, target: Any = None, options: Any = None, **more: Any) -> Any:
+        # Here, where the launch does it; the copy must not be digested for itself.
+        _ = jit.cache_key
+        vars(src.fn).update(hash=jit.hash, used_global_vals=jit.used_global_vals)
+        raise _Stop(src, target, options)
 
-def _stop(src: Any, target: Any = None, options: Any = None, **more: Any) -> Any:
-    raise _Stop(src, target, options)
+    return double(jit, pre_run_hooks=[], compile=stop, _call_hook=_call_nobody)
 
 
 def _call_nobody(*args: Any, **kwargs: Any) -> None:
     """In the place of Triton's call of JIT hooks, which the launch makes."""
+
+
+def unchanged(jit: Any) -> bool:
+    """Whether all globals are as they were when a kernel was digested; launches ask the same."""
+    digested = jit.used_global_vals.items()
+    return not any(scope.get(name) != value for (name, _), (value, scope) in digested)
 
 
 def double(jit: Any, **changed: Any) -> Any:
