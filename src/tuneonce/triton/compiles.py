@@ -7,6 +7,7 @@ something to do and the caller measures while they do it.
 
 from __future__ import annotations
 
+import heapq
 import logging
 import threading
 import time
@@ -77,19 +78,19 @@ class Compiles:
             return
         self._spare = deque(position for position in self._spare if position not in wave)
         waiting = self._waiting = deque(sorted(wave, key=self._work, reverse=True))
-        ready = deque[int]()
+        ready: list[int] = []  # handed out in the list's order: the first may end the tuning
         try:
             while waiting or self._running or ready:
                 feeding = bool(waiting) and len(self._running) < pool.workers + _AHEAD
                 if feeding:
                     position = waiting.popleft()
                     if not self._send(pool, position):
-                        ready.append(position)
+                        heapq.heappush(ready, position)
                 elif ready and self._launchers:
                     with self._wait():
                         self._launchers.pop().wait()
                 elif ready:
-                    yield ready.popleft()
+                    yield heapq.heappop(ready)
                 elif self._running and self._may_begin(pool):
                     position = self._spare.popleft()
                     if (begun := self._hand_out(pool, position, urgent=False)) is not None:
@@ -97,7 +98,8 @@ class Compiles:
                 elif self._running:
                     with self._wait():
                         wait(self._running, return_when=FIRST_COMPLETED)
-                ready.extend(self._settled())
+                for position in self._settled():
+                    heapq.heappush(ready, position)
         finally:
             self.close()
 
