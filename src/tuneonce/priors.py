@@ -227,7 +227,11 @@ def _complete(near: Mapping[str, float], far: Mapping[str, float]) -> Mapping[st
     if not near or not both:
         return near or far
     unit = math.exp(fmean(math.log(near[candidate] / far[candidate]) for candidate in both))
-    return {**{candidate: unit * factor for candidate, factor in far.items()}, **near}
+    return {**{candidate: _bounded(unit * factor) for candidate, factor in far.items()}, **near}
+
+
+def _bounded(factor: float) -> float:
+    return min(max(factor, 1 / _SLOWEST), _SLOWEST)
 
 
 def _relative(verdict: Verdict, candidates: Sequence[str]) -> dict[str, float]:
@@ -237,4 +241,4 @@ def _relative(verdict: Verdict, candidates: Sequence[str]) -> dict[str, float]:
     if not times:
         return {}
     best = min(times.values())
-    return {c: min(times[c] / best, _SLOWEST) if c in times else _FAILED for c in found}
+    return {c: _bounded(times[c] / best) if c in times else _FAILED for c in found}

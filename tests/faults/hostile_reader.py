@@ -13,6 +13,8 @@ import json
 import logging
 import os
 import shutil
+import socket
+import subprocess
 import sys
 import threading
 import traceback
@@ -172,9 +174,33 @@ def play(plans: list[tuple[str, list[int]]]) -> list[str]:
 def warm_up() -> None:
     """Whatever is imported and opened once, for good records and bad ones."""
     plain("\ud800\0")
+    every = [(kind, [how, 0, 1, 2, 3]) for kind in KINDS for how in range(8)]
     for turn in range(24):
-        every = [(kind, [how, 0, 1, 2, 3]) for kind in KINDS for how in range(8)]
-        play([("verdict", [0, turn, 0, 0, 0]), *every])
+        play([("verdict", [0, turn, 0, 0, 0]), *every[: 24 if turn < 2 else 2]])
+
+
+def check_the_watch() -> None:
+    """It sees what must not be done."""
+    forbidden = (
+        lambda: eval("1"),
+        lambda: Path("/etc/hostname").open().close(),
+        lambda: os.open("/dev/zero", os.O_RDONLY | os.O_CLOEXEC),
+        lambda: (ROOT / "made").mkdir(),
+        lambda: (ROOT / "made").rename(ROOT / "moved"),
+        lambda: (ROOT / "moved").rmdir(),
+        lambda: list(Path("/").iterdir()),
+        lambda: __import__("this_is_no_module"),
+        lambda: subprocess.run(["true"], check=True),
+        lambda: socket.socket().close(),
+    )
+    for act in forbidden:
+        seen.clear()
+        watching.on = True
+        with contextlib.suppress(OSError, ImportError):
+            act()
+        watching.on = False
+        assert seen, act
+    seen.clear()
 
 
 def run() -> None:
@@ -189,6 +215,7 @@ def run() -> None:
     os.chdir(folder)
     folder.rmdir()
     sys.addaudithook(watch)
+    check_the_watch()
     warm_up()
     for line in sys.stdin:
         print(json.dumps(play(json.loads(line))), flush=True)

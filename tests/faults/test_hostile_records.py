@@ -4,7 +4,7 @@ Bytes and fields are changed under a right checksum, and read by launches and co
 that is watched (`hostile_reader`): nothing is evaluated, imported, started, or opened or changed
 outside of the store, nothing is raised, and a winner is one of the program's own candidates.
 
-``HOSTILE_RECORDS`` says how many records are tried.
+``HOSTILE_RECORDS`` says how many records are tried beside those that were made by hand.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from tests.faults.hostile import HEADERS, KINDS, NAMES, TOKENS, VALUES
 ROOT = Path(__file__).parents[2]
 RECORDS = int(os.environ.get("HOSTILE_RECORDS", "1400"))
 TOGETHER = 100
+
+pytestmark = pytest.mark.slow
 
 Plans = list[tuple[str, list[int]]]
 Play = Callable[[Plans], list[str]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -156,6 +157,69 @@ def test_a_record_that_cannot_be_read_is_passed_over() -> None:
     assert expected(store) == {}
     store.put(name, b"")
     assert expected(store) == {}
+
+
+def test_what_no_number_can_hold_is_only_slow() -> None:
+    store = MemoryStore()
+    put_verdict(store, make_key(product=H100), times(1e308, 5e-324, 1e-308))
+    put_verdict(store, OURS, times(5e-324, 1e308), work_class="c03")
+    assert all(0 < ms < math.inf for ms in expected(store).values())
+
+
+@pytest.mark.parametrize("slower", [True, False])
+def test_a_chain_of_comparisons_stays_within_what_a_number_can_hold(slower: bool) -> None:
+    store = MemoryStore()
+    blocks = range(1, 60)
+    for n in blocks[:-1]:
+        pair = (1.0, 1e300) if slower else (1e300, 1.0)
+        verdict = {n: (pair[0],), n + 1: (pair[1],)}
+        put_verdict(store, make_key(tuning={"n": n, "x.dtype": "half"}), verdict)
+    question = Question(OURS, "c02", None, [candidate(block) for block in blocks])
+    found = Resolver(store, RememberedEvents()).expected(question).times
+    assert all(0 < ms < math.inf for ms in found.values())
+
+
+@pytest.mark.parametrize("name", ["x", "c", "cab.000000000000", "c03", "c9.000000000000", "="])
+def test_names_that_are_no_verdicts_are_passed_over(name: str) -> None:
+    store = MemoryStore()
+    real = put_verdict(store, make_key(product=H100), times(1, 2, 4))
+    data = store.get(real)
+    assert data is not None
+    for key in (OURS, make_key(product=H100), make_key(source="1" * 16)):
+        store.put(f"{key.directory}/{name}.verdict.json", data)
+        store.put(f"{key.directory.rpartition('/')[0]}/{name}.verdict.json", data)
+    assert expected(store) == {16: 1.0, 32: 2.0, 64: 4.0}
+
+
+def test_so_many_keys_cost_no_more_than_some() -> None:
+    class Counting(MemoryStore):
+        lists = reads = 0
+
+        def children(self, prefix: str, *, limit: int | None = None) -> Sequence[str]:
+            self.lists += 1
+            assert limit is not None
+            return super().children(prefix, limit=limit)
+
+        def get(self, name: str) -> bytes | None:
+            self.reads += 1
+            return super().get(name)
+
+    store = Counting()
+    cost = []
+    for more in range(4):
+        for n in range(100):
+            for key in (
+                make_key(tuning={"n": 1000 * more + n}),
+                make_key(tuning={"n": n}, product=f"GPU {more}"),
+                make_key(tuning={"n": n}, source=f"{more + 1:016x}"),
+                make_key(tuning={"n": 1}, source=f"{1000 * more + n:016x}"),
+            ):
+                put_verdict(store, key, times(1, 2))
+        store.lists = store.reads = 0
+        assert expected(store) == {16: 1.0, 32: 2.0}
+        cost.append((store.lists, store.reads))
+    assert max(lists for lists, _ in cost) < 250
+    assert max(reads for _, reads in cost) < 130
 
 
 def test_only_so_many_records_are_read() -> None:

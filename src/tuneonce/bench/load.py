@@ -161,7 +161,10 @@ class _Models(msgspec.Struct):
 
     @staticmethod
     def first(body: bytes) -> str:
-        return msgspec.json.decode(body, type=_Models).data[0].id
+        return _MODELS.decode(body).data[0].id
+
+
+_MODELS = msgspec.json.Decoder(_Models)
 
 
 async def _complete(
@@ -210,7 +213,7 @@ class _Answer:
         if data == "[DONE]":
             self._done = True
             return
-        event = msgspec.json.decode(data, type=_Event)
+        event = _EVENT.decode(data)
         if event.error is not None:
             self._error = self._error or f"sent an error midway: {_shorten(str(event.error))}"
         if event.choices:
@@ -260,6 +263,9 @@ class _Event(msgspec.Struct):
     choices: list[_Choice] = []
     usage: _Usage | None = None
     error: Any = None
+
+
+_EVENT = msgspec.json.Decoder(_Event)
 
 
 def _network_errors() -> tuple[type[BaseException], ...]:

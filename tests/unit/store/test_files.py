@@ -188,6 +188,21 @@ def test_a_record_that_disappears_since_it_was_compared_was_not_deleted_by_us(
     assert store.get(NAME) is None
 
 
+def test_a_limited_question_looks_at_no_more_than_it_must(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(50):
+        store.put(f"k/{number}/r", b"", durable=False)
+    monkeypatch.setattr(_atomic, "MAX_LOOKED_AT", 10)
+    assert len(store.children("k/", limit=5)) == 5
+    assert len(store.children("k/", limit=30)) == 30
+    assert len(store.children("k/", limit=100)) == len(store.children("k/")) == 50
+    (tmp_path / "store/k/0/r").unlink()
+    for number in range(50):
+        (tmp_path / f"store/k/0/.{number}").touch()
+    assert store.children("k/0/", limit=5) == []
+
+
 def test_sweeping_remembers_a_bounded_number_of_folders(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
