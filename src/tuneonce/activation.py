@@ -28,6 +28,15 @@ _lock = threading.RLock()
 _installed: _Installation | None = None
 
 
+def _renew_lock() -> None:
+    """In a forked child, where a thread that was just installing does not exist."""
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
 class _Installation:
     """What `install` changed, so that `uninstall` can put it back."""
 

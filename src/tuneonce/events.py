@@ -40,6 +40,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .forks import renew_in_child
 from .paths import make_private_directory
 
 SCHEMA = "tuneonce.events/1"
@@ -98,10 +99,10 @@ class EventLog:
         self._about = {"mode": mode, "store": store}
         self._listener = listener
         self._clock = clock
-        self._forget()
-        os.register_at_fork(after_in_child=self._forget)
+        self.renew()
+        renew_in_child(self)
 
-    def _forget(self) -> None:
+    def renew(self) -> None:
         self._attended = threading.Lock()
         # Bounded like the file: who attends to it may be stuck in a file system.
         self._queue: deque[tuple[float, dict[str, Any]]] = deque(maxlen=MAX_LINES)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from .events import number, read_processes
+from .forks import lazy
 from .key import Parts
 from .stats import Totals, total
 
@@ -88,7 +88,7 @@ class KnownKeys:
         """The kernel's label and the key's parts; None for a key that no process missed."""
         return self._told.get(key)
 
-    @cached_property
+    @lazy
     def _told(self) -> dict[str, tuple[str, Parts]]:
         if self._directory is None:
             return {}

@@ -18,9 +18,9 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 from .codec import Encoded, canonical, digest, render
+from .forks import lazy
 
 Parts = tuple[tuple[str, str], ...]
 
@@ -39,11 +39,11 @@ class KernelId:
     module: str
     source: Parts
 
-    @cached_property
+    @lazy
     def parts(self) -> Parts:
         return (("kernel.name", self.name), *((f"kernel.{n}", t) for n, t in self.source))
 
-    @cached_property
+    @lazy
     def directory(self) -> str:
         return f"{readable(self.name)}~{digest([list(p) for p in self.parts], length=12)}"
 
@@ -54,11 +54,11 @@ class Candidate:
 
     config: tuple[tuple[str, Encoded], ...]
 
-    @cached_property
+    @lazy
     def digest(self) -> str:
         return digest([[name, value] for name, value in self.config], length=16)
 
-    @cached_property
+    @lazy
     def text(self) -> str:
         return describe_config(self.config)
 
@@ -89,18 +89,18 @@ class Key:
     world: Parts
     world_name: str
 
-    @cached_property
+    @lazy
     def parts(self) -> Parts:
         """All parts in a fixed order; equal keys have equal parts."""
         tuning = tuple((f"key.{name}", canonical(value)) for name, value in self.tuning)
         world = tuple((f"world.{name}", text) for name, text in self.world)
         return (*self.kernel.parts, *tuning, *world)
 
-    @cached_property
+    @lazy
     def digest(self) -> str:
         return parts_digest(self.parts)
 
-    @cached_property
+    @lazy
     def directory(self) -> str:
         world = f"{readable(self.world_name)}~{digest([list(p) for p in self.world], length=12)}"
         return f"{FORMAT}/{self.kernel.directory}/{world}/{self.digest}"

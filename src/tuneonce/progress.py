@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from .forks import renew_in_child
+
 logger = logging.getLogger("tuneonce")
 
 # Quicker tunings are not told of, and this long a log is left alone between two lines.
@@ -49,10 +51,10 @@ class Progress:
         self._clock = clock
         self._stream = stream
         self._raise_errors = raise_errors
-        self._begin()
-        os.register_at_fork(after_in_child=self._begin)
+        self.renew()
+        renew_in_child(self)
 
-    def _begin(self) -> None:
+    def renew(self) -> None:
         # Also in a forked child, where neither the lock nor the line is its own.
         self._lock = threading.Lock()
         self._long: list[Tuning] = []

@@ -12,8 +12,8 @@ Reading the facts is the triton layer's work (`tuneonce.triton.probe`); this fil
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
+from .forks import lazy
 from .key import Parts
 
 
@@ -32,7 +32,7 @@ class World:
     power_cap_w: int | None = None
     driver: str | None = None
 
-    @cached_property
+    @lazy
     def parts(self) -> Parts:
         """The parts of a key. A fact that is not known is "unknown": known and unknown differ."""
         soft = {
@@ -50,11 +50,11 @@ class World:
             *((name, "unknown" if value is None else str(value)) for name, value in soft.items()),
         )
 
-    @cached_property
+    @lazy
     def name(self) -> str:
         return f"{self.product or self.backend}-{self.arch}"
 
-    @cached_property
+    @lazy
     def about(self) -> dict[str, str]:
         """What is recorded beside a verdict and never compared."""
         return {"driver": self.driver} if self.driver else {}

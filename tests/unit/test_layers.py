@@ -35,6 +35,8 @@ LAYERS = (
             "tuneonce.errors",
             "tuneonce.imports",
             "tuneonce.paths",
+            "tuneonce.forks",
+            "tuneonce.patched",
             "tuneonce.cpus",
             "tuneonce.settings",
             "tuneonce.records",

@@ -13,6 +13,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+from ..forks import renew_in_child
 from .cuda import Patches, patch_torch
 from .driver import Benchmarked, Handle, SimulatedDriver, Thread, make_benchmarker
 from .latency import LatencyModel, Launch
@@ -90,12 +91,17 @@ class SimulatedGPU:
         self.replaced_driver: Any = None
         self._failures: list[_Failure] = []
         self._samples: Counter[tuple[str, _Grid]] = Counter()
-        self._lock = threading.Lock()
+        self.renew()
+        renew_in_child(self)
         self._streams = itertools.count(1)
         self._patches = Patches()
         self._slate: _Slate | None = None
         self.benchmark = make_benchmarker(self)
         self.driver = SimulatedDriver(self)
+
+    def renew(self) -> None:
+        """Also in a forked child, which inherits the simulated GPU."""
+        self._lock = threading.Lock()
 
     # Installing
 

@@ -13,8 +13,9 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
+
+from ..forks import lazy
 
 # Arbitrary, chosen so that times lie where those of real inference kernels do: a lone program
 # takes 4 to 12 microseconds, 100,000 programs of 64 x 64 tiles take 1 to 3 milliseconds.
@@ -43,7 +44,7 @@ class Launch:
     stream: int = 0
     captured: bool = False
 
-    @cached_property
+    @lazy
     def candidate(self) -> str:
         """Kernel, constants and options as text: equal for equal compiled variants."""
         known = sorted(self.constants.items())

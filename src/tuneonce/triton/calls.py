@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ..forks import renew_in_child
 from ..key import KernelId
 from .source import NoIdentity
 
@@ -17,11 +18,16 @@ class State:
     __slots__ = ("__weakref__", "identity", "lock", "shapes", "undecided")
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.renew()
+        renew_in_child(self)
         self.shapes: dict[tuple[Any, ...], tuple[Any, KeyOf, dict[Any, Entry]]] = {}
         # What the store said of keys that were met in launches which decide nothing.
         self.undecided: dict[tuple[Any, ...], Any] = {}
         self.identity: KernelId | NoIdentity | None = None
+
+    def renew(self) -> None:
+        # A fresh one in a forked child, where the thread that tunes does not exist.
+        self.lock = threading.RLock()
 
     def __reduce__(self) -> tuple[type[State], tuple[()]]:
         return State, ()  # a deep copy of an autotuner learns for itself

@@ -24,12 +24,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-import os
 import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any
 
+from ..forks import renew_in_child
 from ..progress import Progress
 from ..settings import Recheck
 from . import compat, probe
@@ -83,12 +83,12 @@ class Hook:
         self._ahead = Ahead(workers, persistence.resolver, persistence.events)
         self._listener = CompileListener(persistence.events)
         self._states: weakref.WeakSet[State] = weakref.WeakSet()
-        self._new_state = threading.Lock()
         self._stock_run: Any = None
         self.active = False
         self._seen_instead: Any = None
         self._run = self._make_run()
-        os.register_at_fork(after_in_child=self._after_fork)
+        self.renew()
+        renew_in_child(self)
 
     def install(self) -> bool:
         """Put the hook in place. False: this Triton is not as expected, and is left alone."""
@@ -128,11 +128,9 @@ class Hook:
             self._persistence.events.emit("problem", what="replaced", detail=who)
             logger.warning("tuneonce: %s has replaced Autotuner.run and decides now", who)
 
-    def _after_fork(self) -> None:
-        # A lock that another thread of the parent held would never be released here.
+    def renew(self) -> None:
+        """Also in a forked child, where a lock that another thread held would never be free."""
         self._new_state = threading.Lock()
-        for state in list(self._states):
-            state.lock = threading.RLock()
 
     # -- a launch ----------------------------------------------------------------------------
 

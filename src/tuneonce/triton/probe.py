@@ -2,6 +2,9 @@
 
 Everything here runs in a process that is about to launch a kernel, so asking for the device does
 not initialise anything that would not be initialised anyway. Facts that cannot be had are None.
+
+What a device is does not change and is read once. What compiles for it does: variables that the
+program sets between two kernels change the code of the second, so they are read at every cold key.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ def clocks() -> dict[str, str]:
 
 def forget() -> None:
     """Drop what was read, for a process whose devices changed (tests do this)."""
-    _device_world.cache_clear()
+    _device_facts.cache_clear()
     _uuid.cache_clear()
 
 
@@ -53,24 +56,24 @@ def _version() -> str:
     return str(getattr(sys.modules.get("triton"), "__version__", "unknown"))
 
 
-@functools.lru_cache(maxsize=1)
 def _interpreter_world() -> World:
     return World("interpreter", platform.machine(), f"triton-{_version()}")
 
 
-@functools.lru_cache(maxsize=64)
 def _device_world(device: int) -> World:
-    driver = _driver()
-    target = driver.get_current_target()
-    facts = _torch_facts(device)
-    facts.update(nvml.facts(_uuid(device)) if target.backend == "cuda" else {})
+    target = _driver().get_current_target()
     return World(
         backend=str(target.backend),
         arch=str(target.arch),
         compiler=_compiler_build(target),
         environment=_compiler_environment(),
-        **facts,
+        **_device_facts(device, str(target.backend)),
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _device_facts(device: int, backend: str) -> dict[str, Any]:
+    return {**_torch_facts(device), **(nvml.facts(_uuid(device)) if backend == "cuda" else {})}
 
 
 def _compiler_build(target: Any) -> str:

@@ -16,6 +16,7 @@ from contextlib import closing
 from random import Random
 from typing import Any, cast
 
+from ..forks import renew_in_child
 from ..oracle import Finding, benchmarked, side_by_side
 from ..resolver import Outcome
 from .calls import Cold
@@ -45,6 +46,11 @@ class Rechecker:
         self._fix = fix
         self._clock = clock
         self._seen: set[tuple[str, str]] = set()
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """Also in a forked child."""
         self._lock = threading.Lock()
 
     def check(self, cold: Cold, pruned: Sequence[Any], asked: Asked) -> Any:
