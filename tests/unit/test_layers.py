@@ -36,6 +36,7 @@ LAYERS = (
             "tuneonce.imports",
             "tuneonce.paths",
             "tuneonce.forks",
+            "tuneonce.ranks",
             "tuneonce.patched",
             "tuneonce.cpus",
             "tuneonce.settings",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
+import sys
+from collections.abc import Sequence
 
 from ..errors import SettingsError, UsageError
 
@@ -47,4 +50,41 @@ def run(args: argparse.Namespace) -> int:
     if mode is not Mode.OFF:
         word = "observe" if mode is Mode.OBSERVE else "1"
         environment = child_environment(environment, mode=word)
+        if reads_no_start_up_files(command):
+            print(
+                f"tuneonce: {command[0]} -S reads no start-up files and stays without tuneonce, "
+                "unless the program calls tuneonce.install()",
+                file=sys.stderr,
+                flush=True,
+            )
     os.execve(program, command, environment)
+
+
+# Options of Python's that take the rest of their word, or the next one.
+_WITH_ARGUMENT = "WX"
+_LONG_WITH_ARGUMENT = "--check-hash-based-pycs"
+
+
+def reads_no_start_up_files(command: Sequence[str]) -> bool:
+    """Whether this is a Python with ``-S`` among its own options, not among the program's."""
+    if not re.fullmatch(r"python(\d(\.\d+)?)?[tdw]*", os.path.basename(command[0])):  # noqa: PTH119
+        return False
+    words = iter(command[1:])
+    for word in words:
+        if word == _LONG_WITH_ARGUMENT:
+            next(words, None)
+        elif word.startswith("--") and word != "--":
+            continue
+        elif len(word) < 2 or word[0] != "-" or word == "--":
+            return False  # the program, or none
+        else:
+            for place, letter in enumerate(word[1:], start=2):
+                if letter == "S":
+                    return True
+                if letter in "cm":
+                    return False
+                if letter in _WITH_ARGUMENT:
+                    if place == len(word):
+                        next(words, None)
+                    break
+    return False

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -38,6 +39,8 @@ class Cold:
     """One launch of an autotuner whose key this process does not know yet.
 
     `nargs` are the positional arguments by name, `stock_key` is Triton's key for the launch.
+    `together`: the kernel's own benchmark function may wait for other ranks, so that all must call
+    it equally often, whatever their stores know.
     """
 
     autotuner: Any
@@ -46,6 +49,7 @@ class Cold:
     nargs: dict[str, Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    together: bool = False
 
 
 KeyOf = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]
@@ -87,6 +91,17 @@ def key_reader(autotuner: Any, shape: tuple[Any, ...]) -> KeyOf:
     source = f"lambda args, kwargs: ({', '.join(items)},)" if items else "lambda args, kwargs: ()"
     key_of: KeyOf = eval(source, {"getattr": getattr})
     return key_of
+
+
+@contextmanager
+def arguments_of(autotuner: Any, nargs: dict[str, Any]) -> Iterator[None]:
+    """Triton's methods take the call's arguments from the autotuner; hold its lock around this."""
+    before = autotuner.__dict__.get("nargs")
+    autotuner.nargs = nargs
+    try:
+        yield
+    finally:
+        autotuner.nargs = before
 
 
 def view_of(autotuner: Any, nargs: dict[str, Any]) -> Any:

@@ -24,6 +24,8 @@ from .outcome import device_failure
 
 Call = Callable[[], Any]
 
+_AUTOTUNER = "triton.runtime.autotuner"
+
 # The device has at least so much to do when a launch is sent, in seconds: sending one takes 0.05 to
 # 0.1 ms on a server's processor. Longer stalls are found out.
 _LEAD_S = 0.00025
@@ -144,6 +146,22 @@ def out_of_memory(error: Exception) -> bool:
     if type(error).__name__ == "OutOfMemoryError":
         return True
     return device_failure(error) is not None and "out of memory" in str(error)
+
+
+def own_benchmark(autotuner: Any) -> bool:
+    """Whether the kernel's author or the program gave a benchmark function.
+
+    Triton makes one itself of its outdated options ``warmup``, ``rep`` and ``use_cuda_graph``.
+    """
+    own = vars(autotuner).get("_do_bench")
+    if own is None:
+        return False
+    testing = sys.modules.get("triton.testing")
+    asked = [getattr(testing, name, None) for name in ("do_bench", "do_bench_cudagraph")]
+    return not all(
+        getattr(function, "__module__", None) == module
+        for function, module in ((own, _AUTOTUNER), *((f, "triton.testing") for f in asked))
+    )
 
 
 def device_for(autotuner: Any) -> Device | None:

@@ -21,22 +21,22 @@ store is used, else the first candidate, which is not remembered.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import logging
 import threading
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 from ..forks import renew_in_child
 from ..progress import Progress
+from ..ranks import is_one_of_several
 from ..settings import Recheck
 from . import compat, probe
 from .ahead import Ahead
 from .calls import (
     Cold,
     State,
+    arguments_of,
     call_pre_hook,
     entry_for,
     key_reader,
@@ -45,6 +45,7 @@ from .calls import (
     view_of,
 )
 from .compiles import await_binary
+from .device import own_benchmark
 from .listen import CompileListener, compile_seconds
 from .outcome import Taken
 from .persist import Asked, Persistence
@@ -52,7 +53,7 @@ from .recheck import Rechecker
 from .source import innermost
 from .told import Subject
 from .tuner import Known, reset, tune
-from .undecided import Undecided, clashes, undecided
+from .undecided import Undecided, clashes, says_nothing, undecided
 from .workers import Workers
 
 logger = logging.getLogger("tuneonce")
@@ -174,13 +175,14 @@ class Hook:
         nargs = dict(zip(autotuner.arg_names, args, strict=False))
         stock_key = stock_key_of(autotuner, nargs, kwargs)
         if stock_key not in autotuner.cache:
-            cold = Cold(autotuner, state, stock_key, nargs, args, kwargs)
+            together = own_benchmark(autotuner) and is_one_of_several()
+            cold = Cold(autotuner, state, stock_key, nargs, args, kwargs, together)
             if probe.capturing():
                 return self._capture(cold)
             adopted, why = False, None
             with state.lock:
                 if stock_key not in autotuner.cache:
-                    with _arguments(autotuner, nargs):
+                    with arguments_of(autotuner, nargs):
                         # Pruning functions may be generators: materialise once.
                         pruned = list(autotuner.prune_configs(kwargs))
                         why = undecided(cold, pruned)
@@ -211,7 +213,7 @@ class Hook:
             self._persistence.events.emit(
                 "problem", what="winner_does_not_run", detail=f"{config}: {error}"
             )
-            with cold.state.lock, _arguments(autotuner, cold.nargs):
+            with cold.state.lock, arguments_of(autotuner, cold.nargs):
                 self._tune(cold, list(autotuner.prune_configs(kwargs)), None)
             config = autotuner.cache[cold.stock_key]
             result = launch(autotuner, config, args, kwargs)
@@ -258,10 +260,10 @@ class Hook:
             autotuner.cache[stock_key] = pruned[0]
             return False
         asked = None
-        if not clashes(cold.kwargs, pruned):
+        if not clashes(cold.kwargs, pruned) and not (cold.together and says_nothing(cold, pruned)):
             asked = self._persistence.ask(cold, autotuner, pruned)
         winner = None if asked is None else asked.winner
-        if asked is not None and winner is None and not asked.known:
+        if asked is not None and winner is None and not asked.known and not cold.together:
             winner = self._take_over(view_of(autotuner, cold.nargs), stock_key, pruned, asked)
         if asked is not None:
             asked.report()
@@ -377,17 +379,6 @@ class Hook:
         label = Subject(asked, cold, pruned).label
         self._persistence.events.emit("problem", what="cold_in_capture", detail=label)
         return launch(autotuner, pruned[0], args, kwargs)
-
-
-@contextlib.contextmanager
-def _arguments(autotuner: Any, nargs: dict[str, Any]) -> Iterator[None]:
-    """Triton's methods take the call's arguments from the autotuner; hold its lock around this."""
-    before = autotuner.__dict__.get("nargs")
-    autotuner.nargs = nargs
-    try:
-        yield
-    finally:
-        autotuner.nargs = before
 
 
 class _NoFile(Exception):

@@ -66,6 +66,8 @@ class Persistence:
                 label = f"{identity.module}:{identity.name}"
                 question = _question(autotuner, cold.nargs, cold.kwargs, pruned, identity)
                 resolution = self.resolver.resolve(question)
+                if cold.together:  # what is known is not for this process; what it finds is kept
+                    resolution = Resolution(Outcome.MISS, reason="benchmark_of_ranks")
                 asked = Asked(self, question, resolution, pruned, autotuner)
             except NoIdentity as error:
                 reason = error.reason

@@ -3,7 +3,8 @@
 Candidates are compiled ahead, in other processes, and race (`tuneonce.race`): what stock Triton
 does in a long benchmark of each, one after the other, is done in short rounds that drop what is
 clearly slower. A benchmark function of the kernel's author, or of a driver that has its own, is
-not replaced: it measures every candidate, in the list's order, as in stock Triton.
+not replaced: it measures every candidate, in the list's order, as in stock Triton. Where other
+ranks may wait in it, it sees those too that are known not to compile.
 
 What stock does and is kept: ``_bench`` decides what is launched (hooks, ``reset_to_zero``,
 ``restore_value``), what it passes over is a candidate that cannot run, what it lets through ends
@@ -194,7 +195,7 @@ class _Tuning:
             # Again for each: a ``warmup`` of the same kernel in another thread resets it.
             cold.autotuner.nargs = cold.nargs
             failed = self._compiles.failures.get(position)
-            if failed is not None:
+            if failed is not None and not cold.together:
                 timings[position] = list(_DID_NOT_RUN)
                 self._taken(position, Taken(timings[position], failed=failed))
                 continue

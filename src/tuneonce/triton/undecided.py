@@ -24,10 +24,18 @@ Why = Literal["no_programs", "warmup"]
 
 
 def undecided(cold: Cold, pruned: Sequence[Any]) -> Why | None:
-    """Why this launch says nothing about `pruned`; None if it does, or if that is not known."""
-    autotuner, nargs, kwargs = cold.autotuner, cold.nargs, cold.kwargs
-    if clashes(kwargs, pruned):
+    """Why this launch must decide nothing; None if it must decide, as with stock.
+
+    If others call the same benchmark function, it decides for this process.
+    """
+    if cold.together or clashes(cold.kwargs, pruned):
         return None
+    return says_nothing(cold, pruned)
+
+
+def says_nothing(cold: Cold, pruned: Sequence[Any]) -> Why | None:
+    """Why what is measured of this launch says nothing about `pruned`."""
+    autotuner, nargs, kwargs = cold.autotuner, cold.nargs, cold.kwargs
     if kwargs.get("warmup"):
         return "warmup"
     for config in pruned:
