@@ -28,6 +28,8 @@ QUIET_S = 2.0
 LOG_EVERY_S = 5.0
 # On a terminal a line changes at most so often; arbitrary, faster than anybody reads.
 DRAW_EVERY_S = 0.1
+# So long the end of a tuning waits for another thread that is drawing. Arbitrary.
+PATIENCE_S = 1.0
 # A key is shortened to so many characters. Arbitrary: with the rest it fits a terminal's line.
 KEY_CHARS = 48
 
@@ -106,16 +108,25 @@ class Progress:
     def _ended(self, tuning: Tuning) -> None:
         if tuning not in self._long:  # it never had a line on the terminal
             return
-        with self._guarded(), self._lock:
-            self._long.remove(tuning)
-            live = self._live
-            if live is None:
+        with self._guarded():
+            # Who draws may be stuck in a terminal that takes nothing.
+            if not self._lock.acquire(timeout=PATIENCE_S):
                 return
-            if self._long:
-                live.update(self._line(self._clock()), refresh=True)
-            else:
-                self._live = None
-                live.stop()
+            try:
+                self._erase(tuning)
+            finally:
+                self._lock.release()
+
+    def _erase(self, tuning: Tuning) -> None:
+        self._long.remove(tuning)
+        live = self._live
+        if live is None:
+            return
+        if self._long:
+            live.update(self._line(self._clock()), refresh=True)
+        else:
+            self._live = None
+            live.stop()
 
     # -- on a terminal -----------------------------------------------------------------------
 

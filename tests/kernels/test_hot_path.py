@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import enum
+import math
 from typing import Any
 
+import numpy
 import pytest
 
 pytest.importorskip("triton")
 
+import torch
+import triton
+import triton.language as tl
+from triton.runtime.interpreter import InterpretedFunction
+
 from tests.fakes import Children
+from tests.kernels.equivalence_calls import blocks as interpreted_blocks
+from tests.kernels.equivalence_lab import Forgetful, tuneonce_on
 
 SCRIPT = """
 import json
@@ -95,3 +105,75 @@ def test_a_known_key_costs_no_input_or_output(children: Children) -> None:
         assert seen["audited"] == stock["audited"] == []
         # Triton asks for its own debug switch and the like.
         assert seen["environment"] <= stock["environment"]
+
+
+class Argument:
+    """An argument of a kernel that is launched in Python, with a dtype or without."""
+
+    def __init__(self, *dtype: Any) -> None:
+        if dtype:
+            self.dtype = dtype[0]
+
+
+class First(enum.IntEnum):
+    WORD = 1
+
+
+class Second(enum.IntEnum):
+    WORD = 1
+
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Argument(), Argument(None)),
+        (Argument(None), Argument("None")),
+        (Argument(1), Argument(True)),
+        (Argument(1), Argument(1.0)),
+        (Argument(First.WORD), Argument(Second.WORD)),
+        (Argument(0.0), Argument(-0.0)),
+        (Argument(torch.float32), Argument(torch.int32)),
+        (Argument(torch.float32), Argument("torch.float32")),
+        (Argument(numpy.dtype("f4")), Argument(numpy.dtype(">f4"))),
+        (Argument(tl.float32), Argument(torch.float32)),
+        (Argument(tl.float32), Argument(tl.int32)),
+        (Argument(("a",)), Argument(["a"])),
+        (1, True),
+        (1, 1.0),
+        (0.0, -0.0),
+        (NAN, NAN),
+        (math.nan, float("nan")),
+        (None, Argument(None)),
+    ],
+    ids=str,
+)
+def test_keys_are_no_coarser_than_stocks(one: Any, other: Any) -> None:
+    """Each of two calls is tuned exactly if stock tunes it, in either order."""
+
+    def tuned(first: Any, second: Any) -> list[int]:
+        measured: list[int] = []
+
+        def bench(call: Any, quantiles: Any) -> list[float]:
+            measured[-1] += 1
+            return [1.0, 1.0, 1.0]
+
+        def kernel(x, n, BLOCK: tl.constexpr):
+            pass
+
+        fn = InterpretedFunction(kernel)
+        fn.run = lambda *args, **kwargs: None
+        autotuner = triton.autotune(interpreted_blocks(4, 8), ["n", "x"], do_bench=bench)(fn)
+        for value in (first, second, first, second):
+            measured.append(0)
+            # Not tuned by the object itself, which is compared by identity.
+            autotuner.keys = ["n"] if isinstance(value, Argument) else ["n", "x"]
+            autotuner[(4,)](value, 8)
+        return measured
+
+    for calls in ((one, other), (other, one)):
+        stock = tuned(*calls)
+        with tuneonce_on(Forgetful()):
+            assert tuned(*calls) == stock

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tuneonce import progress as module
 from tuneonce.progress import KEY_CHARS, LOG_EVERY_S, Progress, shorten
 
 
@@ -336,3 +337,15 @@ def test_a_forked_child_starts_anew(clock: Clock, terminal: Terminal) -> None:
                 free = progress._lock.acquire(blocking=False)
                 os._exit(0 if free and progress._live is None else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_tuning_ends_while_another_thread_is_stuck_drawing(
+    clock: Clock, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.01)
+    progress = Progress(clock=clock, stream=terminal, raise_errors=True)
+    with progress.tuning("m:add", "n=64", total=10) as tuning:
+        clock.now += 3
+        tuning.looked(0)
+        assert progress._lock.acquire()
+    assert progress._lock.locked()

@@ -87,10 +87,30 @@ def key_reader(autotuner: Any, shape: tuple[Any, ...]) -> KeyOf:
     # A name that is no parameter of the kernel (grid, warmup, num_warps) is not tuned by.
     where.update((name, f"kwargs[{name!r}]") for name in shape[1:] if name in arg_names)
     items = [where[name] for name in autotuner.keys if name in where]
-    items += [f"getattr({place}, 'dtype', None)" for place in where.values()]
+    items += [f"getattr({place}, 'dtype', none)" for place in where.values()]
     source = f"lambda args, kwargs: ({', '.join(items)},)" if items else "lambda args, kwargs: ()"
-    key_of: KeyOf = eval(source, {"getattr": getattr})
+    # Not None, which a dtype may be: Triton tells that from an argument without one.
+    key_of: KeyOf = eval(source, {"getattr": getattr, "none": object()})
     return key_of
+
+
+def has_plain_dtypes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether dtypes that are equal have equal texts, by which Triton tells them apart.
+
+    1 and True have not, nor have members of two enumerations of numbers.
+    """
+    return all(
+        _is_plain(value.dtype) for value in (*args, *kwargs.values()) if hasattr(value, "dtype")
+    )
+
+
+def _is_plain(dtype: Any) -> bool:
+    kind: Any = type(dtype)
+    if kind.__eq__ is object.__eq__ or kind is str:  # torch's among them
+        return True
+    if kind.__module__ == "numpy.dtypes":
+        return bool(dtype.isbuiltin == 1)
+    return (kind.__module__, kind.__name__) == ("triton.language.core", "dtype")
 
 
 @contextmanager

@@ -39,6 +39,7 @@ from .calls import (
     arguments_of,
     call_pre_hook,
     entry_for,
+    has_plain_dtypes,
     key_reader,
     launch,
     stock_key_of,
@@ -246,7 +247,8 @@ class Hook:
             state.shapes[shape] = known
         _, key_of, entries = known
         try:
-            entries[key_of(args, kwargs)] = entry_for(stock_key, config)
+            if has_plain_dtypes(args, kwargs):
+                entries[key_of(args, kwargs)] = entry_for(stock_key, config)
         except (TypeError, AttributeError):
             # A dtype that cannot be hashed, no ordinary Config: such calls go through stock's key.
             return
