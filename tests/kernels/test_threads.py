@@ -19,7 +19,7 @@ import triton.language as tl
 from triton.runtime.interpreter import InterpretedFunction
 
 from tests.kernels.equivalence_gpu import blocks, covering, make_copy
-from tests.kernels.equivalence_lab import tuneonce_on
+from tests.kernels.equivalence_lab import make_hook, tuneonce_on
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton import probe
@@ -235,6 +235,22 @@ def test_a_warm_up_does_not_take_the_arguments_of_a_tuning() -> None:
         kernel = triton.autotune(blocks(64, 128), ["n"], do_bench=bench)(make_copy())
         kernel[covering(1024)](x, out, 1024)
         assert kernel.best_config is kernel.configs[0]
+
+
+def test_a_launch_from_a_signal_handler_in_the_middle_of_another() -> None:
+    hook, _ = make_hook(MemoryStore())
+    assert hook.install()
+    try:
+        kernel, other = Kernel(), Kernel()
+        kernel(0)
+        # Where this thread may be when a signal comes.
+        with hook._new_state, kernel.autotuner._tuneonce_state.lock:
+            kernel(1)
+            other(0)
+    finally:
+        hook.uninstall()
+    assert kernel.launched == [(0, 64), (1, 128)]
+    assert other.launched == [(0, 64)]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")

@@ -40,6 +40,9 @@ def test_every_kind_of_event() -> None:
         {"e": "problem", "what": "store_failed"},
         {"e": "problem", "what": "store_failed"},
         {"e": "problem"},
+        {"e": "untuned", "why": "warmup"},
+        {"e": "untuned", "why": "no_programs"},
+        {"e": "untuned", "why": "no_programs"},
         {"e": "of a later version"},
         {},
     )
@@ -60,6 +63,7 @@ def test_every_kind_of_event() -> None:
         # Why keys were not hits: how a hit came about is no reason.
         reasons={"work_class": 1, "candidates_missing": 1, "unknown": 2, "no_source": 1},
         problems={"store_failed": 2},
+        untuned={"warmup": 1, "no_programs": 2},
     )
 
 

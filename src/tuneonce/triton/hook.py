@@ -132,7 +132,8 @@ class Hook:
 
     def renew(self) -> None:
         """Also in a forked child, where a lock that another thread held would never be free."""
-        self._new_state = threading.Lock()
+        # Reentrant: a signal handler may launch a kernel while this thread holds it.
+        self._new_state = threading.RLock()
 
     # -- a launch ----------------------------------------------------------------------------
 

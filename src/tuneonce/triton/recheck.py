@@ -51,7 +51,7 @@ class Rechecker:
 
     def renew(self) -> None:
         """Also in a forked child."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may launch a kernel
 
     def check(self, cold: Cold, pruned: Sequence[Any], asked: Asked) -> Any:
         """The candidate to run: the verdict's winner, or the one that has taken its place.
