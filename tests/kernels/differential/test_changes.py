@@ -35,19 +35,18 @@ KINDS = [
     "stages_hook",
 ]
 ARMS = {"stock": None, "six": 6, "two": 2}
-Launched = dict[str, dict[str, Any]]
-Started = dict[str, tuple[Start, Launched]]
+Started = tuple[Start, dict[str, dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
 def started(
     tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[[str, str], tuple[Start, Launched]]:
+) -> Callable[[str, str], Started]:
     """What a program, and those that go with it, launched with an arm: each in a process."""
     folder = tmp_path_factory.mktemp("changes")
-    done: dict[str, Started] = {arm: {} for arm in ARMS}
+    done: dict[str, dict[str, Started]] = {arm: {} for arm in ARMS}
 
-    def get(arm: str, program: str) -> tuple[Start, Launched]:
+    def get(arm: str, program: str) -> Started:
         if program not in done[arm]:
             those = [one for one in PROGRAMS if (one in KINDS) == (program in KINDS)]
             starts = [
@@ -79,7 +78,7 @@ def test_there_is_one_of_each_kind() -> None:
     ],
 )
 def test_what_is_compiled_afterwards_is_what_stock_compiles(
-    arm: str, program: str, started: Callable[[str, str], tuple[Start, Launched]]
+    arm: str, program: str, started: Callable[[str, str], Started]
 ) -> None:
     stock, answer = started("stock", program)
     if program not in answer:
