@@ -5,7 +5,7 @@ never compiled, so that there is always something to drop. The program is a proc
 whose output this one reads: it says when a tuning has ended, how often, and whether it came to its
 own end. One that does not move for `--stuck` seconds has its threads' stacks dumped and is ended.
 
-    python benchmarks/failing_submissions.py [--seconds 20] [--threads 3] [--workers 2] [--out FILE]
+    python benchmarks/failing_submissions.py [--seconds 20] [--threads 3] [--workers 2]
 
 Prints one JSON document. The longest time without progress is one compilation, or a hang.
 """
@@ -60,8 +60,11 @@ def kernels(count: int) -> list[Any]:
     return [make() for _ in range(count)]
 
 
-def program(seconds: float, threads: int) -> None:
-    """Half of the threads meet errors. Writes a line for each tuning: what it came to."""
+def program(seconds: float, threads: int, tunings: int | None) -> None:
+    """Half of the threads meet errors. Writes a line for each tuning: what it came to.
+
+    A thread ends after `seconds`, or its `tunings`.
+    """
     import torch
 
     import tuneonce
@@ -74,7 +77,9 @@ def program(seconds: float, threads: int) -> None:
     x = torch.zeros(128)
 
     def tunes(kernel: Any, fails: bool) -> None:
-        while time.monotonic() < stop:
+        for _ in itertools.count() if tunings is None else range(tunings):
+            if time.monotonic() > stop:
+                break
             try:
                 kernel[(1,)](x, x, 128, SALT=next(salts), FAILS=fails)
                 said = "tuned"
@@ -152,6 +157,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             "TRITON_CACHE_DIR": str(Path(folder) / "triton"),
         }
         command = [sys.executable, __file__, "--program", f"--seconds={args.seconds}"]
+        if args.tunings is not None:
+            command.append(f"--tunings={args.tunings}")
         process = subprocess.Popen(
             [*command, f"--threads={args.threads}"],
             env=environment,
@@ -174,6 +181,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--tunings", type=int, help="of each thread, at most")
     parser.add_argument("--threads", type=int, default=3, help="of either kind")
     parser.add_argument("--workers", type=int, default=2, help="of the compile helper")
     parser.add_argument("--stuck", type=float, default=30.0, help="seconds that are a hang")
@@ -181,7 +189,7 @@ def main() -> None:
     parser.add_argument("--program", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.program:
-        program(args.seconds, args.threads)
+        program(args.seconds, args.threads, args.tunings)
     else:
         give(run(args), args.out)
 
