@@ -23,6 +23,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 from ..events import EventLog
+from ..forks import renew_in_child
 from ..resolver import Resolver
 from . import probe
 from .compile_pool import Compiled, CompilePool
@@ -45,6 +46,11 @@ class Ahead:
 
     def __init__(self, workers: Workers, resolver: Resolver, events: EventLog) -> None:
         self._workers, self._resolver, self._events = workers, resolver, events
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """Also in a forked child, which has no such thread."""
         self._begun = threading.Lock()
 
     @property

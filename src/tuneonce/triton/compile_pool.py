@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..forks import renew_in_child
 from . import compat
 from .frames import BadFrame
 from .helper_process import Helper, HelperLost, start
@@ -89,6 +90,7 @@ class CompilePool:
         self.start_s: float | None = None
         """Seconds from the start of the helper to its first answer; None before that."""
         _pools.add(self)
+        renew_in_child(self)
 
     def submit(self, job: dict[str, Any], *, urgent: bool = True) -> Future[Compiled]:
         """Compile `job` (see `ship`), beside all that is not urgent.
@@ -253,7 +255,8 @@ class CompilePool:
             result = _result(what, *answer)  # first, so that nobody waits for what is no answer
             _settle(helper.pending.pop(number, None), result)
 
-    def _after_fork(self) -> None:
+    def renew(self) -> None:
+        """In a forked child, which has no helper yet."""
         # Its ends are our parent's; while we hold them, the helper cannot see that they are closed.
         helper, self._helper, self._lost = self._helper, None, None
         self._lock = threading.Lock()
@@ -287,15 +290,7 @@ def _settle(future: Future[Compiled] | None, result: Compiled | NotCompiled) -> 
         future.set_exception(result)
 
 
-def _after_fork() -> None:
-    for pool in list(_pools):
-        pool._after_fork()
-
-
 @atexit.register
 def _at_exit() -> None:
     for pool in list(_pools):
         pool.close()
-
-
-os.register_at_fork(after_in_child=_after_fork)

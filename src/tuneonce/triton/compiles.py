@@ -31,6 +31,8 @@ logger = logging.getLogger("tuneonce")
 
 # So that a helper which is done has its next job already.
 _AHEAD = 4
+# One that is not built by then is built by the launch. Arbitrary: a C compiler takes a second.
+LAUNCHER_S = 60.0
 
 
 class Compiles:
@@ -88,7 +90,7 @@ class Compiles:
                         heapq.heappush(ready, position)
                 elif ready and self._launchers:
                     with self._wait():
-                        self._launchers.pop().wait()
+                        self._launchers.pop().wait(LAUNCHER_S)
                 elif ready:
                     yield heapq.heappop(ready)
                 elif self._running and self._may_begin(pool):
@@ -228,7 +230,7 @@ def await_binary(cold: Cold, config: Any, workers: Workers) -> None:
         if compilation is not None:
             _collect(_Asked(shipment, compilation), workers)
         if launcher is not None:
-            launcher.wait()
+            launcher.wait(LAUNCHER_S)
     except HelperLost as error:
         workers.lost(error)
     except Exception:  # the launch will say what is wrong

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 import weakref
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ from typing import Any
 
 from ..cpus import slots_directory, usable_cpus
 from ..events import EventLog
+from ..forks import renew_in_child
+from ..patched import patched_by
 from .calls import Cold
 from .code_texts import CodeTexts
 from .compile_pool import Compiled, CompilePool
@@ -57,15 +58,17 @@ class Workers:
     def __init__(self, pool: CompilePool | None, events: EventLog) -> None:
         self._pool = pool
         self._events = events
-        self._begin()
-        os.register_at_fork(after_in_child=self._begin)
+        self.renew()
+        renew_in_child(self)
         # A helper that was lost or idle is not closed again, but what it made is to be removed.
         atexit.register(_close, weakref.ref(self))
 
     def pool(self) -> CompilePool | None:
         """The pool, if compilations can leave this process now. About a millisecond."""
         pool = self._pool
-        return pool if pool is not None and pool.workers > 1 and blocked() is None else None
+        if pool is None or pool.workers < 2 or patched_by() is not None:
+            return None
+        return pool if blocked() is None else None
 
     def has(self, pool: CompilePool) -> bool:
         """Whether this pool, which was there a moment ago, still is."""
@@ -188,7 +191,7 @@ class Workers:
             seconds = round(future.result().seconds, 6)
             self._events.emit("compile", kernel=shipment.src.name, seconds=seconds, ahead=True)
 
-    def _begin(self) -> None:
+    def renew(self) -> None:
         """Also in a forked child, where nothing of its parent's is on its way."""
         self._lock = threading.Lock()
         self._of_thread = threading.local()

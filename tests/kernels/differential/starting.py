@@ -18,9 +18,11 @@ from tuneonce.events import read_processes
 
 FOLDER = Path(__file__).parent
 H200 = "NVIDIA H200 (simulated)"
-# Texts in which values have names, and helpers know fewer names than the program.
-_NAMED = (".source", ".ttir", ".ttgir")
+# Of loop variables a text does not hold the names and places, so what is made of one has fewer: in
+# these two kinds values are compared in the order in which they come, and no places.
 _NAME = re.compile(r"%[\w$.#-]+")
+_PLACE = re.compile(r" ?loc\([^()]*(?:\([^()]*\)[^()]*)*\)|^#loc.*\n", re.MULTILINE)
+_DEBUG = re.compile(r", !dbg !\d+|^!.*\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,10 @@ def same_names(text: str) -> str:
 def comparable(name: str, data: bytes, start: Start) -> bytes:
     if name.startswith("__grp__"):  # which names files by their paths
         return data.replace(str(start.home).encode(), b"")
-    if name.endswith(_NAMED):
-        return same_names(data.decode()).encode()
+    if name.endswith(".ttgir"):
+        return same_names(_PLACE.sub("", data.decode())).encode()
+    if name.endswith(".llir"):
+        return _DEBUG.sub("", data.decode()).encode()
     return data
 
 
