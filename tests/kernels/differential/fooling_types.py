@@ -131,6 +131,24 @@ def program_types_in_tuple(recorder: Any) -> None:
     recorder.launch(types_in_tuple, x, x, (tl.float32, tl.float32))
 
 
+@triton.autotune(warps(2, 4, BLOCK=64), ["n"])
+@triton.jit
+def own_type(x, out, n, DTYPE: tl.constexpr, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    value = tl.load(x + i, mask=i < n)
+    if DTYPE is tl.float32:
+        value += 1
+    tl.store(out + i, value.to(DTYPE), mask=i < n)
+
+
+def program_own_type(recorder: Any) -> None:
+    """Types that the program has made are equal to Triton's, and not these."""
+    x = floats(64)
+    recorder.launch(own_type, x, x, 64, tl.dtype("fp32"))
+    recorder.launch(own_type, x, x, 60, tl.float32)
+    recorder.launch(own_type, x.half(), x, 64, tl.dtype("fp32"))
+
+
 @triton.autotune(warps(2, 4, BLOCK=64), ["MODE"])
 @triton.jit
 def alike_as_text(x, out, MODE: tl.constexpr, BLOCK: tl.constexpr):
