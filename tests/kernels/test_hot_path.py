@@ -148,7 +148,6 @@ NAN = math.nan
         (math.nan, float("nan")),
         (None, Argument(None)),
     ],
-    ids=str,
 )
 def test_keys_are_no_coarser_than_stocks(one: Any, other: Any) -> None:
     """Each of two calls is tuned exactly if stock tunes it, in either order."""

@@ -353,6 +353,20 @@ def test_a_candidate_that_does_not_compile_is_passed_over() -> None:
         assert kernel.best_config is kernel.configs[1]
 
 
+def test_a_candidate_that_is_known_to_fail_is_left_alone() -> None:
+    store = MemoryStore()
+    with SimulatedGPU() as gpu, tuneonce_on(store):
+        gpu.fail(lambda launch: launch.constants["BLOCK"] == 256)
+        triton.autotune(blocks(256, 128), [])(make_copy())[covering(1024)](X, OUT, 1024)
+    with SimulatedGPU(), tuneonce_on(store):
+        # Of the other list nothing else is known.
+        kernel = tunable(256, 64)
+        warm(kernel)
+        [cache] = [caches[0] for caches in kernel.fn.device_caches.values()]
+        assert len(cache) == 1
+        assert kernel.best_config is kernel.configs[1]
+
+
 def test_a_warm_up_in_a_capture() -> None:
     store = MemoryStore()
     with SimulatedGPU() as gpu, tuneonce_on(store):

@@ -63,9 +63,10 @@ class Undecided:
         """
         winner, failed = self._known(cold, pruned, why)
         if why == "warmup":
-            self._compile(cold, pruned, failed)
+            failed |= self._compile(cold, pruned, failed)
         first = [] if winner is None else [config for config in pruned if config == winner][:1]
-        for config in (*first, *pruned):
+        # Not those that are known to fail: one may have taken a compiler with it.
+        for config in (*first, *(c for i, c in enumerate(pruned) if i not in failed)):
             with contextlib.suppress(*compat.passed_over()):
                 return launch(cold.autotuner, config, cold.args, cold.kwargs)
         return launch(cold.autotuner, pruned[0], cold.args, cold.kwargs)
@@ -84,8 +85,11 @@ class Undecided:
             known[key] = found
         return known[key]
 
-    def _compile(self, cold: Cold, pruned: Sequence[Any], failed: frozenset[int]) -> None:
-        """Have all candidates compiled, as a tuning would; here, what cannot be sent away."""
+    def _compile(self, cold: Cold, pruned: Sequence[Any], failed: frozenset[int]) -> set[int]:
+        """Have all candidates compiled, as a tuning would; here, what cannot be sent away.
+
+        Returns those that do not compile.
+        """
         workers = self._workers
         compiles = Compiles(
             workers,
@@ -104,3 +108,4 @@ class Undecided:
                 if position not in compiles.failures:
                     with contextlib.suppress(*compat.passed_over()):
                         launch(cold.autotuner, pruned[position], cold.args, cold.kwargs)
+        return set(compiles.failures)
