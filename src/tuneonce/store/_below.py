@@ -12,6 +12,7 @@ NotADirectoryError, as a file is.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -22,12 +23,21 @@ _ROOT = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _BELOW = _ROOT | os.O_NOFOLLOW
 
 
+def _down(at: int, part: str) -> int:
+    try:
+        return os.open(part, _BELOW, dir_fd=at)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK):  # what some systems call a link here
+            raise NotADirectoryError(errno.ENOTDIR, "a link", part) from error
+        raise
+
+
 def open_folder(root: str, folder: str) -> int:
     """The folder ``root``/``folder``, which the caller closes; ``""`` is the root."""
     at = os.open(root, _ROOT)
     for part in folder.split("/") if folder else ():
         try:
-            below = os.open(part, _BELOW, dir_fd=at)
+            below = _down(at, part)
         finally:
             os.close(at)
         at = below
@@ -73,7 +83,7 @@ def found(root: str, name: str) -> Iterator[tuple[int, str]]:
     try:
         for part in folders:
             try:
-                below = os.open(part, _BELOW, dir_fd=at)
+                below = _down(at, part)
             except NotADirectoryError:
                 last = part
                 break
@@ -102,11 +112,11 @@ def make_folders(root: str, folder: str) -> None:
 
 def _make_folder(at: int, part: str) -> int:
     try:
-        return os.open(part, _BELOW, dir_fd=at)
+        return _down(at, part)
     except FileNotFoundError:
         with contextlib.suppress(FileExistsError):  # by another process
             patiently(lambda: os.mkdir(part, 0o700, dir_fd=at))
-    below = os.open(part, _BELOW, dir_fd=at)
+    below = _down(at, part)
     status = os.fstat(below)
     if stat.S_IMODE(status.st_mode) != 0o700 and status.st_uid == os.geteuid():
         # By its descriptor, since by now its name may be a link's.
@@ -146,7 +156,7 @@ def sync_folders(root: str, folder: str) -> None:
     try:
         held.append(os.open(root, _ROOT))
         for part in folder.split("/") if folder else ():
-            held.append(os.open(part, _BELOW, dir_fd=held[-1]))
+            held.append(_down(held[-1], part))
         for at in reversed(held):
             sync_folder(".", at)
         sync_folder(os.path.dirname(root))
