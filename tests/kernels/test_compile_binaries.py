@@ -69,7 +69,6 @@ PROGRAM = """
         kernel[(16,)](torch.ones(1024, dtype=torch.bfloat16), torch.zeros(1024), 1024)
     print(json.dumps({"compiled": compiled.count(False), "loaded": compiled.count(True)}))
 """
-SAME = (".cubin", ".ptx", ".llir", ".json")
 
 
 @pytest.mark.parametrize("workers", ["2", "6"])
@@ -95,7 +94,7 @@ def test_binaries_are_those_of_stock_and_stock_finds_them(
             if name.startswith("__grp__"):
                 paths = json.loads(data)["child_paths"]
                 assert paths == {file: str(there / key / file) for file in paths}
-            elif name.endswith(SAME):  # others differ in the names of block arguments
+            else:
                 assert data == compiled[key][name], name
 
     again = children.run(program, TUNEONCE="0", TRITON_CACHE_DIR=str(there))

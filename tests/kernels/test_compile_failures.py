@@ -59,7 +59,7 @@ def verdict(tuning: Tuner) -> Any:
 
 
 def test_a_job_that_is_no_module(pool: CompilePool) -> None:
-    future = pool.submit({**job(), "ttir": "this is no module"})
+    future = pool.submit({**job(), "complete": "this is no module"})
     with pytest.raises(NotCompiled) as raised:
         future.result(TOO_LONG)
     assert not isinstance(raised.value, Crashed)

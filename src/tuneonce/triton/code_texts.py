@@ -25,16 +25,20 @@ from .stock_compiler import generates_as_installed
 _Reads = dict[str, Any]
 
 
-class Code(NamedTuple):
-    """Two texts, as Triton's compiler keeps them: as generated, and after its first stage.
+# An attribute that this operation must not have, with a number that stands nowhere else.
+_MISPLACED, _MARK = "ttg.num-ctas", 1_946_352_807
 
-    The first stage is run here as well, a hundredth of a compilation, because a text does not hold
-    the names of all values: only what is not parsed again before it is kept is byte for byte
-    what Triton would keep.
+
+class Code(NamedTuple):
+    """What was generated, twice: as Triton prints it, and with the places of all values.
+
+    Triton's own text leaves out the places of the arguments of blocks (loop variables), which come
+    up again in names and line tables of what is compiled. Whoever parses `complete` can see that
+    it is the same, since it prints as `source`.
     """
 
     source: str
-    ttir: str
+    complete: str
 
 
 class CodeTexts:
@@ -83,10 +87,22 @@ def generate(src: Any, target: Any, options: Any, backend: Any) -> Code:
     takes_target = "target" in inspect.signature(src.make_ir).parameters
     module = src.make_ir(target, *rest) if takes_target else src.make_ir(*rest)
     source = str(module)
-    stages: dict[str, Any] = {}
-    backend.add_stages(stages, options, src.language)
-    # Nothing is known of the binary yet; a stage that asks for it is left to the launch.
-    return Code(source, str(stages["ttir"](module, None)))
+    return Code(source, _complete(module, ir.builder(context)) or source)
+
+
+def _complete(module: Any, builder: Any) -> str | None:
+    """The text in MLIR's generic form, which holds everything; None if it cannot be had.
+
+    Triton cannot be asked for that form; modules that are not valid are printed in it.
+    """
+    function = module.get_function(module.get_entry_func_name())
+    function.set_attr(_MISPLACED, builder.get_int32_attr(_MARK))
+    text = str(module)
+    mark = f'"{_MISPLACED}" = {_MARK} : i32'
+    for found in (f", {mark}", f"{mark}, ", f"{{{mark}}} "):
+        if text.count(found) == text.count(str(_MARK)) == 1:
+            return text.replace(found, "")
+    return None
 
 
 def _key(src: Any, target: Any) -> tuple[Any, ...]:

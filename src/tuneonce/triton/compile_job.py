@@ -1,8 +1,7 @@
 """What a child of the compile helper does: the compilation of one candidate.
 
-The candidate comes as text in Triton's first language (TTIR), which its program has generated and
-taken through the compiler's first stage; from there on any process that has the same Triton does
-the same. Loaded by the helper by path; imports
+The candidate comes as text in Triton's first language (TTIR), which its program has generated; from
+there on any process that has the same Triton does the same. Loaded by the helper by path; imports
 nothing of ours.
 """
 
@@ -17,7 +16,6 @@ from pathlib import Path
 
 # Marks the environment of a helper and of all that it starts, so that none starts one.
 HELPER_MARK = "TUNEONCE_COMPILE_HELPER"
-_TEXTS = ("source", "ttir")
 _KNOBS = ("build", "cache", "compilation", "language", "nvidia", "amd")
 
 _knobs_at_start: dict = {}
@@ -25,6 +23,10 @@ _knobs_at_start: dict = {}
 
 class OtherTriton(Exception):
     """What was imported here is not what the program has."""
+
+
+class OtherCode(Exception):
+    """A text is not the program's; it is left to the program."""
 
 
 def load_compiler(setup):
@@ -99,31 +101,12 @@ def compile_job(job):
     def expected(key):
         if key != job["hash"]:  # nothing is written under a key that is not the program's
             raise OtherTriton("its key for a binary is not the program's")
-        return keeping(get_cache_manager(key), job)
+        return get_cache_manager(key)
 
     compiler.get_cache_manager = expected
-    skip_first_stage(type(backend))
     source = shipped(compiler, job)
     compiler.compile(source, target=GPUTarget(*job["target"]), options=job["options"])
     return {"seconds": time.perf_counter() - began}
-
-
-def keeping(manager, job):
-    """Triton's manager of a key; the texts that the program has made are kept as it made them."""
-    put, texts = manager.put, {f"{job['name'][:150]}.{kind}": job[kind] for kind in _TEXTS}
-    manager.put = lambda data, name, binary=True: put(texts.get(name, data), name, binary)
-    return manager
-
-
-def skip_first_stage(backend):
-    """What comes has been through the compiler's first stage already."""
-    add_stages = backend.add_stages
-
-    def add(self, stages, *args, **kwargs):
-        add_stages(self, stages, *args, **kwargs)
-        stages["ttir"] = lambda module, metadata: module
-
-    backend.add_stages = add
 
 
 def shipped(compiler, job):
@@ -143,12 +126,14 @@ def shipped(compiler, job):
         def make_ir(self, *args, **kwargs):
             context = kwargs.get("context", args[-1] if args else None)
             with tempfile.NamedTemporaryFile("w", suffix=".ttir", delete=False) as file:
-                file.write(job["ttir"])
+                file.write(job["complete"])
             try:
                 module = compiler.ir.parse_mlir_module(file.name, context)
             finally:
                 Path(file.name).unlink()
             module.context = context
+            if str(module) != job["source"]:
+                raise OtherCode("what was parsed is not what was generated")
             return module
 
     return Shipped()

@@ -3,7 +3,7 @@
 A copy of the kernel, which launches nothing and calls nobody's hooks, is asked to warm the
 candidate up: that computes its specialisation as a launch would, and where Triton turns to its
 compiler, the copy stops. The code is generated here, by Triton and with the program's own objects:
-the first of the compiler's languages (TTIR), about 6 % of a compilation. The rest of the way any
+the first of the compiler's languages (TTIR), about 5 % of a compilation. The rest of the way any
 process can go that has the same Triton.
 """
 
@@ -178,7 +178,7 @@ def shipment(
     if on_its_way(key) or in_cache(key, src):
         return Shipment(key, src, None, variant)
     code = texts.code(src, target, parsed, backend, within_s=_WITHIN_S if recorded else None)
-    if recorded and len(code.source) + len(code.ttir) > _MOST_CHARS:
+    if recorded and len(code.complete) > _MOST_CHARS:
         raise NotShippable("its code is too long")
     job = {
         "hash": key,
@@ -186,7 +186,7 @@ def shipment(
         "source_hash": src.hash(),
         "backend_hash": backend.hash(),
         "source": code.source,
-        "ttir": code.ttir,
+        "complete": code.complete,
         "target": (target.backend, target.arch, target.warp_size),
         "options": dict(vars(parsed)),  # all of them, whoever asks
         "directory": _directory(),

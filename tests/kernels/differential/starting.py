@@ -18,11 +18,6 @@ from tuneonce.events import read_processes
 
 FOLDER = Path(__file__).parent
 H200 = "NVIDIA H200 (simulated)"
-# Of loop variables a text does not hold the names and places, so what is made of one has fewer: in
-# these two kinds values are compared in the order in which they come, and no places.
-_NAME = re.compile(r"%[\w$.#-]+")
-_PLACE = re.compile(r" ?loc\([^()]*(?:\([^()]*\)[^()]*)*\)|^#loc.*\n", re.MULTILINE)
-_DEBUG = re.compile(r", !dbg !\d+|^!.*\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -103,19 +98,9 @@ def binaries(start: Start) -> dict[str, dict[str, bytes]]:
     return found
 
 
-def same_names(text: str) -> str:
-    """A module with its values numbered in the order in which they are met."""
-    numbers: dict[str, str] = {}
-    return _NAME.sub(lambda name: numbers.setdefault(name[0], f"%{len(numbers)}"), text)
-
-
 def comparable(name: str, data: bytes, start: Start) -> bytes:
     if name.startswith("__grp__"):  # which names files by their paths
         return data.replace(str(start.home).encode(), b"")
-    if name.endswith(".ttgir"):
-        return same_names(_PLACE.sub("", data.decode())).encode()
-    if name.endswith(".llir"):
-        return _DEBUG.sub("", data.decode()).encode()
     return data
 
 
@@ -166,7 +151,7 @@ def launched_otherwise(stock: dict[str, Any], result: dict[str, Any]) -> list[st
             if one != other:
                 wrong.append(f"launch {number}: {short(one)} instead of {short(other)}")
             continue
-        parts = [part for part in one if same_names(one[part]) != same_names(other[part])]
+        parts = [part for part in one if one[part] != other[part]]
         if parts:
             wrong.append(f"launch {number} of {one['kernel']}: other {', '.join(parts)}")
     if result["noted"] != stock["noted"]:
