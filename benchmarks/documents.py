@@ -32,13 +32,15 @@ def save(document: Any, out: Path) -> None:
 def commit() -> str | None:
     """The commit of this checkout, with a ``+`` if files differ from it; None if nobody knows.
 
-    Where there is no repository beside the files, ``TUNEONCE_COMMIT`` says it.
+    ``TUNEONCE_COMMIT`` says it where the files were carried to another machine.
     """
+    if "TUNEONCE_COMMIT" in os.environ:
+        return os.environ["TUNEONCE_COMMIT"]
     try:
         name = _git("rev-parse", "--short=12", "HEAD")
         return f"{name}+" if _git("status", "--porcelain", "--untracked-files=no") else name
     except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("TUNEONCE_COMMIT")
+        return None
 
 
 def _git(*words: str) -> str:

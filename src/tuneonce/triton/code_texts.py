@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 from . import compat
 from .deadline import deadline
-from .source import reads
+from .source import Reads, reads
 from .stock_compiler import generates_as_installed
 
-_Reads = dict[str, Any]
+_Looked = dict[str, Any]
 
 
 # An attribute that this operation must not have, with a number that stands nowhere else.
@@ -45,17 +45,26 @@ class CodeTexts:
     """Generates, and remembers what was generated for one key. Used by one thread at a time."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[Any, ...], list[tuple[_Reads, Code]]] = {}
-        self._shared: dict[int, tuple[Any, bool]] = {}  # by function, which stays alive
+        self._made: dict[tuple[Any, ...], list[tuple[_Looked, Code]]] = {}
+        self._reads: dict[int, tuple[Any, Reads]] = {}  # by function, which stays alive
+        self._as_installed: bool | None = None
 
     def code(
-        self, src: Any, target: Any, options: Any, backend: Any, *, within_s: float | None = None
+        self,
+        src: Any,
+        target: Any,
+        options: Any,
+        backend: Any,
+        *,
+        within_s: float | None = None,
+        alone: bool = False,
     ) -> Code:
         """The code of `src` for parsed `options`. Raises what Triton's code generator raises.
 
-        Raises `Overdue` if that takes longer than `within_s` seconds.
+        Raises `Overdue` if that takes longer than `within_s` seconds. `alone`: it is neither
+        shared nor taken from others.
         """
-        key = _key(src, target) if self._may_share(src.fn) else None
+        key = None if alone or not self._may_share(src.fn) else _key(src, target)
         for read, code in [] if key is None else self._made.get(key, ()):
             if all(_same(getattr(options, name, None), value) for name, value in read.items()):
                 return code
@@ -67,13 +76,18 @@ class CodeTexts:
             self._made.setdefault(key, []).append((read, code))
         return code
 
-    def _may_share(self, kernel: Any) -> bool:
+    def reads(self, kernel: Any) -> Reads:
+        """What a kernel reads, looked up once for all its candidates."""
         function = kernel.fn  # copies of a kernel share it
-        known = self._shared.get(id(function))
+        known = self._reads.get(id(function))
         if known is None:
-            may = generates_as_installed() and not reads(kernel).calls_python
-            known = self._shared[id(function)] = function, may
+            known = self._reads[id(function)] = function, reads(kernel)
         return known[1]
+
+    def _may_share(self, kernel: Any) -> bool:
+        if self._as_installed is None:
+            self._as_installed = generates_as_installed()
+        return self._as_installed and not self.reads(kernel).calls_python
 
 
 def generate(src: Any, target: Any, options: Any, backend: Any) -> Code:

@@ -222,7 +222,7 @@ def await_binary(cold: Cold, config: Any, workers: Workers) -> None:
         return
     try:
         with workers.turns.tuning():
-            shipment = workers.ship(cold, config)
+            shipment = workers.ship(cold, config, tuning=False)
         if shipment is None:
             return
         launcher = workers.launchers.begin(shipment.src)

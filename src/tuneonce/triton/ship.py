@@ -22,7 +22,7 @@ from ..codec import Unencodable
 from . import compat
 from .calls import Cold
 from .code_texts import CodeTexts
-from .source import innermost, reads
+from .source import innermost
 from .variants import Variant, describe
 
 # A text that a record alone asks for. Arbitrary: ten times that of the largest kernels.
@@ -57,24 +57,31 @@ class _Stop(BaseException):
 
 
 def ship(
-    cold: Cold, config: Any, texts: CodeTexts, *, on_its_way: Callable[[str], bool]
+    cold: Cold,
+    config: Any,
+    texts: CodeTexts,
+    *,
+    on_its_way: Callable[[str], bool],
+    tuning: bool = True,
 ) -> Shipment | None:
     """What has to be compiled before `config` can be launched; None if it is in this process.
 
-    `on_its_way(hash)`: it is being compiled already, so its code need not be generated. Raises
-    NotShippable, and what Triton raises where it cannot even begin, as the launch will.
+    `on_its_way(hash)`: it is being compiled already, so its code need not be generated. `tuning`:
+    the candidate's hook is called many times in any case. Raises NotShippable, and what Triton
+    raises where it cannot even begin, as the launch will.
     """
     autotuner, kwargs = cold.autotuner, cold.kwargs
     arguments = {**cold.nargs, **kwargs}
-    hooked = _is_hooked(innermost(autotuner.fn))
-    if config.pre_hook is not None:
-        if any(hasattr(value, "block_shape") for value in arguments.values()):
-            # It shapes descriptors, which the binary depends on.
-            config.pre_hook({**arguments, **config.all_kwargs()})
-        else:
-            hooked = True
-    if hooked and _reads_globals(innermost(autotuner.fn)):
-        raise NotShippable("a hook may set what the kernel reads")
+    reads = texts.reads(innermost(autotuner.fn))
+    told = False
+    if reads.others or reads.constants:  # which hooks may set before a launch compiles
+        told = config.pre_hook is not None
+        if _is_hooked(innermost(autotuner.fn)) or (told and not tuning):
+            raise NotShippable("a hook may set what the kernel reads")
+    # Descriptors are shaped by it, and the binary depends on that.
+    shaped = any(hasattr(value, "block_shape") for value in arguments.values())
+    if config.pre_hook is not None and (told or shaped):
+        config.pre_hook({**arguments, **config.all_kwargs()})
     wanted = {**kwargs, "warmup": True, **config.all_kwargs()}
     try:
         _warmed_up(autotuner.fn).run(*cold.args, **wanted)
@@ -82,18 +89,13 @@ def ship(
         src, target, options = stop.src, stop.target, stop.options
     else:
         return None
-    return shipment(src, target, options, texts, on_its_way=on_its_way)
+    return shipment(src, target, options, texts, on_its_way=on_its_way, alone=told)
 
 
 def _is_hooked(kernel: Any) -> bool:
     """Whether a launch calls something of the program's before it compiles."""
     knobs: Any = sys.modules["triton.knobs"]
     return bool(kernel.pre_run_hooks) or getattr(knobs.runtime, "jit_cache_hook", None) is not None
-
-
-def _reads_globals(kernel: Any) -> bool:
-    read = reads(kernel)
-    return read.others or bool(read.constants)
 
 
 def _warmed_up(fn: Any) -> Any:
@@ -158,11 +160,12 @@ def shipment(
     *,
     on_its_way: Callable[[str], bool],
     recorded: bool = False,
+    alone: bool = False,
 ) -> Shipment:
     """Generate the code of `src`, unless its binary is there or on its way.
 
-    `recorded`: a record alone asks for it, so time and size are bounded. Raises NotShippable, and
-    what Triton's code generator raises.
+    `recorded`: a record alone asks for it, so time and size are bounded. `alone`: its code is no
+    other candidate's. Raises NotShippable, and what Triton's code generator raises.
     """
     from triton.compiler.compiler import ASTSource, make_backend
 
@@ -177,7 +180,8 @@ def shipment(
         variant = None
     if on_its_way(key) or in_cache(key, src):
         return Shipment(key, src, None, variant)
-    code = texts.code(src, target, parsed, backend, within_s=_WITHIN_S if recorded else None)
+    within_s = _WITHIN_S if recorded else None
+    code = texts.code(src, target, parsed, backend, within_s=within_s, alone=alone)
     if recorded and len(code.complete) > _MOST_CHARS:
         raise NotShippable("its code is too long")
     job = {

@@ -76,9 +76,10 @@ class Workers:
 
     # -- what has to be compiled -------------------------------------------------------------
 
-    def ship(self, cold: Cold, config: Any) -> Shipment | None:
+    def ship(self, cold: Cold, config: Any, *, tuning: bool = True) -> Shipment | None:
         """What has to be compiled before `config` can be launched (`tuneonce.triton.ship`)."""
-        return ship(cold, config, self._texts(cold), on_its_way=self._is_on_its_way)
+        texts = self._texts(cold)
+        return ship(cold, config, texts, on_its_way=self._is_on_its_way, tuning=tuning)
 
     def recorded(
         self, src: Any, target: Any, options: Mapping[str, Any], texts: CodeTexts
