@@ -156,6 +156,23 @@ def test_a_slot_that_nobody_gives_back_is_not_waited_for_for_ever(
             pass
 
 
+@pytest.mark.parametrize("what", ["fifo", "directory", "link"])
+def test_what_stands_in_a_slot_s_place_is_not_waited_for(tmp_path: Path, what: str) -> None:
+    slot = tmp_path / "slot-0.lock"
+    if what == "fifo":
+        os.mkfifo(slot)
+    elif what == "directory":
+        slot.mkdir()
+    else:
+        slot.symlink_to(tmp_path / "elsewhere")
+    pool = CompilePool(workers=1, slots=lambda: tmp_path)
+    try:
+        assert pool.submit(job(64)).result(TOO_LONG).seconds > 0
+    finally:
+        pool.close()
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_processes_share_the_slots_of_a_node(tmp_path: Path) -> None:
     """Two pools with one slot: the second compiles when the first has finished."""
     os.mkfifo(tmp_path / "fifo")

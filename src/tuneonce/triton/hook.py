@@ -343,6 +343,8 @@ class Hook:
         if compat.interpreting():
             return None
         try:
+            if innermost(view.fn).pre_run_hooks:
+                return None  # the kernel would be digested before they set what it reads
             found = view.check_disk_cache(stock_key, pruned, _no_file)
         except Exception:  # no file; or one that is corrupt, which stock would raise in the launch
             return None
