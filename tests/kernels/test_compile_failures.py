@@ -53,7 +53,7 @@ def test_candidates_that_do_not_compile_are_passed_over_with_their_reason() -> N
 def verdict(tuning: Tuner) -> Any:
     from tuneonce.records import Verdict, unpack
 
-    store = tuning.hook._persistence.resolver._store
+    store = tuning.hook._persistence.resolver._access.store
     [name] = [name for name in store.list("") if name.endswith(".verdict.json")]
     return unpack(store.get(name), Verdict)
 
