@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class Compiles:
         self.front_s = 0.0
         self.wait_s = 0.0
 
-    def arrivals(self, wave: Sequence[int]) -> Iterator[int]:
+    def arrivals(self, wave: Sequence[int]) -> Generator[int, None, None]:
         """The candidates of `wave` as they become ready, those that failed among them."""
         pool = self._pool = self._workers.pool()
         if pool is None or (len(wave) < 2 and not self._begun):

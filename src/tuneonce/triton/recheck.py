@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 from ..forks import renew_in_child
 from ..oracle import Finding, benchmarked, side_by_side
@@ -107,7 +107,7 @@ class Rechecker:
         with (
             closing(shipper),
             closing(compiles),
-            closing(cast(Any, compiles.arrivals(wave))) as arrivals,
+            closing(compiles.arrivals(wave)) as arrivals,
         ):
             return self._compare(cold, pruned, winner, arrivals, compiles.failures, random)
 

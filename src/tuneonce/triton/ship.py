@@ -10,6 +10,7 @@ process can go that has the same Triton.
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -189,7 +190,7 @@ def shipment(
         "name": src.name,
         "source_hash": src.hash(),
         "backend_hash": backend.hash(),
-        "source": code.source,
+        "printed": hashlib.sha256(code.source.encode()).hexdigest(),
         "complete": code.complete,
         "target": (target.backend, target.arch, target.warp_size),
         "options": dict(vars(parsed)),  # all of them, whoever asks

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from . import compat, convert
 from .calls import Cold, launch
@@ -102,7 +102,7 @@ class Undecided:
             closing(shipper),
             closing(compiles),
             workers.turns.tuning(),
-            closing(cast(Any, compiles.arrivals(wanted))) as arrivals,
+            closing(compiles.arrivals(wanted)) as arrivals,
         ):
             for position in arrivals:
                 if position not in compiles.failures:
