@@ -24,6 +24,7 @@ PRODUCTS = ("one", "another")
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 def test_a_start_that_knows_leaves_what_stock_leaves(tmp_path: Path) -> None:
     first = Start(tmp_path / "first", ["knowing"], 2, tmp_path / "store", "one", ["everything"])
