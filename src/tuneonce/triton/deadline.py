@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 class Overdue(BaseException):
@@ -20,36 +21,34 @@ class Overdue(BaseException):
 def deadline(seconds: float) -> Iterator[None]:
     """Raise `Overdue` in what runs inside, between two steps of Python, after so many seconds."""
     thread = threading.get_ident()
-    lock = threading.Lock()
-    inside = True
-    raised = False
+    raised = threading.Event()
 
     def interrupt() -> None:
-        nonlocal raised
-        with lock:
-            if inside:
-                raised = True
-                _raise_in(thread, Overdue)
+        raised.set()
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread), ctypes.py_object(Overdue)
+        )
 
     timer = threading.Timer(seconds, interrupt)
     timer.daemon = True
     timer.start()
+    error: BaseException | None = None
     try:
         yield
-    finally:
+    except BaseException as caught:
+        error = caught
+    came_up = isinstance(error, Overdue)
+    while timer.is_alive():  # nothing is raised any more when it has ended
         try:
-            with lock:
-                inside = False
-        finally:
-            inside = False
-            if raised:
-                _raise_in(thread, None)  # if it has not come up yet
             timer.cancel()
-    if raised:
+            timer.join()
+        except Overdue:
+            came_up = True
+    if raised.is_set():
+        # It is not taken back, after which Python 3.11 would look for it for ever.
+        with suppress(Overdue):
+            while not came_up:
+                time.sleep(0.001)
         raise Overdue
-
-
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Have an error raised in a thread at its next step; None takes it back."""
-    wanted = None if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), wanted)
+    if error is not None:
+        raise error
