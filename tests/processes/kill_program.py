@@ -66,7 +66,7 @@ def tune(home: Path, answer: int) -> None:
 
     def submit_and_tell(self: Any, job: Any, **options: Any) -> Any:
         future = submit(self, job, **options)
-        what = "broken" if "bogus" in job["module"] else "job"
+        what = "broken" if "bogus" in job["complete"] else "job"
         os.write(log, f"{what} {self._helper and self._helper.process.pid}\n".encode())
         return future
 
