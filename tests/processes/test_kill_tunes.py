@@ -161,7 +161,7 @@ def again_at_most(known: int, ran: dict[tuple[int, int], Measurement], least_ms:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_killed_fifty_times(starts: Starts, tmp_path: Path) -> None:
     starts(tmp_path / "first")  # the first of all starts loads what the system has not cached
     undisturbed = starts(tmp_path / "undisturbed")
