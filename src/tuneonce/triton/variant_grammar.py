@@ -65,11 +65,7 @@ def decode_type(value: Any, depth: int = 0) -> Any:
 def encode_constant(value: Any) -> Any:
     """Plain values as they are; what JSON would change is a list with a word in front."""
     kind = type(value)
-    if value is None or kind is bool:
-        return value
-    if kind is int and abs(value) <= _MOST_INT:
-        return value
-    if kind is str and len(value) <= _MOST_CHARS:
+    if _is_plain(value):
         return value
     if kind is float:
         return ["float", value.hex()]
@@ -86,12 +82,7 @@ def encode_constant(value: Any) -> Any:
 
 
 def decode_constant(value: Any, depth: int = 0) -> Any:
-    kind = type(value)
-    if value is None or kind is bool:
-        return value
-    if kind is int and abs(value) <= _MOST_INT:
-        return value
-    if kind is str and len(value) <= _MOST_CHARS:
+    if _is_plain(value):
         return value
     what, rest = _tagged(value, depth)
     if what in ("tuple", "list"):
@@ -183,6 +174,14 @@ def check_option(name: str, value: Any) -> Any:
     if type(value) is str and value not in _PRECISIONS:
         raise Unencodable(value)
     return value
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a constant stands for itself, as it is written and as it is read."""
+    kind = type(value)
+    if kind is int:
+        return abs(value) <= _MOST_INT
+    return value is None or kind is bool or (kind is str and len(value) <= _MOST_CHARS)
 
 
 def _is_count(value: Any) -> bool:

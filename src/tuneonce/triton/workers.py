@@ -121,8 +121,11 @@ class Workers:
         if new:
             staged = compilation.staging is not None
             compilation.future.add_done_callback(lambda f: self._arrived(shipment, f, staged))
-        elif urgent:
-            pool.hurry(compilation.future)
+        else:
+            # One that a record had asked for may be dropped now like any other.
+            compilation.future.add_done_callback(lambda f: self._dropped(shipment, f))
+            if urgent:
+                pool.hurry(compilation.future)
         return compilation
 
     def compile_recorded(self, pool: CompilePool, shipment: Shipment) -> Compilation | None:
@@ -183,9 +186,14 @@ class Workers:
     # -- called back -------------------------------------------------------------------------
 
     def _arrived(self, shipment: Shipment, future: Future[Compiled], staged: bool) -> None:
-        if not staged or future.cancelled():
+        if not staged:
             self.settled(shipment)
+        self._dropped(shipment, future)
         self._tell(shipment, future)
+
+    def _dropped(self, shipment: Shipment, future: Future[Compiled]) -> None:
+        if future.cancelled():
+            self.settled(shipment)
 
     def _tell(self, shipment: Shipment, future: Future[Compiled]) -> None:
         if not future.cancelled() and future.exception() is None:
