@@ -186,6 +186,8 @@ def examine(name: str, *, at_most: int | None, gpu: bool) -> dict[str, Any]:
         "winners_kept": warm["winners"] == cold["winners"],
         "winners_of_stock": None if gpu else stock["winners"] == cold["winners"],
         # Launches, and what hooks write around them: while it tunes, and when it is tuned.
+        "launches_as_stock": cold["rounds"]["first"]["launches"]
+        == stock["rounds"]["first"]["launches"],
         "tuning_as_stock": cold["rounds"]["first"] == stock["rounds"]["first"],
         "steady_as_stock": cold["rounds"]["again"] == stock["rounds"]["again"]
         and warm["rounds"]["again"] == stock["rounds"]["again"],

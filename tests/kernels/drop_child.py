@@ -18,9 +18,9 @@ from typing import Any
 from triton.compiler import ASTSource
 
 from tests.fakes import RememberedEvents
-from tests.kernels.pool_lab import TARGET, make_scale, waits_for
+from tests.kernels.pool_lab import OBEDIENT, make_scale, shipped
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton import compiles
+from tuneonce.triton import helper_process, workers
 from tuneonce.triton.compile_pool import CompilePool
 
 # Only a failure waits so long: first for the threads, then for the end of the process.
@@ -45,23 +45,24 @@ class Watched(CompilePool):
 
 def main(how: str) -> None:
     faulthandler.dump_traceback_later(6 * TOO_LONG, exit=True)
-    compiles.CompilePool = Watched
-    workers = compiles.build_workers(2, RememberedEvents())
-    pool = workers.pool()
+    helper_process._PROGRAM = OBEDIENT
+    workers.CompilePool = Watched
+    behind = workers.build_workers(2, RememberedEvents())
+    pool = behind.pool()
     fifo = Path(tempfile.mkdtemp()) / "fifo"
     os.mkfifo(fifo)
 
     def shipment(block: int) -> Any:
         signature = {"x": "*fp32", "out": "*fp32", "n": "i32", "BLOCK": "constexpr"}
-        return workers.front(ASTSource(make_scale(), signature, {"BLOCK": block}), TARGET, {})
+        return shipped(ASTSource(make_scale(), signature, {"BLOCK": block}))
 
     with SimulatedGPU():
         first, second = shipment(64), shipment(128)
-        job = {**first.job, "options": waits_for(fifo)}
-        future = workers.compile(pool, dataclasses.replace(first, job=job), urgent=True)
+        first = dataclasses.replace(first, job={**first.job, "does": ["wait", str(fifo)]})
+        future = behind.compile(pool, first, urgent=True).future
 
         def submits() -> None:
-            workers.compile(pool, second, urgent=True).result(TOO_LONG)
+            behind.compile(pool, second, urgent=True).future.result(TOO_LONG)
 
         def drops() -> None:
             pool.drop([future]) if how == "drop" else future.cancel()

@@ -34,9 +34,9 @@ from tuneonce.store import Store
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton import probe
-from tuneonce.triton.compiles import build_workers
 from tuneonce.triton.hook import Hook
 from tuneonce.triton.persist import Persistence
+from tuneonce.triton.workers import build_workers
 
 FEW = sizes(32, 64, 128)
 Call = Callable[[Any, Any], Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -145,6 +146,36 @@ def test_who_only_listens_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(knobs.runtime, "jit_cache_hook", lambda **call: None)
     monkeypatch.setattr(knobs.nvidia, "disable_ptxas_opt", False)
     assert blocked() is None
+
+
+def test_other_threads_import_meanwhile() -> None:
+    """No launch ends in an error for it, and nothing is taken for changed."""
+    ended = threading.Event()
+
+    def imports() -> None:
+        count = 0
+        while not ended.is_set():
+            count += 1
+            names = [f"imported_{count % 7}_{part}" for part in range(50)]
+            sys.modules.update(dict.fromkeys(names, sys))
+            for name in names:
+                del sys.modules[name]
+
+    before = sys.getswitchinterval()
+    thread = threading.Thread(target=imports)
+    sys.setswitchinterval(1e-6)
+    try:
+        thread.start()
+        assert {blocked() for _ in range(100)} == {None}
+    finally:
+        sys.setswitchinterval(before)
+        ended.set()
+        thread.join()
+
+
+def test_what_cannot_be_looked_at_stays_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton.backends", None)
+    assert "cannot be looked at" in str(blocked())
 
 
 def test_what_is_changed_between_two_keys_is_used_for_the_second(

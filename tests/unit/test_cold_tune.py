@@ -371,7 +371,13 @@ def test_an_oracle_keeps_the_device_busy_while_it_measures(
 
 
 def job(name: str) -> dict[str, Any]:
-    return {"source_hash": name, "backend_hash": "b", "target": ("cuda", 90, 32), "options": b"o"}
+    return {
+        "hash": name,
+        "source_hash": name,
+        "backend_hash": "b",
+        "target": ("cuda", 90, 32),
+        "options": {"num_warps": 4},
+    }
 
 
 @pytest.fixture
@@ -380,19 +386,19 @@ def compiles(part: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     helper = part("cold.replaying_helper")
     state = SimpleNamespace(run="then", asked=[])
 
-    def directory(hash: str) -> str:
-        folder = tmp_path / state.run / hash
+    def directory(job: dict[str, Any]) -> str:
+        folder = tmp_path / state.run / job["hash"]
         folder.mkdir(parents=True, exist_ok=True)
         return str(folder)
 
-    def compile_job(job: dict[str, Any], approve: Any) -> dict[str, Any]:
-        state.asked.append(job["source_hash"])
-        if job["source_hash"] == "wrong":
+    def compile_job(job: dict[str, Any]) -> dict[str, Any]:
+        state.asked.append(job["hash"])
+        if job["hash"] == "wrong":
             raise ValueError("no")
-        folder = Path(directory(job["source_hash"]))
+        folder = Path(directory(job))
         (folder / "k.cubin").write_bytes(b"binary")
         (folder / "__grp__k.json").write_text(json.dumps({"k.cubin": str(folder / "k.cubin")}))
-        return {"hash": job["source_hash"], "seconds": 0.0}
+        return {"seconds": 0.0}
 
     monkeypatch.setattr(helper, "cache_directory", directory)
     kept = tmp_path / "kept"
@@ -405,12 +411,10 @@ def compiles(part: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_compilation_is_made_once_and_its_files_are_put_where_they_belong(
     compiles: Any, tmp_path: Path
 ) -> None:
-    compiles.record(job("right"), None)
+    compiles.record(job("right"))
     compiles.run = "now"
-    approved: list[bool] = []
-    made = compiles.replay(job("right"), lambda: approved.append(True))
-    assert made == {"hash": "right", "seconds": 0.0}
-    assert (compiles.asked, approved) == (["right"], [True])
+    assert compiles.replay(job("right")) == {"seconds": 0.0}
+    assert compiles.asked == ["right"]
     folder = tmp_path / "now" / "right"
     assert (folder / "k.cubin").read_bytes() == b"binary"
     group = json.loads((folder / "__grp__k.json").read_text())
@@ -419,14 +423,14 @@ def test_a_compilation_is_made_once_and_its_files_are_put_where_they_belong(
 
 def test_what_failed_to_compile_fails_again(compiles: Any) -> None:
     with pytest.raises(ValueError, match="no"):
-        compiles.record(job("wrong"), None)
+        compiles.record(job("wrong"))
     with pytest.raises(Exception, match="no") as caught:
-        compiles.replay(job("wrong"), None)
+        compiles.replay(job("wrong"))
     assert type(caught.value).__name__ == "ValueError"
     assert compiles.asked == ["wrong"]
 
 
 def test_what_was_not_recorded_is_compiled_and_then_it_is(compiles: Any) -> None:
     for _ in range(2):
-        compiles.replay(job("right"), None)
+        compiles.replay(job("right"))
     assert compiles.asked == ["right"]

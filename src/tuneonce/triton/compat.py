@@ -160,7 +160,7 @@ def set_knobs() -> dict[str, dict[str, Any]]:
             continue
         values = {
             name: value
-            for name, value in vars(getattr(knobs, group)).items()
+            for name, value in list(vars(getattr(knobs, group)).items())
             if name[:1] != "_" and name not in _NOT_READ
         }
         for name, value in values.items():

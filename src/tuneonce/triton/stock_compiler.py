@@ -61,9 +61,10 @@ def blocked() -> str | None:
 
     Takes about a millisecond: it is asked once for a key.
     """
-    if compat.interpreting():
-        return "interpreter"
-    return _seen() or _changed()
+    try:
+        return "interpreter" if compat.interpreting() else _seen() or _changed()
+    except Exception as error:  # what cannot be looked at may be anything, and no launch's problem
+        return f"the compiler cannot be looked at ({error!r})"
 
 
 def _seen() -> str | None:
@@ -100,7 +101,7 @@ def _changed() -> str | None:
             return f"{module.__name__}.{name} is not Triton's own"
     if getattr(sys.modules.get("triton._instrumentation"), "_callbacks", None):
         return "registered instrumentation"
-    for backend in sys.modules["triton.backends"].backends.values():
+    for backend in list(sys.modules["triton.backends"].backends.values()):
         kind = backend.compiler
         if sys.modules.get(kind.__module__) not in _compilers():
             return f"{kind.__module__}.{kind.__qualname__} is no backend of Triton's"
@@ -119,7 +120,8 @@ def _foreign_in(module: ModuleType) -> str | None:
 
 
 def _compilers() -> list[ModuleType]:
-    names = [name for name in sys.modules if name.startswith("triton.backends.")]
+    # A copy, as below: other threads import meanwhile.
+    names = [name for name in list(sys.modules) if name.startswith("triton.backends.")]
     names = [*_MODULES, *(name for name in names if name.endswith(".compiler"))]
     found = [sys.modules.get(name) for name in dict.fromkeys(names)]
     return [module for module in found if isinstance(module, ModuleType)]
@@ -178,7 +180,7 @@ def _python_in(module: Any) -> str | None:
             if (inner := _python_in(value)) is not None:
                 return f"{name}.{inner}"
         elif isinstance(value, type):
-            inside = (n for n, held in vars(value).items() if isinstance(held, FunctionType))
+            inside = (n for n, held in list(vars(value).items()) if isinstance(held, FunctionType))
             if (method := next(inside, None)) is not None and not _is_enum(value):
                 return f"{name}.{method}"
         elif callable(value) and not _is_native(value):

@@ -26,6 +26,10 @@ NOT_PERSISTED = {"flag_gems": {"kept by the package's own tuner": 2}}
 # stock Triton measures again.
 SHARED = {"torchao"}
 
+# Hooks of candidates whose kernels read globals: such a hook may set them, so it is called before
+# the candidate's code is generated, once more than by a stand-in that benchmarks with one launch.
+HOOKED = {"gemlite"}
+
 
 def workload(name: str) -> ModuleType:
     """The module of a workload; importing it does not import its package."""
@@ -65,7 +69,8 @@ def test_the_second_process_tunes_and_compiles_nothing(name: str, children: Chil
     assert package["winners_kept"]
     assert package["winners_of_stock"]
     assert package["steady_as_stock"]
-    assert package["tuning_as_stock"] == (name not in SHARED)
+    assert package["launches_as_stock"] == (name not in SHARED)
+    assert package["tuning_as_stock"] == (name not in SHARED | HOOKED)
 
 
 def test_the_table_of_the_documentation_is_that_of_the_committed_run(children: Children) -> None:
