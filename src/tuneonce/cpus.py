@@ -9,12 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from . import cgroups
 from .paths import make_private_directory
 
 
-def usable_cpus(
-    *, cgroup: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
-) -> int:
+def usable_cpus(*, cgroup: Path = cgroups.MOUNT, own: Path = cgroups.OWN) -> int:
     """The cores of this process's affinity, or fewer if a control group of its has a quota.
 
     `cgroup` is where control groups are mounted, `own` says which are this process's.
@@ -29,29 +28,11 @@ def usable_cpus(
 
 
 def _quotas(cgroup: Path, own: Path) -> Iterator[float]:
-    """Cores' worth of time of every group that this process is in, where that is limited.
-
-    Version 2 has one tree, version 1 one for each controller. In a container the mounted tree
-    begins at its own group, whatever the name of that is.
-    """
-    try:
-        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
-    except (OSError, ValueError):
-        lines = []
-    unified = next((path for number, _, path in lines if number == "0"), "/")
-    controlled = next((path for _, names, path in lines if "cpu" in names.split(",")), "/")
-    for group in _with_parents(cgroup, unified):
+    """Cores' worth of time of every group that this process is in, where that is limited."""
+    for group in cgroups.unified(cgroup, own):
         yield from _quota(group / "cpu.max")
-    for tree in ("cpu", "cpu,cpuacct"):
-        for group in _with_parents(cgroup / tree, controlled):
-            yield from _quota(group / "cpu.cfs_quota_us", group / "cpu.cfs_period_us")
-
-
-def _with_parents(tree: Path, group: str) -> Iterator[Path]:
-    path = Path(group.lstrip("/"))
-    if ".." not in path.parts:  # a group outside of what is mounted
-        yield from (tree / part for part in (path, *path.parents) if part != Path())
-    yield tree
+    for group in cgroups.controlled("cpu", cgroup, own):
+        yield from _quota(group / "cpu.cfs_quota_us", group / "cpu.cfs_period_us")
 
 
 def _quota(*files: Path) -> Iterator[float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,6 +195,16 @@ def _names_backends(path: str) -> bool:
         return any(one.suffix in (".dist-info", ".egg-info") for one in Path(path).glob("*triton*"))
     except OSError:
         return False
+
+
+def threads_of_a_compiler() -> int:
+    """How many threads compiling one candidate starts, beside the one that asks.
+
+    Up to 3.5, MLIR's passes ran in as many as there are cores (seen in 3.4, not in 3.6 and 3.9).
+    """
+    numbers = re.findall(r"\d+", str(getattr(sys.modules.get("triton"), "__version__", "")))
+    old = tuple(map(int, numbers[:2])) < (3, 6)
+    return (os.cpu_count() or 1) if old else 0
 
 
 def compiles_asynchronously() -> bool:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ..forks import renew_in_child
+from ..room import room_for_memory, room_for_processes
 from . import compat
 from .frames import BadFrame
 from .helper_process import Helper, HelperLost, start
@@ -39,6 +40,14 @@ IDLE_S = 60.0
 _FROM_OUTSIDE = frozenset(
     {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGXCPU}
 )
+
+
+# Left to the program where processes are limited: our own threads, the helper, what the program
+# compiles with meanwhile. Arbitrary.
+_SPARED = 12
+# What a compiler of one of the larger kernels takes, with its assembler, and what is left to the
+# program where memory is limited. Arbitrary.
+_COMPILER_BYTES, _SPARED_BYTES = 512 << 20, 1 << 30
 
 
 @dataclass(frozen=True)
@@ -181,6 +190,7 @@ class CompilePool:
         if self._helper is not None:
             return self._helper
         try:
+            self.workers = affordable(self.workers)
             helper = start()
         except HelperLost as error:
             self._lost = str(error)
@@ -266,6 +276,25 @@ class CompilePool:
             helper.process.returncode = 0  # it is not our child to wait for
             helper.ended = threading.Event()
             helper.ended.set()
+
+
+def affordable(workers: int) -> int:
+    """How many of so many compilers the limits of this system leave room for.
+
+    Raises HelperLost where there is no room for two: the program, which then compiles by itself,
+    needs what is left, and what it starts must not fail because of us.
+    """
+    threads = compat.threads_of_a_compiler()
+    processes, memory = room_for_processes(), room_for_memory()
+    rooms = [workers]
+    if processes is not None:
+        # As many of those that can wait run beside them; each starts an assembler.
+        rooms.append((processes - _SPARED - threads) // (2 * (2 + threads)))
+    if memory is not None:
+        rooms.append((memory - _SPARED_BYTES) // _COMPILER_BYTES)
+    if min(rooms) < min(workers, 2):
+        raise HelperLost("there is no room for compilers: too few processes or too little memory")
+    return min(rooms)
 
 
 def _result(what: str, first: Any, text: Any = "") -> Compiled | NotCompiled:
