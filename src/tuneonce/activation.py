@@ -13,6 +13,7 @@ plugin entry point.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,9 @@ os.register_at_fork(after_in_child=_renew_lock)
 class _Installation:
     """What `install` changed, so that `uninstall` can put it back."""
 
-    def __init__(self, settings: Any) -> None:
+    def __init__(self, settings: Any, environ: dict[str, str]) -> None:
         self.settings = settings
+        self.environ = environ
         self.cancel: Callable[[], None] | None = None
         self.hook: Any = None
         self.events: Any = None
@@ -83,17 +85,18 @@ def install() -> bool:
             if mode is settings_module.Mode.OFF:
                 return False
             started_with = settings_module.environment_at_start()
-            settings = settings_module.read(os.environ, started_with=started_with)
+            at_start = settings_module.triton_cache_at_start(os.environ, started_with=started_with)
+            environ = {**os.environ, settings_module.STARTED_WITH: at_start}
+            settings = settings_module.read(environ)
         except SettingsError as error:
             _warn("stays off: %s", error)
             return False
-        installation = _Installation(settings)
+        installation = _Installation(settings, environ)
         if mode is settings_module.Mode.ON:
-            # The stock cache serves children and whatever we cannot see.
-            if "TRITON_CACHE_AUTOTUNING" not in os.environ:
-                installation.export("TRITON_CACHE_AUTOTUNING", "1")
             # Resolved once: a child may run in another directory, or be told another cache.
-            installation.export("TUNEONCE_STORE", settings.store)
+            installation.export(settings_module.STARTED_WITH, at_start)
+            if os.environ.get("TUNEONCE_STORE", "").strip():
+                installation.export("TUNEONCE_STORE", settings.store)
         if "TUNEONCE_EVENTS" in os.environ and settings.events is not None:
             installation.export("TUNEONCE_EVENTS", str(settings.events))
         _installed = installation
@@ -199,12 +202,17 @@ def _hook(module: Any, installation: _Installation) -> None:
         _warn("stays off, Triton is stock: %r", error)
 
 
+def _server() -> str | None:
+    """The server that this is a process of: Triton comes when the server is there."""
+    return next((name for name in ("vllm", "sglang") if name in sys.modules), None)
+
+
 def _build(module: Any, installation: _Installation) -> None:
     from .events import EventLog
-    from .settings import Mode
+    from .settings import Mode, read
     from .stats import Live
 
-    settings = installation.settings
+    settings = installation.settings = read(installation.environ, server=_server())
     store = _without_password(settings.store)
     installation.live = Live(lambda: _log("on, store %s", store))
     installation.events = EventLog(
@@ -217,12 +225,13 @@ def _build(module: Any, installation: _Installation) -> None:
     else:
         from .progress import Progress
         from .resolver import Resolver
-        from .store import open_store
+        from .store import open_with_older
         from .triton.hook import Hook
         from .triton.persist import Persistence
         from .triton.workers import build_workers
 
-        resolver = Resolver(open_store(settings.store), installation.events)
+        opened = open_with_older(settings.store, settings.older)
+        resolver = Resolver(opened, installation.events)
         persistence = Persistence(resolver, installation.events, settings.raise_errors)
         workers = build_workers(settings.workers, installation.events)
         progress = Progress(on=settings.progress, raise_errors=settings.raise_errors)

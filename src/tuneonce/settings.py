@@ -15,9 +15,11 @@
 ``TUNEONCE_RAISE``          ``1``: an internal error is raised instead of logged (our test suite)
 ==========================  =====================================================================
 
-The default store is ``tuneonce/`` under the ``TRITON_CACHE_DIR`` that the process was *started*
-with, because people mount that directory; else ``tuneonce/`` in the user's cache directory.
-TorchInductor and vLLM may rewrite ``TRITON_CACHE_DIR`` in a running process: that does not move us.
+The default store is ``tuneonce/`` in the directory that people mount or bake for their server's
+caches: the ``TRITON_CACHE_DIR`` that the program was *started* with; else ``VLLM_CACHE_ROOT`` of
+vLLM or ``SGLANG_CACHE_DIR`` of SGLang, or their defaults in a process of theirs; else the user's
+cache directory. TorchInductor and vLLM may rewrite ``TRITON_CACHE_DIR`` in a running process: that
+does not move us. `STARTED_WITH`, which we set, tells child processes what it was.
 """
 
 from __future__ import annotations
@@ -31,6 +33,15 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from .errors import SettingsError
+
+STARTED_WITH = "TUNEONCE_TRITON_CACHE_DIR"
+"""The ``TRITON_CACHE_DIR`` that the first process was started with, for its children; empty: none.
+
+No path that the user has not set, since some launchers (Ray) give it to other machines.
+"""
+
+# The variable that moves a server's caches, and where they are otherwise, in the user's.
+_SERVERS = {"vllm": ("VLLM_CACHE_ROOT", "vllm"), "sglang": ("SGLANG_CACHE_DIR", "sglang")}
 
 
 class Mode(enum.Enum):
@@ -61,7 +72,10 @@ _TRUE = frozenset({"1", "true", "yes", "on", "y"})
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one process. `store` is a directory or URL, absolute."""
+    """The settings of one process. `store` is a directory or URL, absolute.
+
+    `older` is a directory that would have been the store's, and may still hold results.
+    """
 
     mode: Mode
     store: str
@@ -70,6 +84,7 @@ class Settings:
     workers: int | None = None
     progress: bool = True
     recheck: Recheck = Recheck.OFF
+    older: str | None = None
 
 
 def read_mode(environ: Mapping[str, str], *, default: Mode = Mode.ON) -> Mode:
@@ -93,9 +108,19 @@ def _is_false(word: str | None) -> bool:
     return word is not None and word.strip().lower() in _FALSE
 
 
-def read(environ: Mapping[str, str], *, started_with: Mapping[str, str] | None = None) -> Settings:
-    """All settings. `started_with` is the environment of the process's start, where known."""
-    store = store_location(environ, started_with=started_with)
+def read(
+    environ: Mapping[str, str],
+    *,
+    started_with: Mapping[str, str] | None = None,
+    server: str | None = None,
+) -> Settings:
+    """All settings, for a process of `server` ("vllm", "sglang") if that is known.
+
+    `started_with` is the environment of the process's start, where known.
+    """
+    store = store_location(environ, started_with=started_with, server=server)
+    users = str(user_cache_directory(environ) / "tuneonce")
+    is_servers = store in _in_servers_caches(environ, server)
     return Settings(
         mode=read_mode(environ),
         store=store,
@@ -104,6 +129,7 @@ def read(environ: Mapping[str, str], *, started_with: Mapping[str, str] | None =
         workers=_workers(environ.get("TUNEONCE_WORKERS", "").strip()),
         progress=not _is_false(environ.get("TUNEONCE_PROGRESS")),
         recheck=_recheck(environ.get("TUNEONCE_RECHECK", "").strip().lower()),
+        older=users if is_servers and store != users else None,
     )
 
 
@@ -125,16 +151,50 @@ def _recheck(word: str) -> Recheck:
 
 
 def store_location(
-    environ: Mapping[str, str], *, started_with: Mapping[str, str] | None = None
+    environ: Mapping[str, str],
+    *,
+    started_with: Mapping[str, str] | None = None,
+    server: str | None = None,
 ) -> str:
     """Where results are kept; see the module for the order of choices. Raises `SettingsError`."""
     explicit = environ.get("TUNEONCE_STORE", "").strip()
     if explicit:
         return explicit if _is_url(explicit) else str(_absolute("TUNEONCE_STORE", explicit))
-    triton = (environ if started_with is None else started_with).get("TRITON_CACHE_DIR", "").strip()
+    triton = triton_cache_at_start(environ, started_with=started_with)
     if triton:
-        return str(_absolute("TRITON_CACHE_DIR", triton) / "tuneonce")
-    return str(user_cache_directory(environ) / "tuneonce")
+        return str(Path(triton, "tuneonce"))
+    places = _in_servers_caches(environ, server)
+    return places[0] if places else str(user_cache_directory(environ) / "tuneonce")
+
+
+def triton_cache_at_start(
+    environ: Mapping[str, str], *, started_with: Mapping[str, str] | None = None
+) -> str:
+    """The absolute ``TRITON_CACHE_DIR`` that the program was started with, or ``""``.
+
+    Raises `SettingsError`.
+    """
+    told = environ.get(STARTED_WITH)
+    if told is None:
+        told = (environ if started_with is None else started_with).get("TRITON_CACHE_DIR", "")
+    return str(_absolute("TRITON_CACHE_DIR", told.strip())) if told.strip() else ""
+
+
+def _in_servers_caches(environ: Mapping[str, str], server: str | None) -> list[str]:
+    """Stores in the cache directories of servers, that of the process's own first.
+
+    That of a server that this is not is one only if its variable says where it is.
+    """
+    names = sorted(_SERVERS, key=lambda name: name != server)
+    found: list[Path] = []
+    for name in names:
+        variable, folder = _SERVERS[name]
+        told = environ.get(variable, "").strip()
+        if told:
+            found.append(_absolute(variable, told))
+        elif name == server:
+            found.append(user_cache_directory(environ) / folder)
+    return [str(path / "tuneonce") for path in found]
 
 
 def user_cache_directory(environ: Mapping[str, str]) -> Path:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tuneonce.errors import StoreReadOnly
-from tuneonce.store import Store, open_store
+from tuneonce.store import Store, open_store, open_with_older
 from tuneonce.store.base import MAX_RECORD_BYTES
 from tuneonce.store.readonly import ReadOnlyStore
 
@@ -24,6 +24,7 @@ NAME = "attention/h200/0a1b/verdict.json"
 # For each store, its address in an empty place. The whole suite runs over each.
 ADDRESSES: dict[str, Callable[[Path], str]] = {
     "files": lambda folder: f"file://{folder}/store",
+    "moved files": lambda folder: f"file://{folder}/store",
     "memory": lambda folder: "memory:",
 }
 
@@ -38,9 +39,18 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     return Case(request.param, ADDRESSES[request.param](tmp_path))
 
 
+def opened(kind: str, address: str) -> Store:
+    """The store, or one that also reads an older place, in which nothing is."""
+    if kind != "moved files":
+        return open_store(address)
+    older = Path(address.removeprefix("file://")).with_name("older")
+    older.mkdir(exist_ok=True)
+    return open_with_older(address, str(older))
+
+
 @pytest.fixture
 def store(case: Case) -> Iterator[Store]:
-    with open_store(case.address) as store:
+    with opened(case.kind, case.address) as store:
         yield store
 
 
@@ -49,7 +59,7 @@ def empty_store(kind: str) -> Iterator[Store]:
     """For hypothesis, which needs a new store for every example."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        open_store(ADDRESSES[kind](Path(folder))) as store,
+        opened(kind, ADDRESSES[kind](Path(folder))) as store,
     ):
         yield store
 
@@ -400,7 +410,7 @@ def test_threads_see_whole_records_only(store: Store) -> None:
 def test_it_says_what_it_is_and_its_address_opens_it_again(case: Case, store: Store) -> None:
     store.put(NAME, b"kept")
     info = store.describe()
-    assert info.kind == case.kind
+    assert info.kind == case.kind.removeprefix("moved ")
     assert info.writable
     assert info.location
     with open_store(info.url) as again:

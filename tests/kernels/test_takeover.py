@@ -19,7 +19,9 @@ from triton.runtime.autotuner import Autotuner
 from tests.kernels.equivalence_gpu import Call, GpuLab, blocks, covering, make_copy, run_ours
 from tests.kernels.equivalence_lab import Events
 from tuneonce.store.memory import MemoryStore
-from tuneonce.triton import probe
+from tuneonce.testing import SimulatedGPU
+from tuneonce.triton import probe, stock_results
+from tuneonce.triton.calls import view_of
 
 SIZES = (1024, 512, 1024)
 
@@ -243,3 +245,93 @@ def test_what_triton_raises_costs_a_tuning(
     ours, events = run_ours(scenario, MemoryStore())
     assert [len(step.benchmarked) for step in ours] == [3, 3, 0]
     assert events.of("problem") == []
+
+
+# -- what we leave for stock -----------------------------------------------------------------------
+
+
+def test_stock_finds_what_was_tuned_here(directory: Path) -> None:
+    """Switched off, or in a container that kept nothing but Triton's cache."""
+    ours, events = run_ours(scenario, MemoryStore())
+    assert events.outcomes == ["miss", "miss"]
+    assert len(results(directory)) == 2
+    left = results(directory)
+    after = GpuLab().run(scenario)
+    assert [step.benchmarked for step in after] == [[]] * 3
+    # Its own copies of the candidates, as read from the file.
+    assert [about[1] for step in after for about in step.best_config] == [
+        about[1] for step in ours for about in step.best_config
+    ]
+    assert results(directory) == left
+
+
+def test_what_was_tuned_here_is_found_where_our_store_was_lost(directory: Path) -> None:
+    first, _ = run_ours(scenario, MemoryStore())
+    again, events = run_ours(scenario, MemoryStore())
+    assert reasons(events) == [("provisional", "stock_cache")] * 2
+    assert [step.benchmarked for step in again] == [[]] * 3
+    assert [step.best_config for step in again] == [step.best_config for step in first]
+
+
+def test_another_product_s_is_not_taken_over(directory: Path) -> None:
+    """Stock's digest has the architecture in it, and not the product."""
+    run_ours(scenario, MemoryStore())
+    for path in results(directory):
+        said = json.loads(path.read_text())
+        path.write_text(json.dumps({**said, "tuneonce": {"world": "another"}}))
+    _, events = run_ours(scenario, MemoryStore())
+    assert events.outcomes == ["miss", "miss"]
+
+
+@pytest.mark.parametrize("of", ["a program that keeps none", "hooks", "an empty key"])
+def test_nothing_is_left_that_stock_would_not_leave(
+    of: str, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if of == "a program that keeps none":
+        monkeypatch.delenv("TRITON_CACHE_AUTOTUNING")
+
+    def unkept(lab: GpuLab) -> Iterator[Call]:
+        configs = blocks(64, 128)
+        if of == "an empty key":
+            kernel = lab.autotune(make_nothing(), configs, [])
+            yield lambda: kernel[(4,)](1024)
+        else:
+            if of == "hooks":
+                configs[0].pre_hook = print
+            kernel = lab.autotune(make_copy(), configs, ["n"])
+            yield lambda: kernel[covering(1024)](lab.x, lab.out, 1024)
+
+    _, events = run_ours(unkept, MemoryStore())
+    assert len(events.of("tune")) == 1
+    assert results(directory) == {}
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from triton.runtime.cache import FileCacheManager
+
+    def full(*args: Any, **kwargs: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    run_ours(scenario, MemoryStore())  # compiles
+    for path in results(directory):
+        path.unlink()
+    monkeypatch.setattr(FileCacheManager, "put", full)
+    _, events = run_ours(scenario, MemoryStore())
+    assert events.outcomes == ["miss", "miss"]
+    assert events.of("problem") == []
+    assert results(directory) == {}
+
+
+def test_the_winner_is_what_stock_takes(directory: Path) -> None:
+    """One that tied with the winner may have the lesser time."""
+    configs = blocks(64, 128, 256)
+    with SimulatedGPU():
+        tuner = triton.autotune(configs, ["n"], cache_results=True)(make_copy())
+        timings = dict(zip(configs, ([1.0] * 3, [0.99] * 3, [2.0] * 3), strict=True))
+        view = view_of(tuner, {})
+        stock_results.keep(view, (64,), configs, timings, winner=configs[0], world=None)
+    (path,) = results(directory)
+    said = json.loads(path.read_text())
+    assert [config["kwargs"]["BLOCK"] for config, _ in said["configs_timings"]] == [64, 256]

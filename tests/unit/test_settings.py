@@ -9,6 +9,7 @@ import pytest
 
 from tuneonce.errors import SettingsError
 from tuneonce.settings import (
+    STARTED_WITH,
     Mode,
     Recheck,
     environment_at_start,
@@ -88,6 +89,51 @@ def test_where_the_store_is(
     environ: dict[str, str], started_with: dict[str, str] | None, expected: str
 ) -> None:
     assert store_location(environ, started_with=started_with) == expected
+
+
+@pytest.mark.parametrize(
+    ("server", "environ", "expected", "older"),
+    [
+        ("vllm", HOME, "/home/u/.cache/vllm/tuneonce", True),
+        ("sglang", HOME, "/home/u/.cache/sglang/tuneonce", True),
+        ("vllm", {**HOME, "XDG_CACHE_HOME": "/x"}, "/x/vllm/tuneonce", True),
+        ("vllm", {**HOME, "VLLM_CACHE_ROOT": "/v"}, "/v/tuneonce", True),
+        ("sglang", {**HOME, "SGLANG_CACHE_DIR": "/s"}, "/s/tuneonce", True),
+        ("sglang", {**HOME, "VLLM_CACHE_ROOT": "/v"}, "/home/u/.cache/sglang/tuneonce", True),
+        (None, {**HOME, "VLLM_CACHE_ROOT": "/v"}, "/v/tuneonce", True),
+        (None, {**HOME, "SGLANG_CACHE_DIR": "/s"}, "/s/tuneonce", True),
+        ("vllm", {**HOME, "VLLM_CACHE_ROOT": " "}, "/home/u/.cache/vllm/tuneonce", True),
+        ("vllm", {**HOME, "VLLM_CACHE_ROOT": "/v", "TRITON_CACHE_DIR": "/t"}, "/t/tuneonce", False),
+        ("vllm", {**HOME, "VLLM_CACHE_ROOT": "/v", "TUNEONCE_STORE": "/o"}, "/o", False),
+        ("vllm", {**HOME, "VLLM_CACHE_ROOT": "/home/u/.cache"}, "/home/u/.cache/tuneonce", False),
+        (None, HOME, "/home/u/.cache/tuneonce", False),
+    ],
+)  # fmt: skip
+def test_where_servers_keep_their_caches(
+    server: str | None, environ: dict[str, str], expected: str, older: bool
+) -> None:
+    settings = read(environ, server=server)
+    assert settings.store == expected
+    assert settings.older == ("/home/u/.cache/tuneonce" if older else None) or (
+        older and "XDG_CACHE_HOME" in environ and settings.older == "/x/tuneonce"
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "now", "expected"),
+    [
+        ("/t", "/rewritten", "/t/tuneonce"),
+        ("", "/rewritten", "/home/u/.cache/tuneonce"),
+        (None, "/t", "/t/tuneonce"),
+    ],
+)
+def test_a_child_knows_what_the_first_process_was_started_with(
+    told: str | None, now: str, expected: str
+) -> None:
+    environ = {**HOME, "TRITON_CACHE_DIR": now}
+    if told is not None:
+        environ[STARTED_WITH] = told
+    assert read(environ, started_with={"TRITON_CACHE_DIR": now}).store == expected
 
 
 def test_relative_places_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import urllib.parse
 from ..errors import SettingsError
 from .base import Store, StoreInfo
 
-__all__ = ["Store", "StoreInfo", "open_store"]
+__all__ = ["Store", "StoreInfo", "open_store", "open_with_older"]
 
 # A scheme has two characters or more and stands before any slash.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+]+):")
@@ -61,6 +61,19 @@ def open_store(url: str | os.PathLike[str]) -> Store:
     from .readonly import ReadOnlyStore
 
     return ReadOnlyStore(store)
+
+
+def open_with_older(url: str | os.PathLike[str], older: str | None) -> Store:
+    """The store at ``url``, which also reads what is in the directory ``older``, if that exists.
+
+    Raises like ``open_store``.
+    """
+    store = open_store(url)
+    if older is None or not os.path.isdir(older):
+        return store
+    from .older import StoreWithOlder
+
+    return StoreWithOlder(store, _directory(older))
 
 
 def _directory(path: str) -> Store:

@@ -31,7 +31,7 @@ from ..forks import renew_in_child
 from ..progress import Progress
 from ..ranks import is_one_of_several
 from ..settings import Recheck
-from . import compat, probe
+from . import compat, probe, stock_results
 from .ahead import Ahead
 from .calls import (
     Cold,
@@ -267,7 +267,9 @@ class Hook:
             asked = self._persistence.ask(cold, autotuner, pruned)
         winner = None if asked is None else asked.winner
         if asked is not None and winner is None and not asked.known and not cold.together:
-            winner = self._take_over(view_of(autotuner, cold.nargs), stock_key, pruned, asked)
+            view = view_of(autotuner, cold.nargs)
+            timings = stock_results.take_over(view, stock_key, pruned, world=asked.world)
+            winner = asked.take_over(timings) if timings else None
         if asked is not None:
             asked.report()
         if asked is not None and winner is not None:
@@ -328,28 +330,21 @@ class Hook:
         if tuned.measured:
             reset(cold, winner)
         autotuner.configs_timings = tuned.timings
+        if tuned.measured:
+            stock_results.keep(
+                view_of(autotuner, cold.nargs),
+                cold.stock_key,
+                pruned,
+                tuned.timings,
+                winner=winner,
+                world=None if asked is None else asked.world,
+            )
         if asked is not None and tuned.variants:
             asked.keep_variants(tuned.variants)
         if tuned.measured:
             with self._persistence.guarded("tell"):
                 subject.tuned(events, winner, tuned)
         return tuned.measured
-
-    @staticmethod
-    def _take_over(
-        view: Any, stock_key: tuple[Any, ...], pruned: list[Any], asked: Asked
-    ) -> Any | None:
-        """What stock Triton's own cache file says, found by Triton's own code."""
-        if compat.interpreting():
-            return None
-        try:
-            if innermost(view.fn).pre_run_hooks:
-                return None  # the kernel would be digested before they set what it reads
-            found = view.check_disk_cache(stock_key, pruned, _no_file)
-        except Exception:  # no file; or one that is corrupt, which stock would raise in the launch
-            return None
-        timings = vars(view).get("configs_timings")
-        return asked.take_over(timings) if found and timings else None
 
     @staticmethod
     def _tell_listener(
@@ -384,11 +379,3 @@ class Hook:
         label = Subject(asked, cold, pruned).label
         self._persistence.events.emit("problem", what="cold_in_capture", detail=label)
         return launch(autotuner, pruned[0], args, kwargs)
-
-
-class _NoFile(Exception):
-    """Triton's own cache has no result for this key."""
-
-
-def _no_file() -> None:
-    raise _NoFile

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..codec import Unencodable
+from ..codec import Unencodable, digest
 from ..events import EventLog
 from ..key import KernelId, Key
 from ..key import work_class as class_of
@@ -137,6 +137,11 @@ class Asked:
     @property
     def label(self) -> str:
         return self._question.label
+
+    @property
+    def world(self) -> str:
+        """A digest of where what is measured now holds."""
+        return digest([list(part) for part in self._question.key.world])
 
     def report(self) -> None:
         """Tell the events how this key was resolved."""
