@@ -142,6 +142,8 @@ def ready() -> None:
     if installation is None or installation.live is None or installation.live.ready:
         return
     check()
+    if installation.hook is not None:
+        installation.hook.finish()
     totals = installation.live.now()
     installation.events.emit("ready")
     if totals.hits or totals.provisional or totals.misses or totals.compiles:

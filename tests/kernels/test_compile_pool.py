@@ -17,6 +17,7 @@ pytest.importorskip("triton")
 from tests.fakes import Children
 from tests.kernels.pool_lab import (
     FOUR,
+    OBEDIENT,
     TOO_LONG,
     autotuned,
     blocks,
@@ -28,7 +29,7 @@ from tests.kernels.pool_lab import (
     release,
     tuner,
 )
-from tuneonce.triton import slots
+from tuneonce.triton import helper_process, slots
 from tuneonce.triton.compile_pool import CompilePool
 from tuneonce.triton.helper_process import HelperLost
 
@@ -189,6 +190,91 @@ def test_processes_share_the_slots_of_a_node(tmp_path: Path) -> None:
     finally:
         for pool in pools:
             pool.close()
+
+
+def forked_by(pool: CompilePool) -> list[int]:
+    """The processes that a pool's helper has now."""
+    assert pool._helper is not None
+    pid = pool._helper.process.pid
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_who_has_no_slot_is_not_forked_but_for_one(tmp_path: Path) -> None:
+    """As many ranks as there are start hardly more processes than one alone."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "slots").mkdir()
+    pools = [CompilePool(workers=3, slots=lambda: tmp_path / "slots") for _ in range(2)]
+    try:
+        wait = ["wait", str(tmp_path / "fifo")]
+        busy = [pools[0].submit(job(block, does=wait)) for block in (64, 128, 256)]
+        with (tmp_path / "fifo").open("w"):  # all slots are taken
+            while len(forked_by(pools[0])) < 3:
+                pass
+            others = [pools[1].submit(job(block)) for block in (512, 1024, 2048)]
+            while not forked_by(pools[1]):
+                pass
+            # Another question is answered after what was asked before.
+            last = pools[1].submit(job(4096), urgent=False)
+            assert last.result(TOO_LONG).seconds > 0
+            # The one that waits, and `last`, which may not be gone yet.
+            assert len(forked_by(pools[1])) <= 2
+            assert not any(future.done() for future in others)
+        for future in (*busy, *others):
+            assert future.result(TOO_LONG).seconds > 0
+    finally:
+        for pool in pools:
+            pool.close()
+
+
+def test_slots_that_nobody_gives_back_are_waited_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    impatient = tmp_path / "impatient_helper.py"
+    impatient.write_text(
+        "import runpy\n"
+        f"helper = runpy.run_path({str(OBEDIENT)!r})['helper']\n"
+        "helper.slots._SLOT_S = 0.05\n"
+        "helper.main()\n"
+    )
+    monkeypatch.setattr(helper_process, "_PROGRAM", impatient)
+    pool = CompilePool(workers=2, slots=lambda: tmp_path)
+    held = [(tmp_path / f"slot-{number}.lock").open("ab") for number in range(2)]
+    try:
+        for file in held:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        futures = [pool.submit(job(block)) for block in (64, 128, 256)]
+        for future in futures:
+            assert future.result(TOO_LONG).seconds > 0
+    finally:
+        pool.close()
+        for file in held:
+            file.close()
+
+
+def test_a_helper_that_has_nothing_to_do_ends_with_the_start(pool: CompilePool) -> None:
+    """It is of the program's session, and none of its files is left open."""
+    assert pool.submit(job(64)).result(TOO_LONG).seconds > 0
+    assert pool._helper is not None
+    process = pool._helper.process
+    assert os.getsid(process.pid) == os.getsid(0)
+    assert os.getpgid(process.pid) == process.pid
+    pool.finish()
+    assert process.wait(TOO_LONG) in (0, -signal.SIGKILL)  # with a child that was not reaped yet
+    assert pool.submit(job(128)).result(TOO_LONG).seconds > 0  # a key that is met later
+
+
+def test_a_helper_that_has_something_to_do_ends_after_it(pool: CompilePool, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    last = pool.submit(job(64, does=["wait", str(tmp_path / "fifo")]))
+    assert pool._helper is not None
+    process = pool._helper.process
+    pool.finish()
+    assert process.poll() is None
+    release(tmp_path / "fifo")
+    assert last.result(TOO_LONG).seconds > 0
+    assert process.wait(TOO_LONG) in (0, -signal.SIGKILL)
 
 
 def test_a_pool_that_was_closed_starts_again(pool: CompilePool) -> None:

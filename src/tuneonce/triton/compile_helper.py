@@ -11,6 +11,7 @@ It reads frames (`frames`) from standard input and writes frames to what was sta
                     "workers": 16, "nice": 10, "slots": directory or null, "triton_key": ...,
                     "idle_s": 60.0}]
          ["compile", 7, job, urgent]      ["hurry", [7]]      ["drop", [7, 9, ...]]
+         ["finish"]                       end when there is nothing to do
     out: ["ready", seconds]               ["unable", text]    ["idle"]    ["alive"]
          ["done", 7, {"seconds": ...}]
          ["failed", 7, kind, text]        ["crashed", 7, signal or status]
@@ -47,6 +48,8 @@ from typing import NamedTuple
 # Of a child that has written its answer, and of one that had too few processes or too little
 # memory: no compiler ends a process like this.
 _ANSWERED, _SHORT = 86, 87
+# What a queued child tells: it has a slot, or none can be had.
+_TURN, _NO_TURN = b"+", b"-"
 _SHORTAGES = frozenset({errno.EAGAIN, errno.ENOMEM})
 # What can wait gets a third of the time of what cannot, where both want a core.
 _NICER = 5
@@ -82,12 +85,13 @@ class Child(NamedTuple):
 class Helper:
     """Runs jobs, at most `workers` at a time, and as many again of those that can wait.
 
-    What is urgent does not wait for what is not.
+    What is urgent does not wait for what is not. Whoever is forked has a slot of the node, or is
+    `queued`, the one process that waits for its turn: so many ranks start hardly more than one.
     """
 
     def __init__(self, source, sink):
         self.source, self.sink = source, sink
-        self.setup = {"parent": os.getppid()}
+        self.setup: dict = {"parent": os.getppid()}
         self.limit = 1
         self.waiting: deque = deque()
         self.later: deque = deque()
@@ -97,6 +101,8 @@ class Helper:
         self.reader = frames.Reader()
         self.known = set()
         self.scratch = None
+        self.queued = None
+        self.turns, self.turn = os.pipe()
 
     def serve(self):
         wake, poke = os.pipe()
@@ -105,9 +111,13 @@ class Helper:
         signal.set_wakeup_fd(poke, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         while not self.ending and os.getppid() == self.setup["parent"]:
-            readable, _, _ = select.select([self.source, wake], [], [], 1.0)
+            readable, _, _ = select.select([self.source, wake, self.turns], [], [], 1.0)
             if wake in readable:
                 os.read(wake, 4096)
+            if self.turns in readable:
+                self.queued = None
+                if os.read(self.turns, 1) == _NO_TURN:  # others are stopped, or too many
+                    self.setup["slots"] = None
             if self.source in readable:
                 data = os.read(self.source, 1 << 20)
                 if not data:
@@ -116,7 +126,7 @@ class Helper:
                     self.take(message)
             self.reap()
             self.begin()
-            if self.children or self.later:
+            if self.children or self.waiting or self.later:
                 self.used = time.monotonic()
                 if self.used - self.said >= 1:
                     self.say("alive")
@@ -135,6 +145,8 @@ class Helper:
             number, job, urgent = rest
             self.know(job)
             (self.waiting if urgent else self.later).append((number, job))
+        elif what == "finish":
+            self.setup["idle_s"] = 0.0
         elif what in ("drop", "hurry"):
             named = set(rest[0])
             moved = [item for item in self.later if item[0] in named]
@@ -174,8 +186,8 @@ class Helper:
     def begin(self):
         """Start what can be started now."""
         while self.waiting and self.urgent() < self.limit and not self.ending:
-            if not self.compile(*self.waiting.popleft(), urgent=True):
-                return
+            if not self.begin_urgent():
+                break
         while self.later and len(self.children) < self.limit and not self.ending:
             # Taken here, and not by the child: while it is queued it may become urgent.
             with slots.slot(
@@ -184,11 +196,23 @@ class Helper:
                 if not got or not self.compile(*self.later.popleft(), urgent=False):
                     return
 
+    def begin_urgent(self):
+        """Start the first of what is urgent. False: nothing more can be started now."""
+        with slots.slot(self.setup.get("slots"), "slot", self.setup["workers"], wait=False) as got:
+            if got:
+                return self.compile(*self.waiting.popleft(), urgent=True)
+        if self.queued is None:
+            self.compile(*self.waiting.popleft(), urgent=True, queued=True)
+        return False
+
     def urgent(self):
         return sum(child.urgent for child in self.children.values())
 
-    def compile(self, number, job, *, urgent):
-        """Fork a child that does it. False: there can be no more of them now."""
+    def compile(self, number, job, *, urgent, queued=False):
+        """Fork a child that does it. False: there can be no more of them now.
+
+        `queued`: it waits for a slot, and tells when it has one.
+        """
         try:
             pid = os.fork()
         except OSError as error:
@@ -196,6 +220,8 @@ class Helper:
             return False
         if pid:
             self.children[pid] = Child(number, job, urgent)
+            if queued:
+                self.queued = pid
             return True
         status = 1
         try:
@@ -203,6 +229,8 @@ class Helper:
             signal.set_wakeup_fd(-1)
             for name in (signal.SIGCHLD, signal.SIGTERM):
                 signal.signal(name, signal.SIG_DFL)
+            if queued:
+                self.wait_for_turn()
             self.say("done", number, self.work(job, urgent))
             status = _ANSWERED
         except BaseException as error:
@@ -220,9 +248,16 @@ class Helper:
         if job.get("staging") is not None:
             bound(resource.RLIMIT_CPU, _CPU_S)
             bound(resource.RLIMIT_AS, _MEMORY)
-        directory = self.setup.get("slots") if urgent else None
-        with slots.slot(directory, "slot", self.setup["workers"]):
-            return compile_job.compile_job(job)
+        return compile_job.compile_job(job)
+
+    def wait_for_turn(self):
+        """In a child, which has the slot until it ends."""
+        told = _TURN
+        try:
+            slots.taken_slot(self.setup["slots"], "slot", self.setup["workers"])
+        except OSError:
+            told = _NO_TURN
+        os.write(self.turn, told)
 
     def fewer(self, child, why):
         """One had too few processes or too little memory: it is done again, beside fewer."""
@@ -238,6 +273,8 @@ class Helper:
             if not pid:
                 return
             child = self.children.pop(pid, None)
+            if pid == self.queued:  # killed before its turn
+                self.queued = None
             code = os.waitstatus_to_exitcode(status)
             if child is None or code == _ANSWERED:
                 continue
@@ -300,6 +337,10 @@ def main():
         os.dup2(nowhere, stream)
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
+    # A group, so that all of it can be ended at once, and no session: what is written to disk and
+    # restored later (CRIU) must be one.
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
     helper = Helper(source, sink)
 
     def end(*_):

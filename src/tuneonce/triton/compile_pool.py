@@ -146,6 +146,18 @@ class CompilePool:
             if future is not None:
                 future.cancel()
 
+    def finish(self) -> None:
+        """End the helper when what is on its way is done; another may be started later."""
+        with self._lock:
+            helper = self._helper
+            if helper is None:
+                return
+            if helper.pending:
+                with contextlib.suppress(OSError):
+                    helper.send("finish")
+            else:
+                self._let_go(helper)
+
     def close(self) -> None:
         """End the helper and everything that it has started; waits for that, within a bound."""
         with self._lock:

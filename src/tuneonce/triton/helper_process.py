@@ -91,7 +91,7 @@ class Helper:
 
     def kill(self) -> None:
         """End it, with all that it has started."""
-        self._signal(os.killpg, signal.SIGKILL)
+        self._signal(_kill_group, signal.SIGKILL)
 
     def _signal(self, send: Callable[[int, int], None], number: int) -> None:
         # Its number is nobody else's before it was waited for, which `watch` alone does.
@@ -109,6 +109,13 @@ class Helper:
             self.kill()
         self.ended.set()
         self.process.wait()
+
+
+def _kill_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:  # it has not come to making itself a group
+        os.kill(pid, number)
 
 
 def start() -> Helper:
@@ -132,7 +139,6 @@ def start() -> Helper:
                 stdout=sink,
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, HELPER_MARK: "1"},
-                start_new_session=True,
             )
         except (OSError, ValueError) as error:
             raise HelperLost(str(error)) from error

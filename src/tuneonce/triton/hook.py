@@ -118,6 +118,10 @@ class Hook:
         if self._class.run is self._run:
             self._class.run = self._stock_run
 
+    def finish(self) -> None:
+        """Start-up is over."""
+        self._workers.finish()
+
     def check(self) -> None:
         """Notice, once, that somebody has replaced ``Autotuner.run`` after us.
 

@@ -74,6 +74,9 @@ class Observer:
     def check(self) -> None:
         """An observer replaces nothing that others might."""
 
+    def finish(self) -> None:
+        """An observer has started nothing."""
+
     def uninstall(self) -> None:
         """Restore stock."""
         self._listener.uninstall()

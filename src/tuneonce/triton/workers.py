@@ -160,6 +160,11 @@ class Workers:
             self._events.emit("problem", what="compile_helper_lost", detail=str(error))
             logger.warning("tuneonce: no compile helper (%s); compiling in this process", error)
 
+    def finish(self) -> None:
+        """Start-up is over: leave no process behind that has nothing to do."""
+        if self._pool is not None:
+            self._pool.finish()
+
     def close(self) -> None:
         """End what was started, and remove what was not needed."""
         if self._pool is not None:
