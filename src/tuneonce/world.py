@@ -1,10 +1,11 @@
 """Worlds: where a measurement holds, as named parts.
 
 The hard part (backend, architecture, compiler build, compiler environment) decides what code runs;
-the soft part (product, multiprocessors, memory, MIG slice, power cap) decides how fast. Both are
-part of every key: H100, H200 and H20 share an architecture and differ in winners. The driver is
-recorded beside a verdict and is not part of the key, because the machine code comes from the
-compiler build (see docs/decisions).
+the soft part (product, multiprocessors, MIG slice) decides how fast. Both are part of every key:
+H100, H200 and H20 share an architecture and differ in winners. What changes from host to host of
+one product is recorded beside a verdict and is not part of the key: the driver, because the machine
+code comes from the compiler build; the memory, of which two drivers report a little more or less,
+unless nothing else names the product; the power cap, which daemons move by day (docs/decisions).
 
 Reading the facts is the triton layer's work (`tuneonce.triton.probe`); this file only names them.
 """
@@ -35,13 +36,9 @@ class World:
     @lazy
     def parts(self) -> Parts:
         """The parts of a key. A fact that is not known is "unknown": known and unknown differ."""
-        soft = {
-            "product": self.product,
-            "sm_count": self.sm_count,
-            "memory_gib": self.memory_gib,
-            "mig": self.mig,
-            "power_cap_w": self.power_cap_w,
-        }
+        soft = {"product": self.product, "sm_count": self.sm_count, "mig": self.mig}
+        if self.product is None:
+            soft["memory_gib"] = self.memory_gib
         return (
             ("backend", self.backend),
             ("arch", self.arch),
@@ -57,4 +54,9 @@ class World:
     @lazy
     def about(self) -> dict[str, str]:
         """What is recorded beside a verdict and never compared."""
-        return {"driver": self.driver} if self.driver else {}
+        facts = {
+            "driver": self.driver,
+            "memory_gib": self.memory_gib,
+            "power_cap_w": self.power_cap_w,
+        }
+        return {name: str(fact) for name, fact in facts.items() if fact is not None}

@@ -51,6 +51,26 @@ def test_a_variable_that_changes_the_compiler(monkeypatch: pytest.MonkeyPatch) -
     assert third == first
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        # On unless it is switched off.
+        ("TRITON_DEFAULT_FP_FUSION", {None: None, "1": None, "true": None, "0": "false"}),
+        ("DISABLE_PTXAS_OPT", {None: None, "0": None, "false": None, "1": "true", "on": "true"}),
+        ("TRITON_F32_DEFAULT", {None: None, "ieee": "ieee", "tf32": "tf32"}),
+    ],
+)
+def test_variables_are_what_they_mean_in_this_version(
+    name: str, values: dict[str | None, str | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for value, meant in values.items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+        assert dict(probe._compiler_environment()).get(name) == meant, value
+
+
 def test_a_backend_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     with SimulatedGPU(), tuneonce_on(MemoryStore()) as events:
         kernel = triton.autotune(blocks(64, 128), ["n"])(make_copy())

@@ -30,9 +30,7 @@ def test_the_parts_in_their_order() -> None:
         ("env.DISABLE_PTXAS_OPT", "1"),
         ("product", "NVIDIA H200"),
         ("sm_count", "132"),
-        ("memory_gib", "140"),
         ("mig", "unknown"),
-        ("power_cap_w", "700"),
     )
 
 
@@ -47,10 +45,7 @@ def test_the_parts_in_their_order() -> None:
         ("product", None),
         ("sm_count", 78),
         ("sm_count", None),
-        ("memory_gib", 96),
         ("mig", "NVIDIA H200 MIG 1g.18gb"),
-        ("power_cap_w", 350),
-        ("power_cap_w", None),
     ],
 )
 def test_every_fact_is_part_of_it(field: str, value: object) -> None:
@@ -58,11 +53,25 @@ def test_every_fact_is_part_of_it(field: str, value: object) -> None:
     assert other.parts != H200.parts
 
 
-def test_the_driver_is_told_and_never_compared() -> None:
-    other = dataclasses.replace(H200, driver="590.2")
+@pytest.mark.parametrize(
+    ("field", "value"), [("driver", "590.2"), ("memory_gib", 139), ("power_cap_w", 350)]
+)
+def test_what_changes_from_host_to_host_is_told_and_never_compared(
+    field: str, value: object
+) -> None:
+    told = {"driver": "580.1", "memory_gib": "140", "power_cap_w": "700"}
+    assert H200.about == told
+    other = dataclasses.replace(H200, **{field: value})  # type: ignore[arg-type]
     assert other.parts == H200.parts
-    assert other.about == {"driver": "590.2"}
-    assert dataclasses.replace(H200, driver=None).about == {}
+    assert other.about == {**told, field: str(value)}
+    unknown = dataclasses.replace(H200, **{field: None})  # type: ignore[arg-type]
+    assert unknown.parts == H200.parts
+    assert field not in unknown.about
+
+
+def test_memory_tells_apart_what_no_product_does() -> None:
+    nameless = dataclasses.replace(H200, product=None)
+    assert nameless.parts != dataclasses.replace(nameless, memory_gib=96).parts
 
 
 def test_the_name_is_for_people() -> None:

@@ -91,8 +91,30 @@ def _compiler_environment() -> tuple[tuple[str, str], ...]:
 
 
 def _set_variables(libtriton: Any) -> list[tuple[str, str]]:
-    variables = libtriton.get_cache_invalidating_env_vars()
-    return [(name, value) for name, value in variables.items() if value not in ("", "false", "0")]
+    """Those that make the compiler another than it is when they are unset, in this version."""
+    switches = _switches()
+    found: list[tuple[str, str]] = []
+    for name, value in libtriton.get_cache_invalidating_env_vars().items():
+        if name in switches:
+            default, now = switches[name]
+            if now != default:
+                found.append((name, str(now).lower()))
+        elif value not in ("", "false", "0"):
+            found.append((name, value))
+    return found
+
+
+def _switches() -> dict[str, tuple[bool, bool]]:
+    """What Triton's variables that are on or off are by default, and now."""
+    knobs: Any = sys.modules.get("triton.knobs")
+    kind: Any = getattr(knobs, "env_bool", None)
+    found: dict[str, tuple[bool, bool]] = {}
+    for group in list(vars(knobs).values()) if isinstance(kind, type) else ():
+        for knob in list(vars(type(group)).values()):
+            if isinstance(knob, kind):
+                default = knob.default() if callable(knob.default) else knob.default
+                found[knob.key] = bool(default), bool(knob.get())
+    return found
 
 
 def _torch_facts(device: int) -> dict[str, Any]:
