@@ -228,11 +228,12 @@ def _build(module: Any, installation: _Installation) -> None:
         from .progress import Progress
         from .resolver import Resolver
         from .store import open_with_older
+        from .store.bounded import BoundedStore
         from .triton.hook import Hook
         from .triton.persist import Persistence
         from .triton.workers import build_workers
 
-        opened = open_with_older(settings.store, settings.older)
+        opened = BoundedStore(open_with_older(settings.store, settings.older), store)
         resolver = Resolver(opened, installation.events)
         persistence = Persistence(resolver, installation.events, settings.raise_errors)
         workers = build_workers(settings.workers, installation.events)

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tuneonce.errors import StoreReadOnly
 from tuneonce.store import Store, open_store, open_with_older
 from tuneonce.store.base import MAX_RECORD_BYTES
+from tuneonce.store.bounded import BoundedStore
 from tuneonce.store.readonly import ReadOnlyStore
 
 NAME = "attention/h200/0a1b/verdict.json"
@@ -25,6 +26,7 @@ NAME = "attention/h200/0a1b/verdict.json"
 ADDRESSES: dict[str, Callable[[Path], str]] = {
     "files": lambda folder: f"file://{folder}/store",
     "moved files": lambda folder: f"file://{folder}/store",
+    "bounded files": lambda folder: f"file://{folder}/store",
     "memory": lambda folder: "memory:",
 }
 
@@ -40,7 +42,9 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
 
 
 def opened(kind: str, address: str) -> Store:
-    """The store, or one that also reads an older place, in which nothing is."""
+    """The store; one that is bounded; or one that also reads an older place, which is empty."""
+    if kind == "bounded files":
+        return BoundedStore(open_store(address), address)
     if kind != "moved files":
         return open_store(address)
     older = Path(address.removeprefix("file://")).with_name("older")
@@ -410,7 +414,7 @@ def test_threads_see_whole_records_only(store: Store) -> None:
 def test_it_says_what_it_is_and_its_address_opens_it_again(case: Case, store: Store) -> None:
     store.put(NAME, b"kept")
     info = store.describe()
-    assert info.kind == case.kind.removeprefix("moved ")
+    assert info.kind == case.kind.rpartition(" ")[2]
     assert info.writable
     assert info.location
     with open_store(info.url) as again:

@@ -41,6 +41,7 @@ LAYERS = (
             "tuneonce.cgroups",
             "tuneonce.cpus",
             "tuneonce.room",
+            "tuneonce.threads",
             "tuneonce.settings",
             "tuneonce.records",
         ),

@@ -1,0 +1,98 @@
+"""Calls that are waited for no longer than a deadline, whatever they wait for themselves."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from .forks import renew_in_child
+
+T = TypeVar("T")
+
+# A thread that nobody has needed for so long ends. Arbitrary: a server's start is made of bursts.
+_IDLE_S = 10.0
+
+
+class Overdue(Exception):
+    """A call has not come back by its deadline. Whatever it does is still being done."""
+
+
+class _Call:
+    """One call, and what came of it. `done` is locked until then."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.done = threading.Lock()
+        self.done.acquire()
+
+    def make(self) -> None:
+        try:
+            self.result = self.function()
+        except BaseException as error:
+            self.error = error
+        self.done.release()
+
+
+class BoundedCalls:
+    """Makes calls in threads of its own, which are kept for a while. Thread-safe.
+
+    A call takes about 30 microseconds more than without.
+    """
+
+    def __init__(self) -> None:
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """Also in a forked child, which has none of these threads."""
+        self._lock = threading.Lock()
+        self._idle: list[queue.SimpleQueue[_Call]] = []
+
+    def __call__(self, function: Callable[[], T], seconds: float) -> T:
+        """What `function` returns or raises. Raises Overdue after so many seconds.
+
+        It is called in this thread where none can be started: while the interpreter ends, or where
+        there may be no more of them.
+        """
+        call = _Call(function)
+        with self._lock:
+            calls = self._idle.pop() if self._idle else None
+        if calls is None:
+            calls = queue.SimpleQueue()
+            thread = threading.Thread(
+                target=self._work, args=(calls,), name="tuneonce-call", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                return function()
+        calls.put(call)
+        if not call.done.acquire(timeout=seconds):
+            raise Overdue(f"no answer within {seconds:g} s")
+        if call.error is not None:
+            try:
+                raise call.error
+            finally:
+                del call  # which its traceback holds
+        result: T = call.result
+        return result
+
+    def _work(self, calls: queue.SimpleQueue[_Call]) -> None:
+        lock, idle = self._lock, self._idle
+        while True:
+            try:
+                call = calls.get(timeout=_IDLE_S)
+            except queue.Empty:
+                with lock:
+                    if calls in idle:
+                        idle.remove(calls)
+                        return
+                call = calls.get()  # it was taken this very moment
+            call.make()
+            del call
+            with lock:
+                idle.append(calls)
