@@ -1,7 +1,8 @@
 """Records in and out of a store that may be bad, for a launch: reports and goes on, never raises.
 
 A store that fails is reported once, and the process goes on without it. A record that cannot be
-used is set aside, counted and treated as absent. What one question may read is bounded, whatever
+used is counted and treated as absent, and set aside unless it may be of use to others: to another
+user, or to another version. What one question may read is bounded, whatever
 somebody has left in the store.
 """
 
@@ -53,9 +54,9 @@ class Access:
             check_place(name, record)
             return record
         except RecordUnreadable as error:
-            self._set_aside(name, error.reason.value, None)
+            self._not_used(name, error, None)
         except BadRecord as error:
-            self._set_aside(name, error.reason, data)
+            self._not_used(name, error, data)
         except StoreError as error:
             self.failed(error)
         return None
@@ -90,7 +91,7 @@ class Access:
                 self.store.put(name, data, durable=durable)
                 return True
             except RecordUnreadable as error:
-                self._set_aside(name, error.reason.value, None)
+                self._not_used(name, error, None)
             except StoreError as error:
                 self.failed(error)
                 return None
@@ -117,6 +118,14 @@ class Access:
             self._problem("store_failed", f"{kind}: {error}")
             logger.warning("tuneonce: %s; going on without it, in this process only", error)
 
+    def _not_used(self, name: str, error: RecordUnreadable | BadRecord, seen: bytes | None) -> None:
+        reason = str(error.reason)
+        if error.in_the_way:
+            self._set_aside(name, reason, seen)
+        else:
+            detail = getattr(error, "detail", "") or reason
+            self._left(name, reason, f"it may be of use to others: {detail}")
+
     def _set_aside(self, name: str, reason: str, seen: bytes | None) -> None:
         try:
             moved = self.store.set_aside(name, seen=seen)
@@ -128,9 +137,13 @@ class Access:
         if moved:
             self._problem("record_unreadable", f"{name}: {reason}")
             logger.warning("tuneonce: set aside an unreadable record (%s): %s", reason, name)
-        elif left is not None and name not in self._warned:
+        elif left is not None:
+            self._left(name, reason, left)
+
+    def _left(self, name: str, reason: str, why: str) -> None:
+        if name not in self._warned:
             self._warned.add(name)
-            self._problem("record_unreadable", f"{name}: {reason} (left in place: {left})")
+            self._problem("record_unreadable", f"{name}: {reason} (left in place: {why})")
 
     def _still_there(self, name: str, seen: bytes | None) -> bool:
         """Whether nobody else has moved what could not be used. Raises StoreError."""

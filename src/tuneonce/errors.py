@@ -70,9 +70,15 @@ class Unreadable(str, enum.Enum):
 
     __str__ = str.__str__
 
+    @property
+    def in_the_way(self) -> bool:
+        """Whether it is of use to nobody, and is moved out of the way. Others may be of use to
+        somebody else, who put them there."""
+        return self in (Unreadable.TOO_LARGE, Unreadable.NOT_A_FILE)
+
 
 class RecordUnreadable(StoreError):
-    """``name`` holds something, and it cannot be used: treat it as a miss and set it aside."""
+    """``name`` holds something, and it cannot be used: treat it as a miss."""
 
     def __init__(self, name: str, reason: Unreadable, *, store: str = "", detail: str = "") -> None:
         super().__init__(name, store=store)
@@ -80,6 +86,11 @@ class RecordUnreadable(StoreError):
         self.name = name
         self.reason = reason
         self.detail = detail
+
+    @property
+    def in_the_way(self) -> bool:
+        """Whether what has the name should be set aside."""
+        return self.reason.in_the_way
 
     def __str__(self) -> str:
         where = f" in {self.store}" if self.store else ""

@@ -20,15 +20,13 @@ import msgspec
 from .access import Budget
 from .choice import check_place
 from .errors import RecordUnreadable
-from .key import FORMAT, Parts, readable
+from .key import FORMAT, MEASUREMENT_END, VARIANTS_END, VERDICT_END, Parts, readable
 from .records import BadRecord, Measurement, R, Variants, Verdict, unpack
 from .store.base import Store
 
 ROOT = f"{FORMAT}/"
 # Arbitrary: a key has some twenty verdicts of a few KB, and one folder no more than as many keys.
 _BYTES_OF_KEY, _NAMES = 16 * 1024 * 1024, 100_000
-
-VERDICT_END, MEASUREMENT_END, VARIANTS_END = ".verdict.json", ".measured.json", ".variants.json"
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -43,7 +41,7 @@ class Problem(msgspec.Struct, frozen=True):
 class Broken:
     """`sha256` is that of the bytes that could not be used; None where none could be read.
 
-    One that is not `movable` was not looked at.
+    One that is not `movable` was not looked at, or is somebody else's.
     """
 
     problem: Problem
@@ -161,10 +159,11 @@ def _read(store: Store, name: str, kind: type[R], budget: Budget) -> Held[R] | B
         check_place(name, record)
         return Held(name, sha256, record)
     except RecordUnreadable as error:
-        return Broken(Problem(name, error.reason.value, error.detail))
+        movable = error.reason.in_the_way
+        return Broken(Problem(name, error.reason.value, error.detail), movable=movable)
     except BadRecord as error:
         detail = str(error).removeprefix(f"{error.reason}: ")
-        return Broken(Problem(name, error.reason, detail), sha256)
+        return Broken(Problem(name, error.reason, detail), sha256, movable=error.in_the_way)
 
 
 # -- kernels by name -----------------------------------------------------------------------------

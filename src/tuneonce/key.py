@@ -7,7 +7,10 @@ digests behind ``~`` and the last part are what counts::
         c03.<digest of the candidate list>.verdict.json
         c03.<digest of one candidate>.measured.json
 
-``c03`` is the work class. What is *not* in a key: the module's name and path (a file that moves is
+``c03`` is the work class. A schema's first version is not in a name, a later one is, as in
+``.verdict.2.json``: each version has names of its own, and leaves those of the others alone.
+
+What is *not* in a key: the module's name and path (a file that moves is
 the same kernel), line numbers, comments above the kernel, the order of keyword arguments, host
 names, directories, the order of candidates.
 """
@@ -21,11 +24,23 @@ from dataclasses import dataclass
 
 from .codec import Encoded, canonical, digest, render
 from .forks import lazy
+from .records import MEASUREMENT, VARIANTS, VERDICT
 
 Parts = tuple[tuple[str, str], ...]
 
 FORMAT = "v1"
 UNKNOWN_CLASS = "cxx"
+
+
+def _ending(word: str, schema: str) -> str:
+    """How the names of records of a schema end."""
+    version = schema.rpartition("/")[2]
+    return f".{word}.json" if version == "1" else f".{word}.{version}.json"
+
+
+VERDICT_END = _ending("verdict", VERDICT)
+VARIANTS_END = _ending("variants", VARIANTS)
+MEASUREMENT_END = _ending("measured", MEASUREMENT)
 
 
 @dataclass(frozen=True)
@@ -117,20 +132,20 @@ class Key:
 
 def verdict_file(work_class: str, candidates: Iterable[str]) -> str:
     """The last part of a verdict's address."""
-    return f"{work_class}.{list_digest(candidates)}.verdict.json"
+    return f"{work_class}.{list_digest(candidates)}{VERDICT_END}"
 
 
 def variants_file(work_class: str, candidates: Iterable[str]) -> str:
     """The last part of the address of what a verdict's candidates were compiled with."""
-    return f"{work_class}.{list_digest(candidates)}.variants.json"
+    return f"{work_class}.{list_digest(candidates)}{VARIANTS_END}"
 
 
 def measurement_file(work_class: str, candidate: str) -> str:
     """The last part of the address of one candidate's measurement."""
-    return f"{work_class}.{candidate}.measured.json"
+    return f"{work_class}.{candidate}{MEASUREMENT_END}"
 
 
-_VERDICT_FILE = re.compile(r"(c(?:[0-9][0-9]|xx))\.[0-9a-f]{12}\.verdict\.json")
+_VERDICT_FILE = re.compile(rf"(c(?:[0-9][0-9]|xx))\.[0-9a-f]{{12}}{re.escape(VERDICT_END)}")
 
 
 def class_of_verdict(name: str) -> str | None:

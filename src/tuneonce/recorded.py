@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from .key import FORMAT
+from .key import FORMAT, VARIANTS_END
 
 # Arbitrary: keys in all, of one kernel, and records of one key; kernels and worlds that are known.
 _KEYS, _KEYS_OF_KERNEL, _NAMES = 1000, 128, 256
@@ -36,7 +36,7 @@ def variants_names(children: Children) -> Iterator[str]:
 
     kernels = [kernels_keys(kernel) for kernel in folders(f"{FORMAT}/", _KERNELS)]
     for key in islice(in_turns(kernels), _KEYS):
-        yield from (name for name in children(key, _NAMES) if name.endswith(".variants.json"))
+        yield from (name for name in children(key, _NAMES) if name.endswith(VARIANTS_END))
 
 
 def in_turns(iterators: Iterable[Iterator[T]]) -> Iterator[T]:

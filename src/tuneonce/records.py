@@ -45,10 +45,14 @@ else:
 
 
 class BadRecord(Exception):
-    """A record's bytes are not what they should be. `reason` is one of `BadReason`."""
+    """A record's bytes are not what they should be. `reason` is one of `BadReason`.
 
-    def __init__(self, reason: BadReason, detail: str) -> None:
+    `in_the_way`: it is of use to nobody. A record of another version is of use to that one.
+    """
+
+    def __init__(self, reason: BadReason, detail: str, *, in_the_way: bool = True) -> None:
         self.reason: BadReason = reason
+        self.in_the_way = in_the_way
         super().__init__(f"{reason}: {detail}")
 
 
@@ -220,9 +224,19 @@ def _check_head(head: bytes, body: bytes, expected: str) -> None:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadRecord("schema", "the first line is not a record header") from error
     if schema != expected:
-        raise BadRecord("version", f"schema {schema!r} where {expected!r} is expected")
+        raise BadRecord(
+            "version",
+            f"schema {schema!r} where {expected!r} is expected",
+            in_the_way=not _is_of_the_kind(schema, expected),
+        )
     if checksum != hashlib.sha256(body).hexdigest():
         raise BadRecord("checksum", "the body does not match its checksum")
+
+
+def _is_of_the_kind(schema: object, expected: str) -> bool:
+    """Whether it is a version of the expected schema."""
+    family, _, version = schema.rpartition("/") if isinstance(schema, str) else ("", "", "")
+    return family == expected.rpartition("/")[0] and version.isascii() and version.isdigit()
 
 
 def _check_body(body: bytes) -> None:

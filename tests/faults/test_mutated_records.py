@@ -1,6 +1,7 @@
 """A thousand damaged records: none raises, each is set aside and counted once, none decides.
 
-Links stay where they are: such a key's measurements stay beside it, and are put together each time.
+Links stay where they are, and so do records of another user and of another version: such a key's
+measurements stay beside it, and are put together each time.
 
 A store of twenty keys is damaged in twenty places at a time, one for each key. Then one process
 resolves every key and tunes what it must, as a launch does, and a second one finds all in order.
@@ -22,7 +23,8 @@ import pytest
 
 from tests.fakes import RememberedEvents, candidate, measured, question
 from tuneonce.choice import choose
-from tuneonce.records import MEASUREMENT, VERDICT, Measurement, Verdict, unpack
+from tuneonce.errors import RecordUnreadable
+from tuneonce.records import MEASUREMENT, VERDICT, BadRecord, Measurement, Verdict, unpack
 from tuneonce.resolver import Outcome, Question, Resolver
 from tuneonce.store.base import MAX_RECORD_BYTES
 from tuneonce.store.files import SET_ASIDE, FileStore
@@ -136,7 +138,12 @@ def sealed(schema: str, body: Any) -> bytes:
 
 def wrong_schema(path: Path, rng: random.Random, other: bytes) -> None:
     body = json.loads(path.read_bytes().split(b"\n")[1])
-    path.write_bytes(sealed(rng.choice(["tuneonce.verdict/2", "x", ""]), body))
+    path.write_bytes(sealed(rng.choice(["tuneonce.verdict/x", "x", ""]), body))
+
+
+def of_another_version(path: Path, rng: random.Random, other: bytes) -> None:
+    body = json.loads(path.read_bytes().split(b"\n")[1])
+    path.write_bytes(sealed(schema_of(path).replace("/1", rng.choice(["/2", "/10"])), body))
 
 
 def wrong_fields(path: Path, rng: random.Random, other: bytes) -> None:
@@ -207,6 +214,7 @@ DAMAGES: list[Damage] = [
     garbage,
     deep_json,
     wrong_schema,
+    of_another_version,
     wrong_fields,
     a_winner_that_is_none,
     a_list_of_its_own,
@@ -217,6 +225,7 @@ DAMAGES: list[Damage] = [
     enormous,
     *([of_another_user] if os.geteuid() == 0 else []),
 ]
+STAY = (a_symlink, of_another_version, of_another_user)
 
 
 def files_of(root: Path, asked: Question) -> list[Path]:
@@ -230,7 +239,7 @@ def test_a_thousand_mutations(tmp_path: Path, pristine: tuple[Path, list[Questio
     for number in range(ROUNDS):
         root = tmp_path / str(number)
         shutil.copytree(source, root)
-        met, links = [], 0
+        met, stay = [], []
         for asked in questions:
             other = rng.choice([q for q in questions if q is not asked])
             bytes_of_other = rng.choice(files_of(source, other)).read_bytes()
@@ -238,8 +247,8 @@ def test_a_thousand_mutations(tmp_path: Path, pristine: tuple[Path, list[Questio
             damage(path, rng, bytes_of_other)
             done[damage.__name__] = done.get(damage.__name__, 0) + 1
             met.append(damage is not a_directory or is_needed(root, asked, path))
-            links += damage is a_symlink
-        check(FileStore(root), root, questions, met, links)
+            stay.append(damage in STAY)
+        check(FileStore(root), root, questions, met, stay)
         shutil.rmtree(root)
     assert sum(done.values()) == 1000
     assert set(done) == {damage.__name__ for damage in DAMAGES}
@@ -255,7 +264,7 @@ def is_needed(root: Path, asked: Question, path: Path) -> bool:
 
 
 def check(
-    store: FileStore, root: Path, questions: list[Question], met: list[bool], links: int
+    store: FileStore, root: Path, questions: list[Question], met: list[bool], stay: list[bool]
 ) -> None:
     first, events = resolver(store)
     for number, asked in enumerate(questions):
@@ -266,15 +275,22 @@ def check(
         # The same process meets the key again.
         assert tune(first, asked, BLOCKS) in asked.digests
         assert len(events.seen) == before + len(expected)
-    assert len(list((root / SET_ASIDE).iterdir())) == sum(met) - links
+    assert len(list((root / SET_ASIDE).iterdir())) == sum(met) - sum(stay)
     second, events = resolver(store)
-    for asked in questions:
+    for asked, stays in zip(questions, stay, strict=True):
         found = second.resolve(asked)
         # The damage is repaired, and what is stored now is what was measured.
         assert (found.outcome, found.winner) == (Outcome.HIT, candidate(32).digest)
-        verdict = root / asked.key.verdict_name(asked.work_class, asked.digests)
-        assert events.problems() == ["record_unreadable"] * verdict.is_symlink()
+        verdict = asked.key.verdict_name(asked.work_class, asked.digests)
+        assert events.problems() == ["record_unreadable"] * (stays and not is_good(store, verdict))
         events.seen.clear()
+
+
+def is_good(store: FileStore, name: str) -> bool:
+    try:
+        return unpack(store.get(name) or b"", Verdict) is not None
+    except (RecordUnreadable, BadRecord):
+        return False
 
 
 def test_undamaged_they_are_all_of_use(pristine: tuple[Path, list[Question]]) -> None:

@@ -18,7 +18,9 @@ from tuneonce.key import (
     Difference,
     KernelId,
     Key,
+    _ending,
     class_distance,
+    class_of_verdict,
     compare,
     describe_config,
     list_digest,
@@ -26,7 +28,7 @@ from tuneonce.key import (
     readable,
     work_class,
 )
-from tuneonce.records import Verdict, pack, unpack
+from tuneonce.records import VERDICT, Verdict, pack, unpack
 from tuneonce.store.base import check_name, check_prefix
 
 KERNEL = KernelId("add", "kernels", (("source", "00"), ("callee.helper", "01")))
@@ -164,6 +166,17 @@ def test_any_two_kernels_have_two_addresses_that_a_store_takes(one: str, other: 
         check_prefix(directory + "/")
     # Not even on a file system that folds case.
     assert (directories[0].lower() == directories[1].lower()) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("schema", "end"),
+    [("tuneonce.verdict/1", ".verdict.json"), ("tuneonce.verdict/12", ".verdict.12.json")],
+)
+def test_each_version_of_a_schema_has_names_of_its_own(schema: str, end: str) -> None:
+    assert _ending("verdict", schema) == end
+    assert not ".verdict.json".endswith(_ending("verdict", "tuneonce.verdict/2"))
+    name = f"c03.{'0' * 12}{end}"
+    assert class_of_verdict(name) == ("c03" if schema == VERDICT else None)
 
 
 def test_readable_keeps_what_people_know_a_kernel_by() -> None:

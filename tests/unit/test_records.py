@@ -182,6 +182,16 @@ def test_version(schema: Any) -> None:
     assert reason_of(record_of(body, schema=schema)) == "version"
 
 
+@pytest.mark.parametrize(
+    ("schema", "in_the_way"),
+    [("tuneonce.measurement/2", False), ("tuneonce.measurement/x", True), ("x/2", True), (5, True)],
+)
+def test_what_another_version_needs_is_in_nobodys_way(schema: Any, in_the_way: bool) -> None:
+    with pytest.raises(BadRecord) as caught:
+        unpack(record_of(pack(SOME).split(b"\n")[1], schema=schema), Measurement)
+    assert caught.value.in_the_way is in_the_way
+
+
 def test_another_kind_of_record() -> None:
     assert reason_of(pack(verdict(SOME)), Measurement) == "version"
     assert reason_of(pack(SOME), Verdict) == "version"

@@ -686,6 +686,48 @@ def test_a_bad_record_that_must_stay_is_counted_once_by_each_process(desk: Desk)
         assert "left in place" in process.events.seen[0]["detail"]
 
 
+@pytest.mark.parametrize("reason", [Unreadable.OWNER, Unreadable.PERMISSION])
+def test_what_another_user_may_need_is_counted_and_stays(
+    store: Store, reason: Unreadable, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = question(16, 32)
+    Desk(store).tune(asked, *small_then_big("c03"))
+    theirs = store.get(verdict_name(asked))
+
+    class Closed(FaultyStore):
+        def get(self, name: str) -> bytes | None:
+            if name == verdict_name(asked):
+                raise RecordUnreadable(name, reason, detail="user 7")
+            return super().get(name)
+
+    first = Desk(Closed(store))
+    with caplog.at_level(logging.WARNING, "tuneonce"):
+        assert first.resolve(asked).outcome is Outcome.MISS
+        assert first.tune(asked, *small_then_big("c03")) == d(16)
+        # What cannot be published is put together from what was measured.
+        again = first.another().resolve(asked)
+    assert (again.outcome, again.winner, again.reason) == (Outcome.HIT, d(16), "assembled")
+    assert first.events.problems() == ["record_unreadable"]
+    assert "user 7" in first.events.seen[0]["detail"]
+    assert caplog.records == []
+    assert store.get(verdict_name(asked)) == theirs
+    assert Desk(store).resolve(asked).reason is None
+
+
+def test_a_record_of_another_version_is_counted_and_stays(desk: Desk) -> None:
+    asked = question(16, 32)
+    desk.tune(asked, *small_then_big("c03"))
+    data = desk.store.get(verdict_name(asked))
+    assert data is not None
+    theirs = data.replace(b'"tuneonce.verdict/1"', b'"tuneonce.verdict/2"')
+    desk.store.put(verdict_name(asked), theirs)
+    assert desk.resolve(asked).outcome is Outcome.MISS
+    desk.tune(asked, *small_then_big("c03"))
+    assert desk.another().resolve(asked).outcome is Outcome.HIT
+    assert desk.events.problems() == ["record_unreadable"]
+    assert desk.store.get(verdict_name(asked)) == theirs
+
+
 @pytest.mark.parametrize("thing", ["directory", "symlink", "fifo", "sparse"])
 def test_something_else_in_a_records_place(tmp_path: Path, thing: str) -> None:
     asked = question(16, 32)

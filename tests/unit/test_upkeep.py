@@ -90,6 +90,26 @@ def test_set_aside_moves_bad_records_and_nothing_else() -> None:
     assert verify(store).bad == []
 
 
+def test_what_belongs_to_another_version_is_told_and_left_alone() -> None:
+    store = MemoryStore()
+    name = put_verdict(store, make_key(), TIMES)
+    data = store.get(name)
+    assert data is not None
+    theirs = data.replace(b"tuneonce.verdict/1", b"tuneonce.verdict/2")
+    store.put(name, theirs)
+    # Where that version puts its records, and some of a version after it.
+    others = [name.replace(".json", ".2.json"), name.replace("v1/", "v2/")]
+    for other in others:
+        store.put(other, theirs)
+    found = verify(store, set_aside=True)
+    assert [(bad.name, bad.reason, bad.set_aside) for bad in found.bad] == [
+        (name, "version", False)
+    ]
+    assert found.unknown == [others[0]]
+    assert remove(store, plan_removal(store, Selection())).removed == 0
+    assert names(store) == {name, *others}
+
+
 def test_a_record_that_may_not_be_moved_stays_and_is_told() -> None:
     inner = MemoryStore()
     inner.put(put_verdict(inner, make_key(), TIMES), b"")
