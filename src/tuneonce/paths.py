@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+
+NAME = "tuneonce"
 
 
 def make_private_directory(path: Path) -> None:
@@ -24,3 +29,67 @@ def make_private_directory(path: Path) -> None:
             continue  # made by another process meanwhile
         if stat.S_IMODE(directory.stat().st_mode) != 0o700:  # the umask takes from the owner too
             directory.chmod(0o700)
+
+
+def user_caches(environ: Mapping[str, str]) -> Path | None:
+    """``$XDG_CACHE_HOME``, else ``.cache/`` of the home; None where nothing says where that is.
+
+    The home is ``$HOME`` or, without it, that of the user's entry in the system's list of users.
+    """
+    configured = environ.get("XDG_CACHE_HOME", "").strip()
+    if os.path.isabs(configured):
+        return Path(configured)
+    told = environ.get("HOME", "").strip()
+    home = told if os.path.isabs(told) else _entered_home()
+    return None if home is None else Path(home, ".cache")
+
+
+def user_directory(environ: Mapping[str, str]) -> Path | None:
+    """Where tuneonce keeps what this user has told no other place for. Never an error.
+
+    ``tuneonce/`` in `user_caches`. Where it neither is there nor can be made, as with a user id
+    that nobody has entered and ``/`` for a home, it is in the directory for temporary files. None:
+    nothing there either, or somebody else has taken its name.
+    """
+    caches = user_caches(environ)
+    if caches is not None:
+        usual = caches / NAME
+        if may_be(usual) or os.path.isabs(environ.get("XDG_CACHE_HOME", "").strip()):
+            return usual
+    try:
+        mine = Path(tempfile.gettempdir(), f"{NAME}-{os.getuid()}")
+    except OSError:  # there is none that may be written
+        return None
+    return mine / "cache" if may_be(mine) and _is_free_or_mine(mine) else None
+
+
+def _entered_home() -> str | None:
+    try:
+        import pwd
+
+        home = pwd.getpwuid(os.getuid()).pw_dir
+    except (ImportError, KeyError, OSError):
+        return None
+    return home if os.path.isabs(home) else None
+
+
+def may_be(path: Path) -> bool:
+    """Whether a directory is there to be read, or may be made."""
+    place = str(path)
+    if os.path.isdir(place):
+        return os.access(place, os.X_OK)
+    while not os.path.lexists(place) and place != "/":
+        place = os.path.dirname(place)
+    return os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK)
+
+
+def _is_free_or_mine(path: Path) -> bool:
+    """Where everybody may write, somebody else may have been first."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not others

@@ -18,8 +18,9 @@
 The default store is ``tuneonce/`` in the directory that people mount or bake for their server's
 caches: the ``TRITON_CACHE_DIR`` that the program was *started* with; else ``VLLM_CACHE_ROOT`` of
 vLLM or ``SGLANG_CACHE_DIR`` of SGLang, or their defaults in a process of theirs; else the user's
-cache directory. TorchInductor and vLLM may rewrite ``TRITON_CACHE_DIR`` in a running process: that
-does not move us. `STARTED_WITH`, which we set, tells child processes what it was.
+cache directory, or where `tuneonce.paths.user_directory` finds a place. TorchInductor and vLLM may
+rewrite ``TRITON_CACHE_DIR`` in a running process: that does not move us. `STARTED_WITH`, which we
+set, tells child processes what it was.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from .errors import SettingsError
+from .paths import may_be, user_caches, user_directory
 
 STARTED_WITH = "TUNEONCE_TRITON_CACHE_DIR"
 """The ``TRITON_CACHE_DIR`` that the first process was started with, for its children; empty: none.
@@ -119,8 +121,8 @@ def read(
     `started_with` is the environment of the process's start, where known.
     """
     store = store_location(environ, started_with=started_with, server=server)
-    users = str(user_cache_directory(environ) / "tuneonce")
-    is_servers = store in _in_servers_caches(environ, server)
+    users = user_directory(environ)
+    is_servers = store in map(str, _in_servers_caches(environ, server))
     return Settings(
         mode=read_mode(environ),
         store=store,
@@ -129,7 +131,7 @@ def read(
         workers=_workers(environ.get("TUNEONCE_WORKERS", "").strip()),
         progress=not _is_false(environ.get("TUNEONCE_PROGRESS")),
         recheck=_recheck(environ.get("TUNEONCE_RECHECK", "").strip().lower()),
-        older=users if is_servers and store != users else None,
+        older=str(users) if users is not None and is_servers and store != str(users) else None,
     )
 
 
@@ -164,7 +166,13 @@ def store_location(
     if triton:
         return str(Path(triton, "tuneonce"))
     places = _in_servers_caches(environ, server)
-    return places[0] if places else str(user_cache_directory(environ) / "tuneonce")
+    place = places[0] if places else user_directory(environ)
+    if place is None:
+        raise SettingsError(
+            f"user {os.getuid()} has no home directory that can be written, and no directory for "
+            "temporary files: set TUNEONCE_STORE"
+        )
+    return str(place)
 
 
 def triton_cache_at_start(
@@ -180,29 +188,21 @@ def triton_cache_at_start(
     return str(_absolute("TRITON_CACHE_DIR", told.strip())) if told.strip() else ""
 
 
-def _in_servers_caches(environ: Mapping[str, str], server: str | None) -> list[str]:
+def _in_servers_caches(environ: Mapping[str, str], server: str | None) -> list[Path]:
     """Stores in the cache directories of servers, that of the process's own first.
 
     That of a server that this is not is one only if its variable says where it is.
     """
-    names = sorted(_SERVERS, key=lambda name: name != server)
+    caches = user_caches(environ)
     found: list[Path] = []
-    for name in names:
+    for name in sorted(_SERVERS, key=lambda name: name != server):
         variable, folder = _SERVERS[name]
         told = environ.get(variable, "").strip()
         if told:
-            found.append(_absolute(variable, told))
-        elif name == server:
-            found.append(user_cache_directory(environ) / folder)
-    return [str(path / "tuneonce") for path in found]
-
-
-def user_cache_directory(environ: Mapping[str, str]) -> Path:
-    """``$XDG_CACHE_HOME``, else ``~/.cache``, else what cannot be written; never an error."""
-    configured = environ.get("XDG_CACHE_HOME", "").strip()
-    if configured and Path(configured).is_absolute():
-        return Path(configured)
-    return Path("/", environ.get("HOME", ""), ".cache")
+            found.append(_absolute(variable, told) / "tuneonce")
+        elif name == server and caches is not None and may_be(caches / folder / "tuneonce"):
+            found.append(caches / folder / "tuneonce")
+    return found
 
 
 def _events_directory(environ: Mapping[str, str], store: str) -> Path | None:
@@ -212,7 +212,8 @@ def _events_directory(environ: Mapping[str, str], store: str) -> Path | None:
     if store.lower().startswith("file:"):
         return Path(os.fsdecode(unquote_to_bytes(urlsplit(store).path)), ".events")
     if _is_url(store):
-        return user_cache_directory(environ) / "tuneonce" / "events"
+        usual = user_directory(environ)
+        return None if usual is None else usual / "events"
     # A name with a dot in front is no record: no store lists it.
     return Path(store) / ".events"
 

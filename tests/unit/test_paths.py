@@ -1,15 +1,19 @@
-"""Directories of one user."""
+"""Directories of one user: how they are made, and where they are."""
 
 from __future__ import annotations
 
 import os
+import pwd
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tuneonce.paths import make_private_directory
+from tuneonce import paths
+from tuneonce.paths import make_private_directory, user_directory
 
 
 @pytest.fixture
@@ -65,3 +69,93 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(OSError, match="link"):
         make_private_directory(tmp_path / "link")
+
+
+# -- where this user's is ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of this user in the system's list."""
+    home = tmp_path / "entered"
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: SimpleNamespace(pw_dir=str(home)))
+    return home
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    made = tmp_path / "tmp"
+    made.mkdir()
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(made))
+    return made / f"tuneonce-{os.getuid()}"
+
+
+def closed(*writable: Path) -> Callable[[str, int], bool]:
+    """What `os.access` says to a user who may write below these only."""
+
+    def access(path: str, mode: int) -> bool:
+        return not mode & os.W_OK or any(Path(path).is_relative_to(place) for place in writable)
+
+    return access
+
+
+def test_home_tells(tmp_path: Path, entered: Path) -> None:
+    home = {"HOME": str(tmp_path)}
+    assert user_directory(home) == tmp_path / ".cache/tuneonce"
+    assert user_directory({**home, "XDG_CACHE_HOME": "relative"}) == tmp_path / ".cache/tuneonce"
+    assert user_directory({**home, "XDG_CACHE_HOME": "/x"}) == Path("/x/tuneonce")
+
+
+@pytest.mark.parametrize("environ", [{}, {"HOME": ""}, {"HOME": "relative"}])
+def test_without_a_home_the_list_of_users_tells(environ: dict[str, str], entered: Path) -> None:
+    assert user_directory(environ) == entered / ".cache/tuneonce"
+
+
+def nobody(uid: int) -> object:
+    raise KeyError(uid)
+
+
+@pytest.mark.parametrize("home", [None, "/", "/nonexistent"])
+def test_a_user_without_a_home_has_a_place_for_temporary_files(
+    home: str | None, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setattr(os, "access", closed(tmp_path))
+    environ = {} if home is None else {"HOME": home}
+    assert user_directory(environ) == temporary / "cache"
+    temporary.mkdir(mode=0o700)
+    assert user_directory(environ) == temporary / "cache"
+    temporary.chmod(0o777)  # anybody may have put there what is in it
+    assert user_directory(environ) is None
+    temporary.rmdir()
+    temporary.symlink_to(tmp_path)
+    assert user_directory(environ) is None
+
+
+def test_no_place_at_all(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setattr(os, "access", closed())
+    assert user_directory({}) is None
+
+    def none() -> str:
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    assert user_directory({"HOME": "/"}) is None
+
+
+def test_what_was_baked_into_a_home_is_read_where_nothing_may_be_written(
+    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", closed(temporary.parent))
+    home = {"HOME": str(tmp_path / "home")}
+    assert user_directory(home) == temporary / "cache"
+    (tmp_path / "home/.cache/tuneonce").mkdir(parents=True)
+    assert user_directory(home) == tmp_path / "home/.cache/tuneonce"
+
+
+def test_the_root_directory_is_a_home_if_it_can_be_written(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "may_be", lambda path: True)
+    assert user_directory({"HOME": "/"}) == Path("/.cache/tuneonce")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tuneonce import paths, settings
 from tuneonce.errors import SettingsError
 from tuneonce.settings import (
     STARTED_WITH,
@@ -16,7 +17,6 @@ from tuneonce.settings import (
     read,
     read_mode,
     store_location,
-    user_cache_directory,
 )
 from tuneonce.store import open_store
 
@@ -62,14 +62,18 @@ def test_a_mode_that_is_none(word: str) -> None:
 HOME = {"HOME": "/home/u"}
 
 
+@pytest.fixture(autouse=True)
+def home_of_u(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if this user might make every directory; `test_paths.py` has the others."""
+    for module in (paths, settings):
+        monkeypatch.setattr(module, "may_be", lambda path: True)
+
+
 @pytest.mark.parametrize(
     ("environ", "started_with", "expected"),
     [
         (HOME, None, "/home/u/.cache/tuneonce"),
         (HOME, {}, "/home/u/.cache/tuneonce"),
-        ({"HOME": "/"}, {}, "/.cache/tuneonce"),
-        ({"HOME": ""}, {}, "/.cache/tuneonce"),
-        ({}, {}, "/.cache/tuneonce"),
         ({**HOME, "XDG_CACHE_HOME": "/x"}, {}, "/x/tuneonce"),
         ({**HOME, "XDG_CACHE_HOME": "relative"}, {}, "/home/u/.cache/tuneonce"),
         ({**HOME, "TRITON_CACHE_DIR": "/t"}, None, "/t/tuneonce"),
@@ -171,7 +175,6 @@ def test_a_relative_place_in_a_directory_that_is_gone(
     with pytest.raises(SettingsError, match=name):
         read({name: "x", "HOME": "/home/u"})
     assert read({"HOME": "/home/u"}).store == "/home/u/.cache/tuneonce"
-    assert user_cache_directory({"HOME": "relative"}) == Path("/relative/.cache")
 
 
 @pytest.mark.parametrize(
@@ -202,6 +205,15 @@ def test_the_events_of_a_file_store_are_in_its_directory() -> None:
 def test_whether_errors_are_raised() -> None:
     assert read({"TUNEONCE_RAISE": "1"}).raise_errors
     assert not read({"TUNEONCE_RAISE": "0"}).raise_errors
+
+
+def test_no_place_for_a_store_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (paths, settings):
+        monkeypatch.setattr(module, "may_be", lambda path: False)
+    with pytest.raises(SettingsError, match="TUNEONCE_STORE"):
+        store_location({"HOME": "/"})
+    assert store_location({"TUNEONCE_STORE": "/s"}) == "/s"
+    assert read({"TUNEONCE_STORE": "memory:"}).events is None
 
 
 def test_progress_is_on_unless_it_is_off() -> None:
