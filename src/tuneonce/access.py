@@ -65,6 +65,9 @@ class Access:
         """A level of names, at most `limit`."""
         try:
             return self.store.children(prefix, limit=limit)
+        except RecordUnreadable as error:  # a folder of somebody else
+            self._not_used(prefix, error, None)
+            return []
         except StoreError as error:
             self.failed(error)
             return []
@@ -122,9 +125,10 @@ class Access:
         reason = str(error.reason)
         if error.in_the_way:
             self._set_aside(name, reason, seen)
-        else:
-            detail = getattr(error, "detail", "") or reason
-            self._left(name, reason, f"it may be of use to others: {detail}")
+            return
+        if isinstance(error, RecordUnreadable) and error.detail:
+            reason = f"{reason}, {error.detail}"
+        self._left(name, reason, "it may be of use to others")
 
     def _set_aside(self, name: str, reason: str, seen: bytes | None) -> None:
         try:

@@ -21,11 +21,16 @@ then, with ``t`` in seconds since ``started``::
     {"t":1.2,"e":"untuned","kernel":"...","why":"no_programs"}    or "warmup": it decides nothing
     {"t":9.4,"e":"ready"}                     start-up is over, what follows happens while serving
     {"t":0.1,"e":"problem","what":"record_unreadable","detail":"..."}
+
+A file is its user's alone, but in a directory that is a group's (`tuneonce.modes`). Where this user
+may not write, beside a store that another user owns, events go to a directory of this user's, and
+who reads the one reads the other too.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -40,8 +45,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .codec import digest
 from .forks import renew_in_child
-from .paths import make_private_directory
+from .modes import is_shared, make_closed_directory
+from .paths import user_directory
 
 SCHEMA = "tuneonce.events/1"
 
@@ -62,6 +69,8 @@ MAX_FILES_READ = 4096
 MAX_DEPTH = 6
 # No number of an event is larger: not a process, a count, a time since 1970.
 MOST = 1e15
+
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 # The files of this module; a directory named by TUNEONCE_EVENTS may hold others.
 _NAME = re.compile(r"\d{8}T\d{6}\.\d{6}-\d+\.jsonl")
@@ -141,27 +150,37 @@ class EventLog:
     def _begin(self, directory: Path, at: float) -> _File:
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(at))
         pid = os.getpid()
-        file = _File(directory / f"{stamp}.{int(at % 1 * 1e6):06d}-{pid}.jsonl", pid, at)
+        name = f"{stamp}.{int(at % 1 * 1e6):06d}-{pid}.jsonl"
+        about = {"schema": SCHEMA, "pid": pid, "started": at, "argv": _program(), **self._about}
+        line = json.dumps(about).encode() + b"\n"
+        file = _File(directory / name, pid, at)
         try:
-            make_private_directory(directory)
+            try:
+                _begin_file(file.path, line)
+            except OSError as error:
+                beside = _beside(directory)
+                if error.errno not in _REFUSED or beside is None:
+                    raise
+                file = _File(beside / name, pid, at)
+                _begin_file(file.path, line)
         except OSError:
             file.silent = True
             return file
-        started = {"pid": pid, "started": at, "argv": _program()}
-        self._write(file, {"schema": SCHEMA, **started, **self._about}, create=True)
-        _remove_oldest(directory, before=at - KEEP_S)
+        _remove_oldest(file.path.parent, before=at - KEEP_S)
         return file
 
     @staticmethod
-    def _write(file: _File, line: dict[str, Any], *, create: bool = False) -> None:
+    def _write(file: _File, line: dict[str, Any]) -> None:
         try:
             data = json.dumps(line, default=str).encode() + b"\n"
         except Exception:  # a field that JSON cannot hold: its event is lost, not the launch
             return
         if len(data) > MAX_LINE_BYTES or file.pid != os.getpid():  # forked since it was taken
             return
-        # A file that was removed meanwhile is not made again without its first line.
-        if not _append(file.path, data, create=create):
+        try:
+            # A file that was removed meanwhile is not made again without its first line.
+            _append(file.path, data)
+        except OSError:
             file.silent = True
 
     def close(self) -> None:
@@ -169,17 +188,29 @@ class EventLog:
         self._file = None
 
 
-def _append(path: Path, data: bytes, *, create: bool) -> bool:
-    """Write to the end of a regular file, which is opened for it. False: it cannot be written."""
+def _begin_file(path: Path, line: bytes) -> None:
+    """Make a file of events, and its directory. Raises OSError."""
+    make_closed_directory(str(path.parent))
+    shared = is_shared(path.parent.stat())
+    _append(path, line, create=0o640 if shared else 0o600)
+
+
+def _beside(directory: Path) -> Path | None:
+    """This user's own directory for the events that belong in `directory`, if there is one."""
+    usual = user_directory(os.environ)
+    return None if usual is None else usual / "events" / digest(["str", str(directory)], length=12)
+
+
+def _append(path: Path, data: bytes, *, create: int | None = None) -> None:
+    """Write to the end of a regular file, which is opened for it. Raises OSError.
+
+    `create`: it is made, with these permissions.
+    """
     flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    fd = os.open(path, flags if create is None else flags | os.O_CREAT, create or 0)
     try:
-        fd = os.open(path, flags | (os.O_CREAT if create else 0), 0o600)
-    except OSError:
-        return False
-    try:
-        return stat.S_ISREG(os.fstat(fd).st_mode) and os.write(fd, data) == len(data)
-    except OSError:
-        return False
+        if not stat.S_ISREG(os.fstat(fd).st_mode) or os.write(fd, data) != len(data):
+            raise OSError(errno.EIO, "cannot be written", str(path))
     finally:
         with contextlib.suppress(OSError):
             os.close(fd)
@@ -227,10 +258,12 @@ def number(value: object) -> float:
 
 def _to_read(directory: Path) -> list[tuple[Path, int]]:
     """The files to be read, oldest first, and how much of each."""
-    try:
-        paths = sorted(path for path in directory.iterdir() if path.name.endswith(".jsonl"))
-    except OSError:
-        return []
+    paths: list[Path] = []
+    for place in (directory, _beside(directory)):
+        with contextlib.suppress(OSError):
+            if place is not None:
+                paths += [path for path in place.iterdir() if path.name.endswith(".jsonl")]
+    paths.sort(key=lambda path: path.name)
     found: list[tuple[Path, int]] = []
     left = MAX_READ_BYTES
     for path in reversed(paths[-MAX_FILES_READ:]):

@@ -106,7 +106,14 @@ def folders(store: Store, prefix: str = ROOT) -> Iterator[Folder]:
         if not name.endswith("/"):
             folder.unknown.append(name)
             yield folder
-        elif names := store.children(name, limit=_NAMES):
+            continue
+        try:
+            names = store.children(name, limit=_NAMES)
+        except RecordUnreadable as error:
+            folder.broken.append(_unreadable(error))
+            yield folder
+            continue
+        if names:
             _read_folder(store, names, folder)
             if len(names) == _NAMES:
                 rest = Problem(name, "unread", f"it holds more than {_NAMES - 1:,} names")
@@ -114,9 +121,19 @@ def folders(store: Store, prefix: str = ROOT) -> Iterator[Folder]:
             yield folder
 
 
+def _unreadable(error: RecordUnreadable) -> Broken:
+    problem = Problem(error.name, error.reason.value, error.detail)
+    return Broken(problem, movable=error.in_the_way)
+
+
 def _keys(store: Store, prefix: str, levels: int) -> Iterator[str]:
-    """The folders of keys, and what is no folder above them."""
-    for name in sorted(store.children(prefix, limit=_NAMES)):
+    """The folders of keys, what is no folder above them, and folders that are closed."""
+    try:
+        names = store.children(prefix, limit=_NAMES)
+    except RecordUnreadable as error:
+        yield error.name  # whoever lists it is told why
+        return
+    for name in sorted(names):
         if levels > 1 and name.endswith("/"):
             yield from _keys(store, name, levels - 1)
         else:
@@ -159,8 +176,7 @@ def _read(store: Store, name: str, kind: type[R], budget: Budget) -> Held[R] | B
         check_place(name, record)
         return Held(name, sha256, record)
     except RecordUnreadable as error:
-        movable = error.reason.in_the_way
-        return Broken(Problem(name, error.reason.value, error.detail), movable=movable)
+        return _unreadable(error)
     except BadRecord as error:
         detail = str(error).removeprefix(f"{error.reason}: ")
         return Broken(Problem(name, error.reason, detail), sha256, movable=error.in_the_way)

@@ -7,6 +7,7 @@
 ``TUNEONCE_STORE``          where results are kept: a directory or a URL
 ``TUNEONCE_EVENTS``         directory for the events files; default ``.events/`` in the store's
                             directory, ``0`` writes none
+``TUNEONCE_BAKE``           ``1``: every user may read what is written to a store's directory
 ``TUNEONCE_WORKERS``        processes that compile while a key is tuned; default: the cores that
                             this process may use; ``0`` or ``1``: compile in this process
 ``TUNEONCE_PROGRESS``       ``0``: no progress line while a key is tuned
@@ -87,6 +88,7 @@ class Settings:
     progress: bool = True
     recheck: Recheck = Recheck.OFF
     older: str | None = None
+    bake: bool = False
 
 
 def read_mode(environ: Mapping[str, str], *, default: Mode = Mode.ON) -> Mode:
@@ -132,7 +134,16 @@ def read(
         progress=not _is_false(environ.get("TUNEONCE_PROGRESS")),
         recheck=_recheck(environ.get("TUNEONCE_RECHECK", "").strip().lower()),
         older=str(users) if users is not None and is_servers and store != str(users) else None,
+        bake=read_bake(environ),
     )
+
+
+def read_bake(environ: Mapping[str, str]) -> bool:
+    """Whether what is written to a store's directory is for every user. Raises `SettingsError`."""
+    word = environ.get("TUNEONCE_BAKE", "").strip().lower()
+    if word and word not in _TRUE | _FALSE:
+        raise SettingsError(f"TUNEONCE_BAKE={word!r} is not known: use 1 or 0")
+    return word in _TRUE
 
 
 def _workers(word: str) -> int | None:

@@ -11,24 +11,31 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tuneonce.store
 from tuneonce.errors import (
     RecordUnreadable,
+    SettingsError,
     StoreError,
     StoreUnavailable,
     Unreadable,
 )
 from tuneonce.store import Store, open_store
 from tuneonce.store.base import MAX_RECORD_BYTES, MAX_SET_ASIDE
+from tuneonce.store.files import FileStore
 
 NAME = "kernel/world/key/verdict.json"
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 # What we can import, a child can: this package and pytest, installed or not.
 PYTHONPATH = os.pathsep.join(
-    [str(Path(tuneonce.store.__file__).parents[2]), *filter(None, sys.path)]
+    [
+        str(Path(tuneonce.store.__file__).parents[2]),
+        str(Path(__file__).parents[2]),
+        *filter(None, sys.path),
+    ]
 )
 
 
@@ -53,8 +60,19 @@ def anyones() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-def as_nobody(code: str, *arguments: object, home: str = "/") -> None:
+@pytest.fixture
+def umask() -> Iterator[Callable[[int], int]]:
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+def as_nobody(
+    code: str, *arguments: object, home: str = "/", groups: tuple[int, ...] | None = None
+) -> None:
     """Run ``code`` in a child: as user 65534 without privileges if we are root, else as we are.
+
+    With ``groups`` it stays root, in these groups, and becomes whom it likes.
 
     The child imports everything before it gives up root: the interpreter may be in root's home.
     """
@@ -64,8 +82,13 @@ def as_nobody(code: str, *arguments: object, home: str = "/") -> None:
         "from tuneonce.errors import Unreadable\n"
         "import tuneonce.store.files, tuneonce.store.memory, tuneonce.store.readonly\n"
         "from tuneonce.store import open_store\n"
-        "if os.geteuid() == 0:\n"
-        "    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "from tests.fakes import RememberedEvents, measured, question\n"
+        "from tuneonce.resolver import Resolver\n"
+        "def resolver(store):\n"
+        "    events = RememberedEvents()\n"
+        "    return Resolver(store, events, clock=lambda: 2000.0), events\n"
+        f"if os.geteuid() == 0: os.setgroups({list(groups or ())})\n"
+        f"if os.geteuid() == 0 and {groups is None}: os.setgid(65534); os.setuid(65534)\n"
     )
     child = subprocess.run(
         [sys.executable, "-W", "error", "-c", prelude + code, *map(str, arguments)],
@@ -329,6 +352,50 @@ def test_a_root_that_is_deleted_again_and_again(
 
 
 @ROOT_ONLY
+def test_in_a_groups_root_everybody_is_believed(store: Store, root: Path) -> None:
+    store.put(NAME, b"theirs")
+    os.chown(root / NAME, 12345, 12345)
+    for mode, believed in ((0o755, False), (0o2755, True), (0o775, True), (0o700, False)):
+        root.chmod(mode)
+        if believed:
+            assert open_store(root).get(NAME) == b"theirs"
+        else:
+            with pytest.raises(RecordUnreadable):
+                open_store(root).get(NAME)
+
+
+def test_what_every_user_may_write_counts_where_every_user_may_write(
+    store: Store, root: Path
+) -> None:
+    store.put(NAME, b"anybody's")
+    (root / NAME).chmod(0o666)
+    for mode in (0o700, 0o755, 0o2770):
+        root.chmod(mode)
+        with pytest.raises(RecordUnreadable) as caught:
+            store.get(NAME)
+        assert caught.value.reason is Unreadable.OWNER
+        assert "every user" in str(caught.value)
+    root.chmod(0o777)  # as on a volume that knows no modes
+    assert store.get(NAME) == b"anybody's"
+
+
+@ROOT_ONLY
+def test_a_root_is_asked_once_for_each_writer(
+    store: Store, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root.chmod(0o2770)
+    for number in range(3):
+        store.put(f"{NAME}{number}", b"theirs")
+        os.chown(root / f"{NAME}{number}", 12345, 12345)
+    asked = []
+    real = os.stat
+    monkeypatch.setattr(os, "stat", lambda *args, **more: asked.append(args) or real(*args, **more))
+    for number in range(3):
+        assert store.get(f"{NAME}{number}") == b"theirs"
+    assert len(asked) == 1
+
+
+@ROOT_ONLY
 def test_records_of_other_users_are_not_believed(store: Store, root: Path) -> None:
     store.put(NAME, b"planted")
     os.chown(root / NAME, 12345, 12345)
@@ -396,8 +463,10 @@ assert not store.set_aside(name)
 store.put("k/w/other/verdict.json", b"fine")
 
 os.chmod(root / "k/w/key", 0)
-raises(StoreUnavailable, lambda: store.get(name))
-raises(StoreUnavailable, lambda: list(store.list("k/w/key/")))
+assert raises(RecordUnreadable, lambda: store.get(name)).reason is Unreadable.PERMISSION
+closed = raises(RecordUnreadable, lambda: list(store.list("k/w/key/")))
+assert (closed.name, closed.reason) == ("k/w/key/", Unreadable.PERMISSION)
+assert list(store.list("k/w/other/")) == ["k/w/other/verdict.json"]
 raises(StoreReadOnly, lambda: store.put(name, b"new"))
 assert not store.set_aside(name)
 os.chmod(root / "k/w/key", 0o700)
@@ -410,7 +479,7 @@ os.chmod(root, 0)
 raises(StoreUnavailable, lambda: store.get(name))
 raises(StoreUnavailable, lambda: list(store.list("")))
 raises(StoreReadOnly, lambda: store.put(name, b"new"))
-assert not store.describe().writable
+assert not store.describe().writable and "may not read" in store.describe().note
 os.chmod(root, 0o700)
 """,
         anyones,
@@ -418,11 +487,12 @@ os.chmod(root, 0o700)
 
 
 @ROOT_ONLY
-def test_a_directory_of_root_may_be_read_by_others_if_root_lets_them(anyones: Path) -> None:
-    store = open_store(anyones / "store")
-    store.put(NAME, b"baked into an image")
-    for path in [anyones / "store", *(anyones / "store").rglob("*")]:
-        path.chmod(0o755 if path.is_dir() else 0o644)
+def test_what_root_bakes_into_an_image_every_user_reads(
+    anyones: Path, umask: Callable[[int], int]
+) -> None:
+    """A miss is tuned in the process and counted; nothing is written and nothing moved."""
+    umask(0o022)
+    open_store(anyones / "store").put(NAME, b"baked into an image")
     as_nobody(
         f"""
 store = open_store(sys.argv[1])
@@ -433,13 +503,68 @@ for write in (store.put, store.put_if_absent):
     with pytest.raises(StoreReadOnly, match="readonly=1"):
         write("new", b"")
 assert not store.set_aside({NAME!r})
+for address in (sys.argv[1], "file://" + sys.argv[1] + "?readonly=1"):
+    process, events = resolver(open_store(address))
+    for number in (1, 2):
+        asked = question(16, 32, n=number)
+        assert process.resolve(asked).winner is None
+        known = {{m.candidate: m for m in (measured(16, 1.0), measured(32, 2.0))}}
+        for one in known.values():
+            process.record(asked, one)
+        assert process.publish(asked, known, known.popitem()[0], origin="measured", tune_s=1.0)
+    assert events.problems() == ["store_failed"]
 """,
         anyones / "store",
     )
 
 
 @ROOT_ONLY
+def test_two_users_of_a_group_share_a_volume(anyones: Path) -> None:
+    """What a member of the group has written another one reads, replaces, removes and moves."""
+    os.chown(anyones, 0, 2000)
+    anyones.chmod(0o2775)
+    as_nobody(
+        f"""
+def as_user(uid, work):
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            os.setresuid(uid, uid, uid)
+            os.umask(0o022)
+            work(open_store(sys.argv[1]))
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(pid, 0)[1] == 0, uid
+
+def first(store):
+    store.put({NAME!r}, b"of the first")
+    store.put("k/w/2", b"broken")
+
+def second(store):
+    assert store.get({NAME!r}) == b"of the first"
+    assert store.put_if_absent({NAME + "2"!r}, b"of the second")
+    store.put({NAME!r}, b"of the second")
+    assert store.set_aside("k/w/2", seen=b"broken")
+    assert store.get("k/w/2") is None
+
+def third(store):
+    assert store.get({NAME!r}) == b"of the second"
+    assert store.delete_if({NAME!r}, b"of the second")
+    assert sorted(store.list("")) == [{NAME + "2"!r}]
+
+for uid, work in ((1001, first), (1002, second), (1001, third)):
+    as_user(uid, work)
+""",
+        anyones / "below" / "store",
+        groups=(2000,),
+    )
+
+
+@ROOT_ONLY
 def test_a_directory_of_another_user(anyones: Path) -> None:
+    (anyones / "store").mkdir(mode=0o700)
     open_store(anyones / "store").put(NAME, b"private")
     as_nobody(
         f"""
@@ -474,30 +599,159 @@ assert not os.path.exists("/.cache/tuneonce")
 # -- modes ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o177, 0o777])
-def test_everything_is_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
-    before = os.umask(umask)
-    try:
-        store = open_store(tmp_path / "above" / "store")
-        store.put(NAME, b"one")
-        store.put_if_absent("k/w/2", b"two", durable=False)
-        store.put("k/w/3", b"three")
-        assert store.set_aside("k/w/3")
-    finally:
-        os.umask(before)
-    everything = [tmp_path / "above", *(tmp_path / "above").rglob("*")]
-    modes = {str(path): stat.S_IMODE(path.lstat().st_mode) for path in everything}
-    assert len(modes) == 11
-    assert modes == {str(p): 0o700 if p.is_dir() else 0o600 for p in everything}
+def fill(root: Path, *, bake: bool = False) -> None:
+    """One of everything that a store makes."""
+    store = FileStore(root, bake=bake)
+    store.put(NAME, b"one")
+    store.put_if_absent("k/w/2", b"two", durable=False)
+    store.put("k/w/3", b"three")
+    assert store.set_aside("k/w/3")
 
 
-def test_a_root_that_exists_keeps_its_mode_and_says_if_it_is_open_to_all(tmp_path: Path) -> None:
-    tmp_path.chmod(0o777)
-    store = open_store(tmp_path)
-    store.put("k/r", b"data")
-    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o777
-    assert stat.S_IMODE((tmp_path / "k").stat().st_mode) == 0o700
-    assert "every user" in store.describe().note
+def modes_of(root: Path) -> tuple[set[int], set[int]]:
+    """The permissions of the folders, and of the files."""
+    everything = [root, *root.rglob("*")]
+    assert len(everything) == 10
+    found: tuple[set[int], set[int]] = set(), set()
+    for path in everything:
+        found[path.is_file()].add(stat.S_IMODE(path.lstat().st_mode))
+    return found
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077, 0o177, 0o777])
+@pytest.mark.parametrize(
+    ("mode", "folder", "file"),
+    [
+        (0o700, 0o700, 0o600),
+        (0o750, 0o750, 0o640),
+        (0o755, 0o755, 0o644),
+        (0o711, 0o711, 0o600),
+        (0o770, 0o2770, 0o660),
+        (0o775, 0o2775, 0o664),
+        (0o2750, 0o2770, 0o660),
+        (0o2770, 0o2770, 0o660),
+        (0o2777, 0o2775, 0o664),
+        (0o777, 0o2775, 0o664),
+    ],
+    ids=oct,
+)
+def test_a_store_takes_after_its_root_whatever_the_umask(
+    tmp_path: Path, umask: Callable[[int], int], mask: int, mode: int, folder: int, file: int
+) -> None:
+    root = tmp_path / "store"
+    root.mkdir()
+    root.chmod(mode)
+    umask(mask)
+    fill(root)
+    folders, files = modes_of(root)
+    assert stat.S_IMODE(root.stat().st_mode) == mode  # people mount it
+    assert folders - {mode} <= {folder}
+    assert files == {file}
+    assert ("every user" in open_store(root).describe().note) is bool(mode & 0o002)
+
+
+@pytest.mark.parametrize(
+    ("above", "mask", "folder", "file"),
+    [
+        (0o700, 0o022, 0o700, 0o600),
+        (0o700, 0o000, 0o700, 0o600),
+        (0o755, 0o022, 0o755, 0o644),
+        (0o755, 0o027, 0o750, 0o640),
+        (0o755, 0o077, 0o700, 0o600),
+        (0o755, 0o777, 0o700, 0o600),
+        (0o755, 0o002, 0o755, 0o644),
+        (0o750, 0o022, 0o750, 0o640),
+        (0o2775, 0o022, 0o2775, 0o664),
+        (0o2770, 0o022, 0o2770, 0o660),
+        (0o2755, 0o022, 0o2775, 0o664),
+        (0o775, 0o022, 0o2775, 0o664),
+        # Whose umask closes everything to the group, shares nothing.
+        (0o2775, 0o077, 0o700, 0o600),
+        # A directory for temporary files: everybody's, and its group means nobody.
+        (0o1777, 0o022, 0o755, 0o644),
+        (0o1777, 0o077, 0o700, 0o600),
+    ],
+    ids=oct,
+)
+def test_a_root_that_is_made_takes_after_the_directory_it_is_made_in(
+    tmp_path: Path, umask: Callable[[int], int], above: int, mask: int, folder: int, file: int
+) -> None:
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    volume.chmod(above)
+    umask(mask)
+    fill(volume / "between" / "store")
+    assert modes_of(volume / "between" / "store") == ({folder}, {file})
+    assert stat.S_IMODE((volume / "between").stat().st_mode) == folder
+    assert {p.stat().st_gid for p in volume.rglob("*")} == {volume.stat().st_gid}
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o777])
+@pytest.mark.parametrize("made", [False, True])
+def test_what_is_baked_every_user_may_read(
+    tmp_path: Path, umask: Callable[[int], int], mask: int, made: bool
+) -> None:
+    """Folders that an earlier step has closed are opened, too."""
+    root = tmp_path / "store"
+    umask(mask)
+    if made:
+        open_store(root).put("k/w/1", b"before")
+        open_store(root).delete_if("k/w/1", b"before")
+    fill(root, bake=True)
+    assert modes_of(root) == ({0o755}, {0o644})
+
+
+def test_what_is_baked_into_a_groups_root(tmp_path: Path) -> None:
+    tmp_path.chmod(0o2770)
+    fill(tmp_path / "store", bake=True)
+    assert modes_of(tmp_path / "store") == ({0o2775}, {0o664})
+
+
+def test_the_environment_asks_for_baking(
+    tmp_path: Path, umask: Callable[[int], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    umask(0o077)
+    monkeypatch.setenv("TUNEONCE_BAKE", "1")
+    open_store(tmp_path / "store").put("k", b"")
+    assert stat.S_IMODE((tmp_path / "store").stat().st_mode) == 0o755
+    monkeypatch.setenv("TUNEONCE_BAKE", "maybe")
+    with pytest.raises(SettingsError, match="TUNEONCE_BAKE"):
+        open_store(tmp_path / "store")
+
+
+def test_a_group_that_cannot_be_had_is_not_replaced_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user is in no group of the root's: nobody but the user may write what is made."""
+    root = tmp_path / "store"
+    root.mkdir()
+    root.chmod(0o777)
+    real = os.stat
+
+    def of_another_group(path: object, **options: Any) -> os.stat_result:
+        found = list(real(path, **options))  # type: ignore[call-overload]
+        found[stat.ST_GID] += 4242 if path == str(root) else 0
+        return os.stat_result(found)
+
+    def refused(*args: object, **options: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    FileStore(root).put("a/b", b"")
+    monkeypatch.setattr(os, "stat", of_another_group)
+    monkeypatch.setattr(os, "chown", refused)
+    FileStore(root).put("a/c", b"")
+    assert stat.S_IMODE((root / "a/b").stat().st_mode) == 0o664
+    assert stat.S_IMODE((root / "a/c").stat().st_mode) == 0o644
+
+
+@ROOT_ONLY
+def test_what_root_writes_for_another_user_is_that_users(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    root.mkdir(mode=0o700)
+    os.chown(root, 1000, 1000)
+    fill(root)
+    assert {path.stat().st_uid for path in root.rglob("*")} == {1000}
+    assert modes_of(root) == ({0o700}, {0o600})
 
 
 def test_nothing_is_made_before_the_first_put(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import tuneonce.events as events_module
 from tuneonce import events as module
 from tuneonce.events import SCHEMA, EventLog, read_processes
 
@@ -72,6 +74,74 @@ def test_files_and_directories_are_private(directory: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert stat.S_IMODE(directory.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(
+    ("above", "mask", "root", "inside", "file"),
+    [
+        (0o755, 0o022, 0o755, 0o700, 0o600),
+        (0o2775, 0o022, 0o2775, 0o2770, 0o640),
+        (0o2775, 0o077, 0o700, 0o700, 0o600),
+    ],
+    ids=oct,
+)
+def test_the_first_event_makes_a_store_as_the_first_record_does(
+    tmp_path: Path, above: int, mask: int, root: int, inside: int, file: int
+) -> None:
+    """What is in the files is no other user's business, but a group's who shares the store."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    volume.chmod(above)
+    before = os.umask(mask)
+    try:
+        log(volume / "store/.events").emit("tune")
+    finally:
+        os.umask(before)
+    [path] = (volume / "store/.events").iterdir()
+    found = [stat.S_IMODE(p.stat().st_mode) for p in (path.parent.parent, path.parent, path)]
+    assert found == [root, inside, file]
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_beside_another_users_store_events_go_to_this_users_directory(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    clock = Clock()
+    log(directory, clock).emit("tune", who="the owner of the store")
+    clock.now += 1
+    real = events_module._begin_file
+
+    def refused(path: Path, line: bytes) -> None:
+        if path.parent == directory:
+            raise OSError(code, os.strerror(code))
+        real(path, line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(events_module, "_begin_file", refused)
+        mine = log(directory, clock)
+        mine.emit("tune", who="me")
+        mine.emit("tune", who="me again")
+    assert len(list(directory.iterdir())) == 1
+    said = [[event.get("who") for event in lines[1:]] for lines in read(directory)]
+    assert said == [["the owner of the store"], ["me", "me again"]]
+    # Those of one store are not those of another.
+    assert read(directory.with_name("other")) == []
+    kept = Path(os.environ["XDG_CACHE_HOME"], "tuneonce/events")
+    assert [stat.S_IMODE(p.stat().st_mode) for p in kept.glob("*/*")] == [0o600]
+
+
+def test_a_user_without_a_directory_writes_no_events(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, line: bytes) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(events_module, "_begin_file", refused)
+    monkeypatch.setattr(events_module, "user_directory", lambda environ: None)
+    events = log(directory)
+    events.emit("tune")
+    events.emit("tune")
+    assert read(directory) == []
 
 
 def test_each_event_is_in_the_file_at_once(directory: Path) -> None:

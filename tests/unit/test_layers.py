@@ -35,6 +35,7 @@ LAYERS = (
             "tuneonce.errors",
             "tuneonce.imports",
             "tuneonce.paths",
+            "tuneonce.modes",
             "tuneonce.forks",
             "tuneonce.ranks",
             "tuneonce.patched",

@@ -714,6 +714,20 @@ def test_what_another_user_may_need_is_counted_and_stays(
     assert Desk(store).resolve(asked).reason is None
 
 
+def test_a_folder_that_is_closed_is_a_miss_and_no_failure_of_the_store(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = question(16, 32)
+    closed = RecordUnreadable("x/", Unreadable.PERMISSION, detail="as user 7")
+    desk = Desk(FaultyStore(store, get=closed, children=closed))
+    with caplog.at_level(logging.WARNING, "tuneonce"):
+        assert desk.resolve(asked).outcome is Outcome.MISS
+        assert desk.resolve(asked).outcome is Outcome.MISS
+    assert set(desk.events.problems()) == {"record_unreadable"}
+    assert len(desk.events.problems()) == 2  # the record and the folder, once each
+    assert caplog.records == []
+
+
 def test_a_record_of_another_version_is_counted_and_stays(desk: Desk) -> None:
     asked = question(16, 32)
     desk.tune(asked, *small_then_big("c03"))

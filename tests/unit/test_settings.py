@@ -15,6 +15,7 @@ from tuneonce.settings import (
     Recheck,
     environment_at_start,
     read,
+    read_bake,
     read_mode,
     store_location,
 )
@@ -214,6 +215,14 @@ def test_no_place_for_a_store_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         store_location({"HOME": "/"})
     assert store_location({"TUNEONCE_STORE": "/s"}) == "/s"
     assert read({"TUNEONCE_STORE": "memory:"}).events is None
+
+
+def test_whether_every_user_may_read() -> None:
+    assert read({"TUNEONCE_BAKE": " Yes "}).bake
+    assert not read_bake({})
+    assert not read({"TUNEONCE_BAKE": "0"}).bake
+    with pytest.raises(SettingsError, match="TUNEONCE_BAKE"):
+        read({"TUNEONCE_BAKE": "half"})
 
 
 def test_progress_is_on_unless_it_is_off() -> None:

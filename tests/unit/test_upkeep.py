@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import pytest
 
 from tests.factories import H100, NOON, make_key, make_verdict, put_loose, put_verdict
 from tests.fakes import FaultyStore, measured
 from tuneonce import folders
-from tuneonce.errors import StoreReadOnly
+from tuneonce.errors import RecordUnreadable, StoreReadOnly, Unreadable
 from tuneonce.key import Key
 from tuneonce.records import Verdict, pack
 from tuneonce.store import Store
@@ -108,6 +110,29 @@ def test_what_belongs_to_another_version_is_told_and_left_alone() -> None:
     assert found.unknown == [others[0]]
     assert remove(store, plan_removal(store, Selection())).removed == 0
     assert names(store) == {name, *others}
+
+
+def test_a_folder_that_is_closed_hides_no_other() -> None:
+    store = MemoryStore()
+    put_verdict(store, make_key(), TIMES)
+    closed = put_verdict(store, make_key("mul"), TIMES).split("/")
+
+    for depth in (2, 4):
+        folder = "/".join(closed[:depth]) + "/"
+
+        class Closed(FaultyStore):
+            def children(
+                self, prefix: str, *, limit: int | None = None, folder: str = folder
+            ) -> Sequence[str]:
+                if prefix == folder:
+                    raise RecordUnreadable(folder, Unreadable.PERMISSION, detail="as user 7")
+                return super().children(prefix, limit=limit)
+
+        found = verify(Closed(store), set_aside=True)
+        assert found.verdicts == 1
+        (bad,) = found.bad
+        assert (bad.name, bad.reason, bad.set_aside) == (folder, "no permission", False)
+    assert verify(store).verdicts == 2
 
 
 def test_a_record_that_may_not_be_moved_stays_and_is_told() -> None:

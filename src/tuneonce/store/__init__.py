@@ -6,6 +6,8 @@
 ``memory:``                     this process only
 ``...?readonly=1``              after an address: never write to it
 ==============================  ================================================================
+
+With ``TUNEONCE_BAKE=1`` in the environment every user may read what is written to a directory.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import re
 import urllib.parse
 
 from ..errors import SettingsError
+from ..settings import read_bake
 from .base import Store, StoreInfo
 
 __all__ = ["Store", "StoreInfo", "open_store", "open_with_older"]
@@ -85,7 +88,7 @@ def _directory(path: str) -> Store:
     from .files import FileStore
 
     try:
-        return FileStore(expanded)
+        return FileStore(expanded, bake=read_bake(os.environ))
     except ValueError as error:
         raise SettingsError(f"{path}: {error}") from error
     except FileNotFoundError as error:  # a relative path, and the current directory was deleted

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
+from ..modes import Modes, settle
+
 T = TypeVar("T")
 
 MARK = ".new-"
@@ -80,17 +82,15 @@ def kept_name(name: str) -> str:
     return f"{time.time_ns():019d}-{os.urandom(4).hex()}-{name[:100]}"
 
 
-def write_temp(at: int, data: bytes, *, durable: bool) -> Temp:
-    """Write ``data`` to a new private file. FileNotFoundError if the folder was removed."""
+def write_temp(at: int, data: bytes, modes: Modes, *, durable: bool) -> Temp:
+    """Write ``data`` to a new file. FileNotFoundError if the folder was removed."""
     name = temp_name()
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = patiently(lambda: os.open(name, flags, 0o600, dir_fd=at))
+    fd = patiently(lambda: os.open(name, flags, modes.file, dir_fd=at))
     try:
         try:
             status = os.fstat(fd)
-            if stat.S_IMODE(status.st_mode) != 0o600:  # an unusual umask, or no modes here at all
-                with contextlib.suppress(PermissionError):
-                    os.fchmod(fd, 0o600)
+            settle(fd, status, modes, modes.file)
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(fd, rest) :]

@@ -17,6 +17,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from ..modes import Modes, make_directory, missing, modes_in, settle_folder
 from ._atomic import patiently, sync_folder
 
 _ROOT = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -94,56 +95,64 @@ def found(root: str, name: str) -> Iterator[tuple[int, str]]:
         os.close(at)
 
 
-def make_folders(root: str, folder: str) -> None:
-    """Create the root, ``folder`` below it and what is missing between, 0700 whatever the umask.
+def make_folders(root: str, folder: str, *, bake: bool) -> None:
+    """Create the root, ``folder`` below it and what is missing between (`tuneonce.modes`).
 
     New folders above the root are made durable at once; for those below see ``sync_folders``.
     """
-    _make_root(root)
+    for path in missing(root):
+        try:
+            patiently(lambda path=path: make_directory(path, bake=bake))  # type: ignore[misc]
+        except FileExistsError:
+            continue  # by another process, or something else: the next call will tell
+        if path != root:
+            sync_folder(os.path.dirname(path))
     at = os.open(root, _ROOT)
     try:
+        modes = modes_in(os.fstat(at), bake=bake)
         for part in folder.split("/") if folder else ():
-            below = _make_folder(at, part)
+            below = _make_folder(at, part, modes)
             os.close(at)
             at = below
     finally:
         os.close(at)
 
 
-def _make_folder(at: int, part: str) -> int:
+def _make_folder(at: int, part: str, modes: Modes) -> int:
     try:
         return _down(at, part)
     except FileNotFoundError:
-        with contextlib.suppress(FileExistsError):  # by another process
-            patiently(lambda: os.mkdir(part, 0o700, dir_fd=at))
+        try:
+            patiently(lambda: os.mkdir(part, modes.folder & 0o777, dir_fd=at))
+            made = True
+        except FileExistsError:  # by another process
+            made = False
     below = _down(at, part)
-    status = os.fstat(below)
-    if stat.S_IMODE(status.st_mode) != 0o700 and status.st_uid == os.geteuid():
-        # By its descriptor, since by now its name may be a link's.
-        with contextlib.suppress(PermissionError, FileNotFoundError):
-            os.chmod(f"/proc/self/fd/{below}", 0o700)
+    with contextlib.suppress(FileNotFoundError):  # no /proc
+        settle_folder(below, modes, made=made)
     return below
 
 
-def _make_root(root: str) -> None:
-    missing = []
-    path = root
-    while not os.path.isdir(path):
-        missing.append(path)
-        above = os.path.dirname(path)
-        if above == path:
-            break
-        path = above
-    for path in reversed(missing):
-        try:
-            patiently(lambda path=path: os.mkdir(path, 0o700))  # type: ignore[misc]
-        except FileExistsError:
-            continue  # by another process, or something else: the next call will tell
-        if stat.S_IMODE(os.stat(path).st_mode) != 0o700:
-            with contextlib.suppress(PermissionError):
-                os.chmod(path, 0o700)
-        if path != root:
-            sync_folder(os.path.dirname(path))
+def let_all_read(root: str, folder: str) -> None:
+    """Open ``folder`` and what is above it to every reader, as far as they are this user's.
+
+    Not where others may write: they could put a folder in this one's place.
+    """
+    at = os.open(root, _ROOT)
+    try:
+        if os.fstat(at).st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return
+        for part in ["", *folder.split("/")] if folder else [""]:
+            if part:
+                below = _down(at, part)
+                os.close(at)
+                at = below
+            status = os.fstat(at)
+            if status.st_uid == os.geteuid() and status.st_mode & 0o055 != 0o055:
+                with contextlib.suppress(PermissionError, FileNotFoundError):
+                    os.chmod(f"/proc/self/fd/{at}", stat.S_IMODE(status.st_mode) | 0o055)
+    finally:
+        os.close(at)
 
 
 def sync_folders(root: str, folder: str) -> None:

@@ -98,7 +98,7 @@ class Store(abc.ABC):
 
         A prefix that ends in ``/`` costs what is below that folder and nothing else. A record
         that is there all the time is listed once; one put or removed meanwhile may be missing.
-        Raises StoreUnavailable, also between two names.
+        Raises like ``children``, also between two names.
         """
 
     @abc.abstractmethod
@@ -109,7 +109,7 @@ class Store(abc.ABC):
         ``a/b/2`` and ``a/b/3`` are ``a/1`` and ``a/b/``. With a limit no more are returned, and a
         store that would have to look at very many to find them may return fewer: it costs what so
         few cost, however many there are.
-        Raises StoreUnavailable.
+        Raises StoreUnavailable, or RecordUnreadable if it is this folder alone that is closed.
         """
 
     @abc.abstractmethod

@@ -1,6 +1,6 @@
 """Records as files of one directory, which may be shared over a network.
 
-    <root>/<kernel>/<world>/<key>/<record>      0600, in folders that are 0700
+    <root>/<kernel>/<world>/<key>/<record>      open to whom the root is open (`tuneonce.modes`)
     <root>/<kernel>/.../.tmp-<pid>-<random>     being written; swept after an hour
     <root>/.set-aside/<time>-<random>-<record>  could not be used; the newest 64 are kept
 
@@ -12,8 +12,9 @@ so a store may be used on both sides of a fork. A record's last path part and th
 are in one folder, hence in one file system, so that names change in one step.
 
 **Who is believed.** A record must be a regular file that belongs to this user, to root or to the
-owner of the root directory. One directory is meant for one user (or for many readers and one
-writer): folders that another user's process makes cannot be entered.
+owner of the root directory; in a directory that is a group's, by its setgid bit or because the
+group may write to it, it may be anybody's. What every user may write counts only where every user
+may write to the root.
 
 **What is not promised.** After a power failure a record put with ``durable=False`` may be missing,
 empty or cut short. ``delete_if`` and ``set_aside(seen=...)`` rename the record away, look at it
@@ -41,6 +42,7 @@ from ..errors import (
     StoreUnavailable,
     Unreadable,
 )
+from ..modes import is_shared, modes_in
 from . import _atomic, _below
 from .base import (
     MAX_NAME_PARTS,
@@ -74,12 +76,15 @@ _NO_FOLDER = "a file or a link in a folder's place"
 class FileStore(Store):
     """The directory ``root``, which need not exist yet. See the module for its guarantees."""
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], *, bake: bool = False) -> None:
+        """``bake``: everybody may read what is written, and the folders on the way to it."""
         self._root = os.path.abspath(os.fspath(root)).rstrip("/")
         if not self._root:
             raise ValueError("the root of the file system is no place for a store")
         self._url = "file://" + urllib.parse.quote(os.fsencode(self._root))
+        self._bake = bake
         self._swept: set[str] = set()
+        self._believed: set[int] = set()
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -108,8 +113,8 @@ class FileStore(Store):
                 raise self._unreadable(name, Unreadable.NOT_A_FILE)
             if status.st_size > MAX_RECORD_BYTES:
                 raise self._unreadable(name, Unreadable.TOO_LARGE, f"{status.st_size} bytes")
-            if not self._is_trusted(status.st_uid):
-                raise self._unreadable(name, Unreadable.OWNER, f"user {status.st_uid}")
+            if doubt := self._doubt(status):
+                raise self._unreadable(name, Unreadable.OWNER, doubt)
             # One read gives all of a local file, because records never grow.
             data = os.read(fd, status.st_size)
             while len(data) < status.st_size:
@@ -121,8 +126,20 @@ class FileStore(Store):
         finally:
             os.close(fd)
 
-    def _is_trusted(self, uid: int) -> bool:
-        return uid in (os.geteuid(), 0) or uid == os.stat(self._root).st_uid
+    def _doubt(self, record: os.stat_result) -> str:
+        """Why a record is not believed, or ``""``."""
+        everyones = record.st_mode & stat.S_IWOTH
+        # Whom the root has vouched for is remembered: it is asked once for each writer, not record.
+        known = record.st_uid in (os.geteuid(), 0) or record.st_uid in self._believed
+        if known and not everyones:
+            return ""
+        root = os.stat(self._root)
+        if everyones and not root.st_mode & stat.S_IWOTH:
+            return "every user may write it"
+        if not known and record.st_uid != root.st_uid and not is_shared(root):
+            return f"user {record.st_uid}"
+        self._believed.add(record.st_uid)
+        return ""
 
     def list(self, prefix: str) -> Iterator[str]:
         check_prefix(prefix)
@@ -159,6 +176,8 @@ class FileStore(Store):
                 return []  # a record or a link: nothing is below it
             raise self._unavailable(f"{self._root} is not a directory") from None
         except OSError as error:
+            if folder and self._is_closed_below(error):
+                raise self._closed(below) from error
             raise self._unavailable(f"{folder or '/'} cannot be listed: {_say(error)}") from error
 
     # -- writing -----------------------------------------------------------------------------
@@ -200,9 +219,11 @@ class FileStore(Store):
                     ours = self._write_into(folder, last, data, durable, publish)
                     break
                 except FileNotFoundError:
-                    _below.make_folders(self._root, folder)
+                    _below.make_folders(self._root, folder, bake=self._bake)
             else:
                 ours = self._write_into(folder, last, data, durable, publish)
+            if self._bake:
+                _below.let_all_read(self._root, folder)
             if ours and durable:
                 _below.sync_folders(self._root, folder)
         except OSError as error:
@@ -217,8 +238,9 @@ class FileStore(Store):
         durable: bool,
         publish: Callable[[_atomic.Temp, int, str], bool],
     ) -> bool:
+        modes = modes_in(os.stat(self._root), bake=self._bake)
         with _below.opened(self._root, folder) as at:
-            temp = _atomic.write_temp(at, data, durable=durable)
+            temp = _atomic.write_temp(at, data, modes, durable=durable)
             try:
                 self._sweep_once(folder, temp)
                 return publish(temp, at, last)
@@ -262,7 +284,7 @@ class FileStore(Store):
             with _below.found(self._root, name) as (at, entry):
                 if stat.S_ISLNK(os.lstat(entry, dir_fd=at).st_mode):
                     return False
-                _below.make_folders(self._root, SET_ASIDE)
+                _below.make_folders(self._root, SET_ASIDE, bake=self._bake)
                 with _below.opened(self._root, SET_ASIDE) as aside:
                     moved = self._take_if(at, entry, aside, kept, seen)
                     if moved:
@@ -311,6 +333,8 @@ class FileStore(Store):
                 notes.append("is not a directory")
             elif status.st_mode & stat.S_IWOTH:
                 notes.append("may be written by every user of this machine")
+            if not os.access(path, os.R_OK | os.X_OK):
+                notes.append(f"this process (user {os.geteuid()}) may not read it")
         writable = os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK)
         if not writable:
             notes.append(f"this process (user {os.geteuid()}) may not write to it")
@@ -329,9 +353,18 @@ class FileStore(Store):
             return self._unreadable(name, Unreadable.NOT_A_FILE)
         if error.errno == errno.ENOTDIR and os.path.isdir(self._root):
             return self._unreadable(name, Unreadable.NOT_A_FILE, _NO_FOLDER)
-        if error.errno in (errno.EACCES, errno.EPERM) and self._is_taken(name):
-            return self._unreadable(name, Unreadable.PERMISSION)
+        if self._is_closed_below(error):
+            return self._closed(name)
         return self._unavailable(f"{name} cannot be read: {_say(error)}")
+
+    def _is_closed_below(self, error: OSError) -> bool:
+        """Whether it is a part of the store that is closed to this user, and not all of it."""
+        if error.errno not in (errno.EACCES, errno.EPERM):
+            return False
+        return os.access(self._root, os.X_OK, effective_ids=True)
+
+    def _closed(self, name: str) -> RecordUnreadable:
+        return self._unreadable(name, Unreadable.PERMISSION, f"as user {os.geteuid()}")
 
     def _not_written(self, error: OSError, name: str) -> StoreError:
         what = f"{name} cannot be written to {self._url}: {_say(error)}. "
