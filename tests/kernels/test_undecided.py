@@ -5,6 +5,7 @@ Nothing is measured, remembered, recorded or published for them; the next real l
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -419,3 +420,59 @@ def test_each_candidates_pre_hook_runs_as_with_stock(first: str) -> None:
         calls[first]()
     # Before it is compiled, since it may shape what the binary depends on.
     assert set(seen) == ({256} if first == "empty" else {256, 64})
+
+
+# -- what drops `warmup` -------------------------------------------------------------------------
+
+
+class Dropping:
+    """Stands between the tuner and the kernel, as a tracer may, and launches for real."""
+
+    def __init__(self, fn: Any) -> None:
+        self.fn, self.arg_names = fn, fn.arg_names
+
+    def run(self, *args: Any, grid: Any, warmup: bool = False, **kwargs: Any) -> Any:
+        return self.fn[grid](*args, **kwargs)
+
+
+def dropping(way: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A kernel whose `warmup` argument somebody drops on its way."""
+    kernel = make_copy()
+    stock = type(kernel).run
+
+    def run(self: Any, *args: Any, warmup: bool = False, **kwargs: Any) -> Any:
+        return stock(self, *args, warmup=False, **kwargs)
+
+    if way == "class":
+        monkeypatch.setattr(type(kernel), "run", functools.wraps(stock)(run))
+    elif way == "object":
+        kernel.run = functools.partial(run, kernel)
+    elif way == "subclass":
+        kernel.__class__ = type("Mine", (type(kernel),), {"run": run})
+    else:
+        kernel = Dropping(kernel)
+    return kernel
+
+
+@pytest.mark.parametrize("way", ["wrapper", "class", "object", "subclass"])
+def test_no_candidate_is_launched_where_its_binary_is_only_looked_for(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded: list[int] = []
+
+    def guard(arguments: Any, reset_only: bool = False) -> None:
+        guarded.append(not reset_only)
+
+    with SimulatedGPU(times=by_block, do_bench=True) as gpu, tuneonce_on(MemoryStore()):
+        kernel = triton.autotune(blocks(256, 128, 64), ["n"], pre_hook=guard)(
+            dropping(way, monkeypatch)
+        )
+        for n in (1024, 512, 768):  # all binaries are there from the second on
+            gpu.forget()
+            guarded.clear()
+            kernel[covering(n)](X, OUT, n)
+            assert len(gpu.launches) - sum(guarded) == 1
+        gpu.forget()
+        guarded.clear()
+        kernel.run(X, OUT, 256, grid=covering(256), warmup=True)
+        assert len(gpu.launches) - sum(guarded) == 1

@@ -22,6 +22,7 @@ from typing import Any
 from ..codec import Unencodable
 from . import compat
 from .calls import Cold
+from .chain import honours_warmup
 from .code_texts import CodeTexts
 from .source import innermost
 from .variants import Variant, describe
@@ -72,6 +73,8 @@ def ship(
     raises where it cannot even begin, as the launch will.
     """
     autotuner, kwargs = cold.autotuner, cold.kwargs
+    if not honours_warmup(autotuner.fn):
+        raise NotShippable("what is launched may not only be warmed up")
     arguments = {**cold.nargs, **kwargs}
     reads = texts.reads(innermost(autotuner.fn))
     told = False

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from . import compat, convert
 from .calls import Cold, launch
+from .chain import honours_warmup
 from .compiles import Compiles
 from .persist import Persistence
 from .told import Subject
@@ -62,7 +63,8 @@ class Undecided:
         Raises what Triton raises, where no candidate runs.
         """
         winner, failed = self._known(cold, pruned, why)
-        if why == "warmup":
+        # Whatever drops `warmup` launches for real: once, as stock does outside of its benchmark.
+        if why == "warmup" and honours_warmup(cold.autotuner.fn):
             failed |= self._compile(cold, pruned, failed)
         first = [] if winner is None else [config for config in pruned if config == winner][:1]
         # Not those that are known to fail: one may have taken a compiler with it.
