@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import itertools
+import linecache
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +23,7 @@ from tests.kernels.equivalence_candidates import CANDIDATES, calls
 from tests.kernels.equivalence_failures import FAILURES
 from tests.kernels.equivalence_lab import (
     STOCK_RUN,
+    VERSION,
     Call,
     Events,
     Lab,
@@ -27,6 +32,7 @@ from tests.kernels.equivalence_lab import (
     tuneonce_on,
 )
 from tuneonce.store.memory import MemoryStore
+from tuneonce.triton import compat
 from tuneonce.triton.listen import CompileListener
 from tuneonce.triton.observe import Observer
 
@@ -174,6 +180,52 @@ def test_a_triton_that_is_not_as_expected_is_left_alone(name: str) -> None:
         assert Autotuner.run is STOCK_RUN
     assert events.of("problem")[0]["detail"] == f"no usable {name}"
     hook.uninstall()
+
+
+def rewritten(change: Callable[[str], str], *, source: bool) -> Any:
+    """`Autotuner.run` from a changed text, as a fork or a later version may have it.
+
+    Without `source`, its text is not there any more.
+    """
+    text = change(textwrap.dedent(inspect.getsource(STOCK_RUN)))
+    file = f"<run {next(NUMBERS)}>"
+    if source:
+        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    found: dict[str, Any] = {}
+    exec(compile(text, file, "exec"), vars(MODULE), found)
+    return found["run"]
+
+
+NUMBERS = itertools.count()
+
+
+def with_a_step(text: str) -> str:
+    return text.replace("pruned_configs = ", "self.one_step_more = 1; pruned_configs = ", 1)
+
+
+@pytest.mark.parametrize("source", [True, False])
+def test_a_run_that_nobody_has_read_is_left_alone(source: bool) -> None:
+    run = rewritten(with_a_step, source=source)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Autotuner, "run", run)
+        hook, events = make_hook(MemoryStore())
+        assert not hook.install()
+        assert Autotuner.run is run
+    assert events.of("problem")[0]["what"] == "stepped_aside"
+    assert "no version that was read" in events.of("problem")[0]["detail"]
+
+
+@pytest.mark.parametrize("source", [True, False])
+def test_comments_and_layout_make_no_other_version(source: bool) -> None:
+    def moved(text: str) -> str:
+        spaced = text.replace("    ", "  ").replace("\n", "  # here\n\n", 3)
+        return f"# A comment above it.\n\n{spaced}"
+
+    run = rewritten(moved, source=source)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Autotuner, "run", run)
+        assert compat.find(MODULE).usable
+        assert compat.find(MODULE).skips_single_candidate == (VERSION >= (3, 8))
 
 
 class Overriding(Autotuner):

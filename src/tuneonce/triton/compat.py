@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from . import runs
+
 AUTOTUNER_MODULE = "triton.runtime.autotuner"
 
 # The methods and attributes that the hook calls or replaces, with the parameters it relies on.
@@ -27,8 +29,9 @@ _SEAMS = {
 class Seams:
     """What was found in the Triton at hand.
 
-    `missing` names what is not as expected: the hook then leaves Triton alone. `foreign` names who
-    has replaced ``Autotuner.run`` before us, if anybody has.
+    `missing` names what is not as expected, a `run` that nobody has read among it: the hook then
+    leaves Triton alone. `foreign` names who has replaced ``Autotuner.run`` before us, if anybody
+    has.
     """
 
     version: str
@@ -49,11 +52,15 @@ def find(module: ModuleType) -> Seams:
     scope = getattr(run, "__globals__", {})
     name = getattr(getattr(run, "__code__", None), "co_name", type(run).__name__)
     foreign = None if scope is vars(module) else f"{scope.get('__name__', '?')}.{name}"
+    missing = tuple(name for name, wanted in _SEAMS.items() if not _fits(cls, name, wanted))
+    read = runs.recognise(run) if foreign is None and not missing else None
+    if foreign is None and not missing and read is None:
+        missing = ("run: it is of no version that was read",)
     return Seams(
         version=str(getattr(sys.modules.get("triton"), "__version__", "unknown")),
-        missing=tuple(name for name, wanted in _SEAMS.items() if not _fits(cls, name, wanted)),
+        missing=missing,
         foreign=foreign,
-        skips_single_candidate=_skips_single(run),
+        skips_single_candidate=read is not None and read.skips_single_candidate,
     )
 
 
@@ -64,14 +71,6 @@ def _fits(cls: type, name: str, wanted: tuple[str, ...]) -> bool:
     if name == "run":  # may be foreign, which is reported as such
         return True
     return tuple(inspect.signature(method).parameters)[: len(wanted)] == wanted
-
-
-def _skips_single(run: Any) -> bool:
-    """Newer versions do not benchmark when pruning leaves one candidate."""
-    try:
-        return "len(pruned_configs) == 1" in inspect.getsource(run)
-    except (OSError, TypeError):
-        return False
 
 
 def passed_over() -> tuple[type[Exception], ...]:

@@ -6,18 +6,20 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..codec import Encoded, Unencodable, encode
+from ..codec import Atom, Encoded, Unencodable, encode
 from ..key import Candidate
 from .source import opaque, shape_of
 
 # In the order of triton.Config; `pre_hook` is not here because it is code, see `candidates`.
 _CONFIG_FIELDS = ("num_warps", "num_ctas", "num_stages", "maxnreg", "ir_override")
+_NOTHING = Atom("nothing", "")
 
 
 def candidates(configs: Sequence[Any]) -> list[Candidate]:
     """The live configurations as candidates. Raises `Unencodable`.
 
-    A ``pre_hook`` counts by its qualified name. Configurations that agree in all of this are told
+    All that is passed to the kernel counts, also what a subclass adds, leaves out or changes. A
+    ``pre_hook`` counts by its qualified name. Configurations that agree in all of this are told
     apart by their position among themselves.
     """
     found: list[Candidate] = []
@@ -27,6 +29,7 @@ def candidates(configs: Sequence[Any]) -> list[Candidate]:
             (name, encode(value, opaque=opaque)) for name, value in sorted(config.kwargs.items())
         ]
         parts += [(name, encode(getattr(config, name, None))) for name in _CONFIG_FIELDS]
+        parts += _beyond(config)
         hook = getattr(config, "pre_hook", None)
         if hook is not None:
             parts.append(("pre_hook", ["str", getattr(hook, "__qualname__", type(hook).__name__)]))
@@ -37,6 +40,19 @@ def candidates(configs: Sequence[Any]) -> list[Candidate]:
             candidate = Candidate((*parts, ("repeat", ["int", str(repeat)])))
         found.append(candidate)
     return found
+
+
+def _beyond(config: Any) -> list[tuple[str, Encoded]]:
+    """What this object passes to the kernel where Triton's own would not, or not so."""
+    fields = {name: getattr(config, name, None) for name in _CONFIG_FIELDS}
+    usual = {**config.kwargs, **{name: v for name, v in fields.items() if v is not None}}
+    passed = config.all_kwargs() if hasattr(config, "all_kwargs") else usual
+    parts: list[tuple[str, Encoded]] = [
+        (f"passed.{name}", encode(value, opaque=opaque))
+        for name, value in sorted(passed.items())
+        if name not in usual or usual[name] is not value
+    ]
+    return parts + [(f"passed.{name}", encode(_NOTHING)) for name in sorted(usual.keys() - passed)]
 
 
 def work_per_warp(config: Any) -> float:

@@ -69,6 +69,45 @@ def test_every_value_counts() -> None:
     assert digests(*configs) == [digests(one)[0] for one in configs]
 
 
+class Passing(triton.Config):
+    """A library's, which passes on what Triton's does not."""
+
+    def __init__(self, values: dict[str, Any], passed: dict[str, Any]) -> None:
+        super().__init__(values)
+        self.passed = passed
+
+    def all_kwargs(self) -> dict[str, Any]:
+        return {**super().all_kwargs(), **self.passed}
+
+
+class Dropping(triton.Config):
+    def all_kwargs(self) -> dict[str, Any]:
+        return {name: v for name, v in super().all_kwargs().items() if name != "num_ctas"}
+
+
+def test_all_that_is_passed_counts() -> None:
+    configs = [
+        config({"B": 64}),
+        Passing({"B": 64}, {"fuse": True}),
+        Passing({"B": 64}, {"fuse": False}),
+        Passing({"B": 64}, {"fuse": 1}),
+        Passing({"B": 64}, {"B": 128}),
+        Passing({"B": 64}, {"num_warps": 8}),
+        Dropping({"B": 64}),
+    ]
+    assert len(set(digests(*configs))) == len(configs)
+    assert digests(*reversed(configs)) == [*reversed(digests(*configs))]
+    with pytest.raises(Unencodable):
+        candidates([Passing({"B": 64}, {"fuse": object()})])
+
+
+def test_what_a_subclass_passes_as_triton_does_changes_no_digest() -> None:
+    assert digests(config({"B": 64}), Passing({"B": 64}, {}))[0] == digests(config({"B": 64}))[0]
+    assert digests(Passing({"B": 64}, {})) == digests(config({"B": 64}))
+    # Stored records hold these digests.
+    assert digests(config({"B": 64, "A": "x"}, num_warps=8, maxnreg=128)) == ["691fda8abf55cb0d"]
+
+
 def test_a_flag_is_not_a_number() -> None:
     assert digests(config({"B": 1}))[0] != digests(config({"B": True}))[0]
 
