@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from tuneonce.ranks import is_one_of_several
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton import probe
-from tuneonce.triton.device import own_benchmark
+from tuneonce.triton.benchmark import own_benchmark, whose_benchmark
 
 SIZES = ["WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS", "MV2_COMM_WORLD_SIZE"]
 
@@ -81,6 +82,78 @@ def test_whose_function_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert own_benchmark(made_by_triton)
 
 
+@pytest.mark.parametrize("way", ["module", "instance", "subclass", "class", "driver", "wrapped"])
+def test_what_a_program_has_put_in_its_place(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with SimulatedGPU(do_bench=True) as gpu:
+        kernel = triton.autotune(blocks(64, 128), ["n"])(make_copy())
+        stock = triton.testing.do_bench
+        assert whose_benchmark(kernel) == "tritons"
+        assert kernel.do_bench is stock  # and Triton keeps it now
+        assert whose_benchmark(kernel) == "tritons"
+        monkeypatch.setattr(triton.testing, "do_bench", lambda call, **options: 1.0)
+        assert whose_benchmark(kernel) == "tritons"
+        monkeypatch.undo()
+        replace_benchmark(way, kernel, gpu, lambda call, **options: 1.0, monkeypatch)
+        assert whose_benchmark(kernel) == "own"
+        if way in ("module", "driver", "wrapped"):  # it is asked at the first need of it
+            assert vars(kernel).setdefault("do_bench", kernel.do_bench) is not stock
+            monkeypatch.undo()
+            assert whose_benchmark(kernel) == "own"
+
+
+def replace_benchmark(
+    way: str, kernel: Any, gpu: SimulatedGPU, bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All the ways in which a program gives a tuner another function than Triton's."""
+    vars(kernel).pop("do_bench", None)
+    if way == "module":
+        monkeypatch.setattr(triton.testing, "do_bench", bench)
+    elif way == "wrapped":
+        wrapped = functools.wraps(triton.testing.do_bench)(bench)
+        monkeypatch.setattr(triton.testing, "do_bench", wrapped)
+    elif way == "instance":
+        kernel.do_bench = bench
+    elif way == "subclass":
+        kernel.__class__ = type("Mine", (type(kernel),), {"do_bench": staticmethod(bench)})
+    elif way == "class":
+        monkeypatch.setattr(type(kernel), "do_bench", property(lambda self: bench))
+    elif way == "driver":
+        monkeypatch.setattr(gpu.driver, "get_benchmarker", lambda: bench)
+
+
+WAYS = ["module", "instance", "subclass", "class", "driver", "wrapped", None]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_it_is_asked_and_answers_for_itself(way: str | None) -> None:
+    """Of three starts the second replaces the function, which prefers the other candidate."""
+    store = MemoryStore()
+
+    def start(replaced: bool) -> tuple[Any, int]:
+        asked: list[int] = []
+
+        def bench(call: Any, quantiles: Any = None, **options: Any) -> list[float]:
+            call()
+            asked.append(1)
+            return [float(len(asked))] * 3
+
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            SimulatedGPU(do_bench=True, times=lambda one: 300.0 / one.constants["BLOCK"]) as gpu,
+            tuneonce_on(store),
+        ):
+            kernel = triton.autotune(blocks(64, 128), ["n"])(make_copy())
+            if replaced and way is not None:
+                replace_benchmark(way, kernel, gpu, bench, patch)
+            kernel[covering(1024)](torch.zeros(1024), torch.zeros(1024), 1024)
+            return kernel.best_config.kwargs["BLOCK"], len(asked)
+
+    seen = [start(False), start(True), start(False), start(True)]
+    own = (128, 0) if way is None else (64, 2)
+    known = (128, 0) if way is None else (64, 0)
+    assert seen == [(128, 0), own, (128, 0), known]
+
+
 # -- what is measured ----------------------------------------------------------------------------
 
 
@@ -124,11 +197,11 @@ def test_the_store_neither_answers_nor_shortens(monkeypatch: pytest.MonkeyPatch)
     assert start(256, 128, 64, several=False)[:2] == ([], [("hit", None)])
     assert start(256, 128, 64, several=True) == ([256, 128, 64], known, 64)
     assert start(256, 128, 64, 512, several=True) == ([256, 128, 64, 512], known, 64)
-    # Another benchmark function is nobody's business but Triton's.
+    # Triton's own benchmark is not answered for by another one.
     with SimulatedGPU() as gpu, tuneonce_on(store) as events:
         run(triton.autotune(blocks(256, 128, 64), ["n"])(make_copy()))
-        assert gpu.benchmarked == []
-        assert events.outcomes == ["hit"]
+        assert len(gpu.benchmarked) == 3
+        assert events.outcomes == ["miss"]
 
 
 def test_candidates_that_do_not_compile_are_asked_for_too(

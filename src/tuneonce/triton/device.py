@@ -20,11 +20,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .benchmark import whose_benchmark
 from .outcome import device_failure
 
 Call = Callable[[], Any]
-
-_AUTOTUNER = "triton.runtime.autotuner"
 
 # The device has at least so much to do when a launch is sent, in seconds: sending one takes 0.05 to
 # 0.1 ms on a server's processor. Longer stalls are found out.
@@ -148,29 +147,10 @@ def out_of_memory(error: Exception) -> bool:
     return device_failure(error) is not None and "out of memory" in str(error)
 
 
-def own_benchmark(autotuner: Any) -> bool:
-    """Whether the kernel's author or the program gave a benchmark function.
-
-    Triton makes one itself of its outdated options ``warmup``, ``rep`` and ``use_cuda_graph``.
-    """
-    own = vars(autotuner).get("_do_bench")
-    if own is None:
-        return False
-    testing = sys.modules.get("triton.testing")
-    asked = [getattr(testing, name, None) for name in ("do_bench", "do_bench_cudagraph")]
-    return not all(
-        getattr(function, "__module__", None) == module
-        for function, module in ((own, _AUTOTUNER), *((f, "triton.testing") for f in asked))
-    )
-
-
 def device_for(autotuner: Any) -> Device | None:
     """How to time launches here; None if a benchmark function of somebody's must do it."""
-    if autotuner.__dict__.get("_do_bench") is not None:
+    if whose_benchmark(autotuner) != "tritons":
         return None
     from triton.runtime.driver import driver
 
-    active = driver.active
-    if active.get_benchmarker() is not getattr(sys.modules.get("triton.testing"), "do_bench", None):
-        return None
-    return Device(active)
+    return Device(driver.active)

@@ -33,6 +33,7 @@ from ..ranks import is_one_of_several
 from ..settings import Recheck
 from . import compat, probe, stock_results
 from .ahead import Ahead
+from .benchmark import own_benchmark
 from .calls import (
     Cold,
     State,
@@ -46,7 +47,6 @@ from .calls import (
     view_of,
 )
 from .compiles import await_binary
-from .device import own_benchmark
 from .listen import CompileListener, compile_seconds
 from .outcome import Taken
 from .persist import Asked, Persistence

@@ -22,12 +22,16 @@ from ..priors import Prior
 from ..records import Measurement, Variants
 from ..resolver import Outcome, Question, Resolution, Resolver
 from . import convert, probe
+from .benchmark import own_benchmark
 from .calls import Cold
 from .outcome import Broken, Taken, as_measurement
 from .source import NoIdentity, innermost, kernel_id
 from .variants import Variant, split
 
 logger = logging.getLogger("tuneonce")
+
+# A part of the tuning key. No argument of a kernel has such a name.
+_OWN_BENCHMARK = ("do_bench()", ["str", "own"])
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ def _question(
 ) -> Question:
     arguments = {k: v for k, v in {**nargs, **kwargs}.items() if k in autotuner.arg_names}
     tuning = convert.tuning_key(autotuner.arg_names, autotuner.keys, arguments)
+    if own_benchmark(autotuner):  # it may find another order, so neither answers for the other
+        tuning = (*tuning, _OWN_BENCHMARK)
     interpreted = type(innermost(autotuner.fn)).__name__ == "InterpretedFunction"
     world = probe.current_world(interpreted=interpreted)
     programs = convert.programs(autotuner, nargs, kwargs)
@@ -126,7 +132,7 @@ class Asked:
         self._question = question
         self._digests = question.digests
         self._pruned = pruned
-        self._method = _method(autotuner)
+        self.own_method = "kernel's own do_bench" if own_benchmark(autotuner) else None
         self._known = dict(resolution.known)
         self.resolution = resolution
 
@@ -175,7 +181,7 @@ class Asked:
                 taken,
                 candidate=candidate.digest,
                 config=candidate.config,
-                method=self._method if not taken.samples else "race",
+                method=self.own_method or ("race" if taken.samples else "do_bench"),
                 work_class=self._question.work_class,
             )
             if measurement is None:
@@ -267,8 +273,3 @@ class Asked:
 
     def _live(self, digest: str) -> Any:
         return self._pruned[self._digests.index(digest)]
-
-
-def _method(autotuner: Any) -> str:
-    own = autotuner.__dict__.get("_do_bench")
-    return "do_bench" if own is None else "kernel's own do_bench"

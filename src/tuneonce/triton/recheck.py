@@ -154,7 +154,7 @@ class Rechecker:
                 Taken(result, samples=finding.samples[position]),
                 candidate=candidate.digest,
                 config=candidate.config,
-                method="recheck",
+                method=asked.own_method or "recheck",
                 work_class=question.work_class,
             )
             if measurement is not None:

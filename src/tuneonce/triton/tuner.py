@@ -2,9 +2,9 @@
 
 Candidates are compiled ahead, in other processes, and race (`tuneonce.race`): what stock Triton
 does in a long benchmark of each, one after the other, is done in short rounds that drop what is
-clearly slower. A benchmark function of the kernel's author, or of a driver that has its own, is
-not replaced: it measures every candidate, in the list's order, as in stock Triton. Where other
-ranks may wait in it, it sees those too that are known not to compile.
+clearly slower. A benchmark function of the kernel's author, of the program or of a driver that has
+its own is not replaced: it measures every candidate, in the list's order, as in stock Triton. Where
+other ranks may wait in it, it sees those too that are known not to compile.
 
 What stock does and is kept: ``_bench`` decides what is launched (hooks, ``reset_to_zero``,
 ``restore_value``), what it passes over is a candidate that cannot run, what it lets through ends
