@@ -292,6 +292,21 @@ def test_a_subclass_sees_the_steps_it_overrides() -> None:
     ]
 
 
+@pytest.mark.parametrize("keys", [["x"], ["n"]])
+def test_events_name_a_kernel_that_is_not_kept(keys: list[str]) -> None:
+    def scenario(lab: Lab) -> Iterator[Call]:
+        kernel = lab.autotune(lab.interpreted(accumulate), blocks(4, 8), keys)
+        if keys == ["n"]:
+            kernel.fn.src = "def accumulate(: no Python"  # nor an identity
+        yield from calls(lab, kernel, 32)
+
+    with tuneonce_on(MemoryStore()) as events:
+        Lab().run(scenario)
+    name = f"{accumulate.__module__}:accumulate"
+    assert [(e["outcome"], e["kernel"]) for e in events.of("resolve")] == [("not_persisted", name)]
+    assert {one["kernel"] for e in ("measure", "tune") for one in events.of(e)} == {name}
+
+
 def test_nothing_is_put_into_the_slots_that_slow_down_launches() -> None:
     runtime = triton.knobs.runtime
     names = ("jit_cache_hook", "jit_post_compile_hook", "launch_enter_hook", "launch_exit_hook")

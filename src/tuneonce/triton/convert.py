@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..codec import Atom, Encoded, Unencodable, encode
@@ -13,6 +13,8 @@ from .source import opaque, shape_of
 # In the order of triton.Config; `pre_hook` is not here because it is code, see `candidates`.
 _CONFIG_FIELDS = ("num_warps", "num_ctas", "num_stages", "maxnreg", "ir_override")
 _NOTHING = Atom("nothing", "")
+# Tuples in tuples. Arbitrary: kernels take one in one.
+_MAX_DEPTH = 16
 
 
 def candidates(configs: Sequence[Any]) -> list[Candidate]:
@@ -71,9 +73,9 @@ def tuning_key(
     """The values Triton tunes by, in parameter order. Raises `Unencodable`.
 
     `arguments` are those of the call by name. As in Triton: the values of the ``key=`` arguments
-    that are there, and the dtype of everything that has one. A descriptor has that of its tensor,
-    which Triton leaves out: in one process the first dtype decides for all, but a winner that was
-    found for 16 bits must not meet 32 bits in another, where it may not fit.
+    that are there, and the dtype of everything that has one. What is in a tuple and a descriptor's
+    tensor have one, too, which Triton leaves out: in one process the first dtype decides for all,
+    but a winner that was found for 16 bits must not meet 32 bits in another, where it may not fit.
     """
     wanted = set(keys)
     parts: list[tuple[str, Encoded]] = []
@@ -82,13 +84,27 @@ def tuning_key(
             continue
         value = arguments[name]
         if name in wanted:
-            if shape_of(value):  # a tensor is compared by identity: no other process has it
+            # A tensor is compared by identity: no other process has it.
+            if shape_of(value) and hasattr(value, "dtype"):
                 raise Unencodable(value)
             parts.append((name, encode(value, opaque=opaque)))
-        dtype = _dtype(value)
-        if dtype is not None:
-            parts.append((f"{name}.dtype", ["str", dtype]))
+        parts += ((f"{place}.dtype", ["str", dtype]) for place, dtype in _dtypes(name, value))
     return tuple(parts)
+
+
+def _dtypes(place: str, value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """The dtypes of an argument, or of what a tuple holds, by place: ``x``, ``x.0``, ``x.1.0``.
+
+    Raises `Unencodable` for a tuple that holds others too deep to be an argument of a kernel.
+    """
+    dtype = _dtype(value)
+    if dtype is not None:
+        yield place, dtype
+    elif isinstance(value, tuple) and type(value).__name__ != "Size":
+        if depth >= _MAX_DEPTH:
+            raise Unencodable(value)
+        for position, item in enumerate(value):
+            yield from _dtypes(f"{place}.{position}", item, depth + 1)
 
 
 def _dtype(value: Any) -> str | None:

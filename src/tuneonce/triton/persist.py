@@ -25,7 +25,7 @@ from . import convert, probe
 from .benchmark import own_benchmark
 from .calls import Cold
 from .outcome import Broken, Taken, as_measurement
-from .source import NoIdentity, innermost, kernel_id
+from .source import NoIdentity, innermost, kernel_id, name_of
 from .variants import Variant, split
 
 logger = logging.getLogger("tuneonce")
@@ -62,12 +62,11 @@ class Persistence:
             cold.state.identity = identify(autotuner)
         identity = cold.state.identity
         asked: Asked | None = None
-        reason, label = "internal_error", type(autotuner).__name__
+        reason, label = "internal_error", name_of(autotuner.fn)
         with self.guarded("resolve"):
             try:
                 if isinstance(identity, NoIdentity):
                     raise identity
-                label = f"{identity.module}:{identity.name}"
                 question = _question(autotuner, cold.nargs, cold.kwargs, pruned, identity)
                 resolution = self.resolver.resolve(question)
                 if cold.together:  # what is known is not for this process; what it finds is kept

@@ -28,6 +28,7 @@ from typing import Any
 
 from ..codec import Atom, Unencodable, canonical, digest, encode
 from ..key import KernelId, Parts
+from .values import built_on
 
 _DEF = re.compile(r"^def\s+\w+\s*\(", re.MULTILINE)
 
@@ -54,6 +55,15 @@ def innermost(fn: Any) -> Any:
             break
         fn = inner
     raise NoIdentity("no_kernel_function", f"found no Triton function under {type(fn).__name__}")
+
+
+def name_of(fn: Any) -> str:
+    """A kernel (or what wraps it) as events name it, whether or not it has an identity."""
+    try:
+        function = innermost(fn).fn
+        return f"{function.__module__}:{function.__qualname__}"
+    except Exception:  # a wrapper of somebody's; looking at it may do anything
+        return str(getattr(fn, "__name__", None) or type(fn).__name__)
 
 
 def kernel_id(fn: Any) -> KernelId:
@@ -111,7 +121,7 @@ def opaque(value: object) -> Atom | None:
         return Atom(f"namedtuple.{name}", canonical(encode(tuple(value), opaque=opaque)))
     if name in ("JITFunction", "InterpretedFunction", "ConstexprFunction"):
         return _kernel_atom(value)
-    return None
+    return built_on(value, lambda held: encode(held, opaque=opaque))
 
 
 def shape_of(value: object) -> object:

@@ -13,6 +13,7 @@ from ..wording import config_text, tuning, tuning_text
 from .calls import Cold
 from .outcome import Taken
 from .persist import Asked
+from .source import name_of
 from .tuner import Tuned
 
 # An event is a line that people may read. Arbitrary: twice what a terminal shows of a key.
@@ -30,7 +31,7 @@ class Subject:
     @property
     def label(self) -> str:
         """The kernel."""
-        return type(self.cold.autotuner).__name__ if self.asked is None else self.asked.label
+        return name_of(self.cold.autotuner.fn) if self.asked is None else self.asked.label
 
     @property
     def key_text(self) -> str:

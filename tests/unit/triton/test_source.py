@@ -678,4 +678,4 @@ def test_atoms_of_torch_and_numpy() -> None:
     assert opaque(numpy.int64(1)) != opaque(numpy.int32(1))
     assert opaque(numpy.ones(3)) is None
     assert opaque(torch.ones(())) is None
-    assert opaque(torch.ones(3).shape) is None
+    assert opaque(torch.ones(3).shape) != opaque(torch.ones(4).shape)
