@@ -6,7 +6,7 @@
 #   PYTHON=python3.12   the interpreter environments are made with
 #   TESTS='tests/unit'  what the test targets run, and PYTEST_ARGS='-x -k store' how
 #   JOBS=0              in this very process (default: in two)
-#   ARGS='--json out'   passed on to the demo and to the benchmarks
+#   ARGS='--runs 3'     passed on to the demo and to the benchmarks
 
 PYTHON ?= python3
 TORCH ?= 2.13.0

@@ -63,7 +63,9 @@ def wait(process: subprocess.Popen[bytes]) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").partition("\n")[0], allow_abbrev=False
+    )
     parser.add_argument("out", type=Path, help="where to write the result")
     parser.add_argument("--size", choices=("tiny", "h200"), default="h200")
     parser.add_argument(
@@ -84,7 +86,7 @@ def main() -> int:
             print("the layers do not call FLA's kernels: nothing to measure", file=sys.stderr)
             return 1
         command = [sys.executable, "-m", "tuneonce", "bench", "restart"]
-        command += ["--json", str(args.out.absolute()), "--model", MODEL]
+        command += ["--output", str(args.out.absolute()), "--model", MODEL]
         command += [word for option in LOAD.items() for word in option]
         command += [*options, "--", sys.executable, "-m", "transformers.cli.transformers"]
         command += ["serve", MODEL, "--host", "127.0.0.1", "--port", "{port}"]

@@ -16,6 +16,8 @@ from .history import Events
 from .inventory import Entry
 from .wording import natural
 
+TUNE, REGRET = "tuneonce.tune/1", "tuneonce.regret/1"
+
 Where = tuple[str, str]
 """The digest of a key and a work class."""
 
@@ -81,7 +83,7 @@ def filled(
     # A kernel without an identity has no key to count: each launch that met it counts.
     not_persisted = sum(e.get("outcome") == "not_persisted" for e in resolved)
     return Filled(
-        schema="tuneonce.tune/1",
+        schema=TUNE,
         command=command,
         status=status,
         store=store,
@@ -177,7 +179,7 @@ def regret(
     )
     met = {where(event) for event in _events(processes, "resolve")}
     return Regret(
-        schema="tuneonce.regret/1",
+        schema=REGRET,
         command=command,
         status=status,
         store=store,

@@ -60,7 +60,7 @@ def assert_all_gone(events: list[dict[str, Any]]) -> None:
 
 def test_three_arms_two_runs_two_repeats(tell: Tell, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    options = ["--repeats", "2", "--json", str(out), "--work-dir", str(tmp_path / "work")]
+    options = ["--repeats", "2", "--output", str(out), "--work-dir", str(tmp_path / "work")]
     table, progress = bench(
         "restart",
         *options,
@@ -151,7 +151,7 @@ def test_runs_after_something_was_emptied(tell: Tell, tmp_path: Path) -> None:
     then += ["--then-arms", "tuneonce,stock-cache"]
     table, progress = bench(
         "restart",
-        *("--arms", "stock-cache,tuneonce", "--json", str(out), *then, *SMALL),
+        *("--arms", "stock-cache,tuneonce", "--output", str(out), *then, *SMALL),
         *server(tell, "--events", "--engine-init", "2.50", "9.75"),
     )
     document = json.loads(out.read_bytes())
@@ -201,7 +201,6 @@ def test_without_a_work_dir_nothing_remains(tell: Tell, tmp_path: Path) -> None:
         "--arms",
         "tuneonce",
         "--json",
-        "-",
         *SMALL,
         *server(tell),
         TMPDIR=str(temporary),
@@ -215,7 +214,7 @@ def test_without_a_work_dir_nothing_remains(tell: Tell, tmp_path: Path) -> None:
 
 def test_under_the_interpreter_stock_cache_is_left_out_and_it_says_so(tell: Tell) -> None:
     out, err = bench(
-        "restart", "--json", "-", "--runs", "1", *SMALL, *server(tell), TRITON_INTERPRET="1"
+        "restart", "--json", "--runs", "1", *SMALL, *server(tell), TRITON_INTERPRET="1"
     )
     document = json.loads(out)
     assert [run["arm"] for run in document["runs"]] == ["stock", "tuneonce"]
@@ -229,7 +228,7 @@ def test_failed_requests_are_reported(tell: Tell) -> None:
 
 
 def test_a_server_that_ends_during_the_load(tell: Tell) -> None:
-    words = ["restart", "--arms", "stock", "--json", "-", "--runs", "1", "--stop-timeout", "0.2"]
+    words = ["restart", "--arms", "stock", "--json", "--runs", "1", "--stop-timeout", "0.2"]
     words += SMALL
     out, err = bench(*words, *server(tell, "--exit-at", "3", "--grandchild", "session"), expect=1)
     (run,) = json.loads(out)["runs"]
@@ -286,7 +285,7 @@ def test_a_signal_during_the_load_ends_everything(
 def test_what_was_measured_before_an_end_is_kept(tell: Tell, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     # The second start finds that it must not listen.
-    words = ["--arms", "stock", "--json", str(out), *SMALL]
+    words = ["--arms", "stock", "--output", str(out), *SMALL]
     flag = tmp_path / "flag"
     _, err = bench("restart", *words, *server(tell, "--die-if", str(flag)), expect=1)
     document = json.loads(out.read_bytes())
@@ -305,7 +304,7 @@ def test_the_load_alone(tell: Tell, tmp_path: Path) -> None:
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         try:
             tell.wait("listening")
-            table, _ = bench("serve", "--port", str(port), "--json", str(out), *SMALL)
+            table, _ = bench("serve", "--port", str(port), "--output", str(out), *SMALL)
         finally:
             running.terminate()
     document = json.loads(out.read_bytes())
@@ -338,8 +337,8 @@ def test_nobody_serves() -> None:
         (["restart", "--arms", "best", "--", "serve"], "--arms"),
         (["restart", "--then", "empty-all", "--", "serve"], "--then"),
         (["restart", "--repeats", "0", "--", "serve"], "--repeats"),
-        (["restart", "--json", "/nowhere/out.json", "--", "serve", "{port}"], "/nowhere"),
-        (["restart", "--json", ".", "--", "serve", "{port}"], "directory"),
+        (["restart", "--output", "/nowhere/out.json", "--", "serve", "{port}"], "/nowhere"),
+        (["restart", "--output", ".", "--", "serve", "{port}"], "directory"),
         (["restart", "--", "/nowhere/serve", "{port}"], "/nowhere/serve"),
         (["serve", "--token-range", "9:3"], "--token-range"),
         (["serve", "--endpoint", "v1"], "--endpoint"),
@@ -374,7 +373,7 @@ def test_the_demo_tunes_once(tmp_path: Path) -> None:
     pytest.importorskip("triton")
     out = tmp_path / "out.json"
     load = ["--num-prompts", "1", "--input-len", "16", "--output-len", "1"]
-    words = ["--device", "cpu", "--arms", "tuneonce", "--json", str(out), *load]
+    words = ["--device", "cpu", "--arms", "tuneonce", "--output", str(out), *load]
     subprocess.run(
         [sys.executable, "-m", "tuneonce", "demo", *words],
         check=True,
@@ -392,7 +391,7 @@ def test_the_demo_tunes_once(tmp_path: Path) -> None:
 def test_more_starts_in_one_arm(tell: Tell, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     then = ["--then", "restart", "--then", "empty-store", "--then-arms", "tuneonce", "--runs", "1"]
-    bench("restart", "--arms", "stock,tuneonce", "--json", str(out), *then, *SMALL, *server(tell))
+    bench("restart", "--arms", "stock,tuneonce", "--output", str(out), *then, *SMALL, *server(tell))
     runs = [(r["arm"], r["run"], r["after"]) for r in json.loads(out.read_bytes())["runs"]]
     assert runs == [
         ("stock", 1, None),

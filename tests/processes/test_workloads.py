@@ -81,7 +81,7 @@ def shell(tmp_path: Path) -> Shell:
 
 
 def test_tune_fills_a_store_and_tells(shell: Shell) -> None:
-    done = shell("tune", "--store", "store", "--json", "out.json", "work.py", "1000", "3000")
+    done = shell("tune", "--store", "store", "--output", "out.json", "work.py", "1000", "3000")
     assert done.returncode == 0, done.stderr
     assert "ran 1000\nran 3000\n" in done.stdout
     words = " ".join(done.stdout.split())
@@ -99,12 +99,12 @@ def test_tune_fills_a_store_and_tells(shell: Shell) -> None:
         assert len([name for name in store.list("") if name.endswith(".verdict.json")]) == 2
     # The events were of this run alone and are gone; what is known is counted.
     assert not (shell.home / "store" / ".events").exists()
-    document = shell.json("tune", "--store", "store", "--json", "-", "work.py", "1000", "64")
+    document = shell.json("tune", "--store", "store", "--json", "work.py", "1000", "64")
     assert (len(document["tuned"]), document["known"]) == (1, 1)
 
 
 def test_json_has_standard_output_for_itself(shell: Shell) -> None:
-    done = shell("tune", "--json", "-", "work.py", "64")
+    done = shell("tune", "--json", "work.py", "64")
     assert json.loads(done.stdout)["tuned"]
     assert "ran 64" in done.stderr
     assert "1 key tuned" in done.stderr
@@ -171,7 +171,7 @@ def test_who_interrupts_it_is_told_what_was_tuned(shell: Shell, number: int) -> 
         (["work.py"], {"TUNEONCE": "observe"}),
         (["work.py"], {"TRITON_CACHE_AUTOTUNING": "0"}),
         (["--store", "nonsense://x", "work.py"], {}),
-        (["--json", "no/such/place", "work.py"], {}),
+        (["--output", "no/such/place", "work.py"], {}),
         (["nothing.py"], {}),
         (["-m"], {}),
         ([], {}),
@@ -190,7 +190,7 @@ def test_what_cannot_work_is_one_line(
 
 def test_regret_is_told_and_fixed(shell: Shell) -> None:
     shell("tune", "work.py", "64", "1000", "3000")
-    document = shell.json("bench", "regret", "--json", "-", "work.py", "64", "1000")
+    document = shell.json("bench", "regret", "--json", "work.py", "64", "1000")
     assert document["schema"] == "tuneonce.regret/1"
     assert [one["regret"] for one in document["checked"]] == [0, 0]
     [kernel] = document["kernels"]
@@ -202,12 +202,12 @@ def test_regret_is_told_and_fixed(shell: Shell) -> None:
     assert done.returncode == 0
     for text in ("50.0 %", "2 wrong", "--fix replaces", "1 key had no verdict", "n=3000"):
         assert text in words
-    document = shell.json("bench", "regret", "--fix", "--json", "-", "work.py", "64", BEST="256")
+    document = shell.json("bench", "regret", "--fix", "--json", "work.py", "64", BEST="256")
     [one] = document["checked"]
     assert (one["wrong"], one["fixed"]) == (True, True)
     assert one["best"].startswith("BLOCK=256 ")
     assert one["regret"] == pytest.approx(0.5, abs=1e-3)
-    document = shell.json("bench", "regret", "--fix", "--json", "-", "work.py", "64", BEST="256")
+    document = shell.json("bench", "regret", "--fix", "--json", "work.py", "64", BEST="256")
     assert [one["regret"] for one in document["checked"]] == [0]
     entries = shell.json("ls", "--json")["entries"]
     origins = {one["key"]["n"]: one["origin"] for one in entries}

@@ -225,11 +225,16 @@ def load_document(path: Path) -> Restart | Serve:
 
 def save_document(path: Path, document: Restart | Serve) -> None:
     """Write the document so that a reader sees the old file or the whole new one."""
+    write_whole(path, encode(document))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old one or the whole new one. Raises OSError."""
     # Not mkstemp, which makes files private: a result is as readable as any file of its author.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with temporary.open("xb") as file:
-            file.write(encode(document))
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

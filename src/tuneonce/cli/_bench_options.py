@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import UsageError
+from ._output import add_output_options
 
 if TYPE_CHECKING:
     from ..bench.result import Load
@@ -127,16 +128,7 @@ def add_restart_arguments(parser: argparse.ArgumentParser) -> None:
         help="for caches and logs; logs stay there (default: a temporary directory)",
     )
     parser.add_argument("--keep", action="store_true", help="keep caches and logs at the end")
-    add_json_argument(parser)
-
-
-def add_json_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--json OUT``."""
-    parser.add_argument(
-        "--json",
-        metavar="OUT",
-        help="write the result to this file, before any table is drawn; - is standard output",
-    )
+    add_output_options(parser)
 
 
 def load_from(args: argparse.Namespace) -> Load:

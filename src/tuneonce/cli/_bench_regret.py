@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError, TuneonceError
-from ._workload import add_workload_arguments, check_json_argument, run_workload, save_json
+from ._output import output_of
+from ._workload import add_workload_arguments, print_document, run_workload
 from .tune import print_end
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the program, then tell what its verdicts cost; returns its exit code."""
     from ..inventory import listing
     from ..store import open_store
-    from ..workload import regret
+    from ..workload import REGRET, regret
 
-    check_json_argument(args.json)
+    out = output_of(args, REGRET)
     ran = run_workload(args, variables={"TUNEONCE_RECHECK": "fix" if args.fix else "report"})
     try:
         with open_store(ran.address) as store:
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         seconds=round(ran.seconds, 3),
         fix=args.fix,
     )
-    _draw(found, save_json(found, args.json))
+    _draw(found, print_document(found, out))
     return ran.status
 
 

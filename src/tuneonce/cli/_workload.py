@@ -17,12 +17,14 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import SettingsError, TuneonceError, UsageError
+from ..errors import SettingsError, UsageError
+from ._output import add_output_options
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..history import Events
+    from ._output import Output
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,9 @@ class Ran:
 
 
 def add_workload_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``SCRIPT`` and ``-m MODULE``, ``--store`` and ``--json OUT``."""
+    """Add ``SCRIPT`` and ``-m MODULE``, ``--store``, ``--json`` and ``--output``."""
     parser.add_argument("--store", metavar="URL", help="where results are kept: a directory or URL")
-    parser.add_argument(
-        "--json",
-        metavar="OUT",
-        help="write the result there before any table is drawn; - is standard output",
-    )
+    add_output_options(parser)
     # Whatever comes after the module or the script is the program's, options too.
     parser.add_argument(
         "-m",
@@ -75,7 +73,7 @@ def run_workload(args: argparse.Namespace, *, variables: Mapping[str, str]) -> R
     store = _store(environment, args.store)
     address = environment["TUNEONCE_STORE"]
     # The program may write what it likes, but standard output is for the document.
-    stdout = sys.stderr.fileno() if args.json == "-" else None
+    stdout = 2 if args.json else None
     directory = tempfile.mkdtemp(prefix="tuneonce-events-")
     try:
         environment = child_environment({**environment, "TUNEONCE_EVENTS": directory})
@@ -157,31 +155,13 @@ def _signals_are_the_programs() -> Iterator[list[subprocess.Popen[bytes]]]:
             signal.signal(number, handler)
 
 
-def check_json_argument(out: str | None) -> None:
-    """Raises UsageError for a file that cannot be written: before the work, not after it."""
-    from ..bench.result import check_writable
-
-    if out is not None and out != "-":
-        check_writable(Path(out))
-
-
-def save_json(document: object, out: str | None) -> Console:
-    """Write the document where ``--json`` says; returns where tables go."""
+def print_document(document: object, out: Output) -> Console:
+    """Write and print the document as `out` says; returns where tables go."""
     import json
 
     import msgspec
 
-    from ._render import console
-
-    if out is None:
-        return console()
-    text = json.dumps(msgspec.to_builtins(document), indent=2) + "\n"
-    if out != "-":
-        try:
-            Path(out).write_text(text, encoding="ascii")
-        except OSError as error:
-            raise TuneonceError(f"cannot write {out}: {error.strerror}") from error
-        return console()
-    sys.stdout.write(text)
-    sys.stdout.flush()
-    return console(stderr=True)
+    data = (json.dumps(msgspec.to_builtins(document), indent=2) + "\n").encode("ascii")
+    out.save(data)
+    out.print(data)
+    return out.tables()

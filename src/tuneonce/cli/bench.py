@@ -8,21 +8,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import TuneonceError, UsageError
+from ..errors import UsageError
 from . import _bench_regret
 from ._bench_options import (
     ARM_NAMES,
     Subparsers,
-    add_json_argument,
     add_load_arguments,
     add_restart_arguments,
     load_from,
     port,
 )
+from ._output import Output, add_output_options, output_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,11 +62,11 @@ def add_parser(subparsers: Subparsers) -> None:
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=port, default=8000, metavar="N", help="default: 8000")
     add_load_arguments(serve, input_len=1024, output_len=128, num_prompts=64, max_concurrency=None)
-    add_json_argument(serve)
+    add_output_options(serve)
     serve.set_defaults(run=run_serve_command)
 
     show = commands.add_parser("show", help="draw the tables of a saved result again")
-    show.add_argument("file", type=Path, help="what --json wrote")
+    show.add_argument("file", type=Path, help="what --output wrote")
     show.add_argument("--json", action="store_true", help="print the document instead")
     show.set_defaults(run=run_show_command)
 
@@ -77,7 +76,9 @@ def add_parser(subparsers: Subparsers) -> None:
 def run_restart_command(args: argparse.Namespace) -> int:
     """``tuneonce bench restart``."""
     from ..bench.restart import Plan
+    from ..bench.result import RESTART
 
+    out = output_of(args, RESTART)
     command, port_number = place_port(args.server_command, host=args.host, port=args.port)
     interpreted = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
     chosen, notes = choose_arms(args.arms, interpreted=interpreted)
@@ -97,7 +98,7 @@ def run_restart_command(args: argparse.Namespace) -> int:
         keep=args.keep,
         notes=notes,
     )
-    return carry_out(plan, out=args.json)
+    return carry_out(plan, out=out)
 
 
 def run_serve_command(args: argparse.Namespace) -> int:
@@ -108,12 +109,12 @@ def run_serve_command(args: argparse.Namespace) -> int:
     from ..bench.interrupts import Interrupted, Interrupts
     from ..bench.load import run_load
     from ..bench.machine import describe_machine
-    from ..bench.result import Serve
+    from ..bench.result import SERVE, Serve, encode
     from ._bench_progress import Bar
 
     load = load_from(args)
-    tables, progress = _consoles(args.json)
-    save = _saver(args.json)
+    out = output_of(args, SERVE)
+    progress = _progress_console()
     base_url = args.base_url or f"http://{args.host}:{args.port}"
     created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     try:
@@ -134,8 +135,8 @@ def run_serve_command(args: argparse.Namespace) -> int:
         load=load,
         result=result,
     )
-    save(document)
-    return _report(document, out=args.json, console=tables)
+    out.save(encode(document))
+    return _report(document, out=out)
 
 
 def run_show_command(args: argparse.Namespace) -> int:
@@ -188,7 +189,7 @@ def choose_arms(
     return tuple(name for name in ARM_NAMES if name != "stock-cache"), (note,)
 
 
-def carry_out(plan: Plan, *, out: str | None) -> int:
+def carry_out(plan: Plan, *, out: Output) -> int:
     """Run the plan, write its document, draw its tables.
 
     Returns the exit code: 1 if any request failed, 128 + signal if interrupted.
@@ -196,10 +197,10 @@ def carry_out(plan: Plan, *, out: str | None) -> int:
     from ..activation import child_environment
     from ..bench.interrupts import Interrupted, Interrupts
     from ..bench.restart import run_restart
+    from ..bench.result import encode
     from ._bench_progress import RestartProgress
 
-    tables, progress = _consoles(out)
-    save = _saver(out)
+    progress = _progress_console()
     keeps = plan.keep or plan.work_dir is not None
     try:
         with Interrupts() as interrupts, RestartProgress(progress, keeps=keeps) as watcher:
@@ -207,14 +208,14 @@ def carry_out(plan: Plan, *, out: str | None) -> int:
                 plan,
                 interrupts=interrupts,
                 watcher=watcher,
-                save=save,
+                save=lambda document: out.save(encode(document)),
                 activate=child_environment,
                 argv=_command_line(),
             )
     except Interrupted as interrupted:
         progress.print(f"{interrupted}: stopped; the server and all its processes are ended")
         return 128 + interrupted.signum
-    return _report(document, out=out, console=tables)
+    return _report(document, out=out)
 
 
 def _command_line() -> list[str]:
@@ -232,38 +233,17 @@ def _option_values(command: list[str], option: str) -> list[tuple[str, str]]:
     return found
 
 
-def _consoles(out: str | None) -> tuple[Console, Console]:
-    """Return where tables and progress go: standard output belongs to JSON if it was asked for."""
+def _progress_console() -> Console:
     from rich.console import Console
 
-    progress = Console(stderr=True)
-    return (progress if out == "-" else Console()), progress
+    return Console(stderr=True)
 
 
-def _saver(out: str | None) -> Callable[[Restart | Serve], None]:
-    from ..bench.result import check_writable, save_document
-
-    if out is None or out == "-":
-        return lambda document: None
-    path = Path(out)
-    check_writable(path)
-
-    def save(document: Restart | Serve) -> None:
-        try:
-            save_document(path, document)
-        except OSError as error:
-            raise TuneonceError(f"cannot write {path}: {error.strerror}") from error
-
-    return save
-
-
-def _report(document: Restart | Serve, *, out: str | None, console: Console) -> int:
+def _report(document: Restart | Serve, *, out: Output) -> int:
     from ..bench.result import Serve, encode
     from ._bench_view import draw
 
-    if out == "-":
-        sys.stdout.write(encode(document).decode())
-        sys.stdout.flush()
-    draw(document, console)
+    out.print(encode(document))
+    draw(document, out.tables())
     results = [document.result] if isinstance(document, Serve) else document.runs
     return 1 if any(result.failed for result in results) else 0

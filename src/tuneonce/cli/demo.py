@@ -18,6 +18,7 @@ from ._bench_options import (
     add_restart_arguments,
     load_from,
 )
+from ._output import output_of
 from .bench import carry_out, choose_arms, place_port
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def run_demo_command(args: argparse.Namespace) -> int:
     """``tuneonce demo``."""
     from ..bench.machine import torch_has_gpu
     from ..bench.restart import Plan
+    from ..bench.result import RESTART
 
+    out = output_of(args, RESTART)
     missing = [name for name in _NEEDS if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
@@ -97,4 +100,4 @@ def run_demo_command(args: argparse.Namespace) -> int:
         notes=notes,
         settings=settings,
     )
-    return carry_out(plan, out=args.json)
+    return carry_out(plan, out=out)

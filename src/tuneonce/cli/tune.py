@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ._workload import add_workload_arguments, check_json_argument, run_workload, save_json
+from ._output import output_of
+from ._workload import add_workload_arguments, print_document, run_workload
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,9 +30,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Run the program, then tell what it did; returns its exit code."""
-    from ..workload import filled
+    from ..workload import TUNE, filled
 
-    check_json_argument(args.json)
+    out = output_of(args, TUNE)
     ran = run_workload(args, variables={"TUNEONCE_RECHECK": ""})
     found = filled(
         ran.history,
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         store=ran.store,
         seconds=round(ran.seconds, 3),
     )
-    _draw(found, save_json(found, args.json))
+    _draw(found, print_document(found, out))
     return ran.status
 
 
