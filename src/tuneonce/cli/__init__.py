@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .._version import __version__
 from ..errors import TuneonceError, UsageError
@@ -54,14 +54,21 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; the usage is one ``--help`` away."""
+    """Says what is wrong in one line; the usage is one ``--help`` away.
+
+    Also the class of the commands' parsers. Options are not abbreviated: a script that says
+    ``--out`` would end when another option of that beginning is added.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
-    parser = _Parser(prog="tuneonce", description="Tune Triton kernels once.", allow_abbrev=False)
+    parser = _Parser(prog="tuneonce", description="Tune Triton kernels once.")
     parser.add_argument("--version", action="version", version=f"tuneonce {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     asked = next((word for word in arguments if not word.startswith("-")), None)

@@ -11,7 +11,9 @@ from tuneonce.errors import TuneonceError
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tuneonce.demo", description=demo_serve.DESCRIPTION
+        prog="python -m tuneonce.demo",
+        description=demo_serve.DESCRIPTION,
+        allow_abbrev=False,
     )
     demo_serve.add_arguments(parser)
     try:
