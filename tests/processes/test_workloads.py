@@ -175,6 +175,7 @@ def test_who_interrupts_it_is_told_what_was_tuned(shell: Shell, number: int) -> 
         (["nothing.py"], {}),
         (["-m"], {}),
         ([], {}),
+        (["--store", "memory:", "work.py"], {}),
     ],
 )
 @pytest.mark.parametrize("command", [["tune"], ["bench", "regret"]])

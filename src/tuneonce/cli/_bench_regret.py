@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from ..workload import REGRET, regret
 
     out = output_of(args, REGRET)
-    ran = run_workload(args, variables={"TUNEONCE_RECHECK": "fix" if args.fix else "report"})
+    recheck = {"TUNEONCE_RECHECK": "fix" if args.fix else "report"}
+    ran = run_workload(args, variables=recheck, reads=True, writes=args.fix)
     try:
         with open_store(ran.address) as store:
             entries = listing(store).entries

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import SettingsError, UsageError
+from ..errors import SettingsError, StoreUnavailable, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,15 +48,53 @@ def store_address(args: argparse.Namespace) -> str:
 
 
 def open_store_of(args: argparse.Namespace) -> Store:
-    """Open it. Raises UsageError for an address that cannot mean a store."""
+    """Open it, for a command that reads it.
+
+    Raises UsageError for an address that cannot mean a store, or one that nobody but its own
+    process can read, StoreUnavailable for a store that is not there or may not be read: an empty
+    list would say that nothing was kept.
+    """
     from ..store import open_store
 
     if args.store is not None and not args.store.strip():
         raise UsageError("--store is empty")
     try:
-        return open_store(store_address(args))
+        store = open_store(store_address(args))
     except SettingsError as error:
         raise UsageError(str(error)) from error
+    check_is_there(store)
+    return store
+
+
+def check_is_there(store: Store) -> None:
+    """Raises as `open_store_of`, for a store that is open already."""
+    info = store.describe()
+    if info.kind == "memory":
+        raise UsageError("memory: is a store of one process, which no command can look into")
+    if info.kind != "files":  # what it is asked first says it
+        return
+    try:
+        _look_into(info.location)
+    except FileNotFoundError:
+        raise StoreUnavailable(
+            f"there is no store at {info.location}: nothing was kept there yet, or it is another "
+            "one (`tuneonce env` tells which is used here; --store and TUNEONCE_STORE choose)",
+            store=info.url,
+        ) from None
+    except PermissionError as error:
+        raise StoreUnavailable(
+            f"the store at {info.location} cannot be read by user {os.geteuid()}: "
+            f"{error.strerror}. Results in it are not used, and every start tunes again",
+            store=info.url,
+        ) from error
+    except OSError:  # in the store's own words
+        store.children("", limit=1)
+
+
+def _look_into(directory: str | Path) -> None:
+    """Raises OSError for a directory that is not there, or may not be listed or entered."""
+    with os.scandir(directory):
+        os.stat(os.path.join(directory, os.curdir))  # noqa: PTH116, PTH118 - Path drops the dot
 
 
 def events_directory(args: argparse.Namespace) -> Path | None:
@@ -77,12 +115,30 @@ def events_directory(args: argparse.Namespace) -> Path | None:
 
 
 def required_events_directory(args: argparse.Namespace) -> Path:
-    """As `events_directory`. Raises UsageError if there is none."""
+    """As `events_directory`, and it can be read.
+
+    Raises UsageError if no events are written, StoreUnavailable for a directory that is not there
+    or may not be read. In a store that is there it may still be missing: nobody has written yet.
+    """
     directory = events_directory(args)
     if directory is None:
         raise UsageError("no events are written (TUNEONCE_EVENTS=0); name where: --events DIR")
-    if directory.exists() and not directory.is_dir():
-        raise UsageError(f"{directory} is not a directory of events files")
+    beside_the_store = (
+        getattr(args, "events", None) is None and not os.environ.get("TUNEONCE_EVENTS", "").strip()
+    )
+    if beside_the_store:
+        open_store_of(args).close()
+    try:
+        _look_into(directory)
+    except FileNotFoundError:
+        if not beside_the_store:
+            raise StoreUnavailable(
+                f"there is no directory of events files at {directory}"
+            ) from None
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the events in {directory} cannot be read by user {os.geteuid()}: {error.strerror}"
+        ) from error
     return directory
 
 

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError, UsageError
+from ._common import check_is_there
 from ._output import add_output_options
 
 if TYPE_CHECKING:
@@ -59,18 +60,21 @@ def add_workload_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_workload(args: argparse.Namespace, *, variables: Mapping[str, str]) -> Ran:
+def run_workload(
+    args: argparse.Namespace, *, variables: Mapping[str, str], reads: bool, writes: bool
+) -> Ran:
     """Run the program to its end with tuneonce on, `variables` set and events of its own.
 
-    Raises UsageError where it cannot be started. Ctrl-C and SIGTERM are the program's: whatever
-    it makes of them, what it did until then is told.
+    Raises UsageError where it cannot be started, or is run for what it `writes` to the store and
+    nothing would be kept; StoreUnavailable if it `reads` a store that is not there. Ctrl-C and
+    SIGTERM are the program's: whatever it makes of them, what it did until then is told.
     """
     from ..activation import child_environment
     from ..history import read_history
 
     command = _command(args)
     environment = {**os.environ, **variables}
-    store = _store(environment, args.store)
+    store = _store(environment, args.store, reads=reads, writes=writes)
     address = environment["TUNEONCE_STORE"]
     # The program may write what it likes, but standard output is for the document.
     stdout = 2 if args.json else None
@@ -107,8 +111,8 @@ def _command(args: argparse.Namespace) -> list[str]:
     return rest
 
 
-def _store(environment: dict[str, str], chosen: str | None) -> str:
-    """The store's address, put into the environment. Raises UsageError where nothing can be kept"""
+def _store(environment: dict[str, str], chosen: str | None, *, reads: bool, writes: bool) -> str:
+    """The store's address, put into the environment. Raises as `run_workload`."""
     from ..settings import Mode, read, store_location
     from ..store import open_store
 
@@ -119,14 +123,20 @@ def _store(environment: dict[str, str], chosen: str | None) -> str:
     try:  # what is wrong is told now, not by the program
         environment["TUNEONCE_STORE"] = store_location(environment)
         mode = read(environment).mode
-        with open_store(environment["TUNEONCE_STORE"]) as store:
-            url = store.describe().url
+        store = open_store(environment["TUNEONCE_STORE"])
     except SettingsError as error:
         raise UsageError(str(error)) from error
     if mode is not Mode.ON:
         name = "TUNEONCE" if environment.get("TUNEONCE", "").strip() else "TRITON_CACHE_AUTOTUNING"
         raise UsageError(f"{name}={environment[name]} keeps tuneonce off: nothing would be kept")
-    return url
+    with store:
+        info = store.describe()
+        if reads:
+            check_is_there(store)
+        if writes and (info.kind == "memory" or not info.writable):
+            why = info.note or "it is only read"
+            raise UsageError(f"nothing would be kept in {info.url}: {why}")
+    return info.url
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from ..workload import TUNE, filled
 
     out = output_of(args, TUNE)
-    ran = run_workload(args, variables={"TUNEONCE_RECHECK": ""})
+    ran = run_workload(args, variables={"TUNEONCE_RECHECK": ""}, reads=False, writes=True)
     found = filled(
         ran.history,
         command=ran.command,

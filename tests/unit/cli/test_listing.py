@@ -73,14 +73,14 @@ def test_ls_json_is_stable_and_alone(tell: Tell, store: FileStore) -> None:
     assert said.out.isascii()
 
 
-def test_ls_of_a_store_that_does_not_exist(tell: Tell, store: FileStore) -> None:
+def test_ls_of_an_empty_store(tell: Tell, store: FileStore) -> None:
+    Path(store.describe().location).mkdir()
     said = tell("ls")
     assert said.code == 0
     assert store.describe().location in said.out
     assert "empty" in said.out
     assert tell("ls", "--json").json["entries"] == []
     assert tell("ls", "add").code == 0
-    assert not Path(store.describe().location).exists()
 
 
 def test_ls_with_a_pattern(tell: Tell, store: FileStore) -> None:
@@ -105,7 +105,8 @@ def test_an_unknown_kernel(tell: Tell, store: FileStore, command: str) -> None:
     assert "did you mean chunk_fwd_kernel?" in said.err
 
 
-def test_show_in_an_empty_store(tell: Tell) -> None:
+def test_show_in_an_empty_store(tell: Tell, store: FileStore) -> None:
+    Path(store.describe().location).mkdir()
     said = tell("show", "add")
     assert said.code == 2
     assert said.err.rstrip().endswith("it is empty")

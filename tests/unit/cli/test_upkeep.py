@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +27,7 @@ def records(store: FileStore) -> set[str]:
 
 
 def test_verify_a_good_store(tell: Tell, store: FileStore) -> None:
+    Path(store.describe().location).mkdir()
     assert tell("verify").code == 0
     put_verdict(store, make_key(), TIMES)
     put_loose(store, make_key("mul"), 64, 0.1)
@@ -124,6 +126,7 @@ def test_rm_refuses_what_it_cannot_mean(tell: Tell, full: FileStore, words: list
 
 
 def test_rm_in_an_empty_store(tell: Tell, store: FileStore) -> None:
+    Path(store.describe().location).mkdir()
     said = tell("rm", "--all")
     assert said.code == 0
     assert "Nothing to remove" in said.out

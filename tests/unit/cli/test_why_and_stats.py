@@ -124,6 +124,7 @@ def test_stats(tell: Tell, events: Path) -> None:
 
 
 def test_stats_of_nothing(tell: Tell, events: Path) -> None:
+    events.parent.mkdir()
     said = tell("stats")
     assert said.code == 0
     assert str(events) in said.out
@@ -154,6 +155,7 @@ def test_stats_fit_eighty_columns(tell: Tell, events: Path) -> None:
 @pytest.mark.parametrize("words", [["stats"], ["why", "add"]])
 def test_events_from_elsewhere(tell: Tell, tmp_path: Path, words: list[str]) -> None:
     elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "store").mkdir()
     write_events(elsewhere, process(resolved(make_key(), "miss")))
     assert str(elsewhere) == tell(*words, "--events", str(elsewhere), "--json").json["events"]
     os.environ["TUNEONCE_EVENTS"] = str(elsewhere)

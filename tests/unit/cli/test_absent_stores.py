@@ -1,0 +1,98 @@
+"""A store that is not there, or may not be read, is an error, and not an empty list."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.factories import make_key, process, put_verdict, resolved, write_events
+from tuneonce.store.files import FileStore
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Tell
+
+READERS = (["ls"], ["ls", "add"], ["show", "add"], ["why", "add"], ["stats"], ["verify"])
+WRITERS = (["rm", "--all", "--yes"], ["verify", "--set-aside"])
+
+
+@pytest.mark.parametrize("words", [*READERS, *WRITERS], ids=" ".join)
+def test_a_store_that_is_not_there(tell: Tell, store: FileStore, words: list[str]) -> None:
+    for more in ([], ["--json"]):
+        said = tell(*words, *more)
+        assert (said.code, said.out, len(said.err.splitlines())) == (1, "", 1)
+        assert f"there is no store at {store.describe().location}" in said.err
+    assert not Path(store.describe().location).exists()
+
+
+@pytest.mark.parametrize("words", [*READERS, *WRITERS], ids=" ".join)
+def test_a_store_of_another_process(tell: Tell, words: list[str]) -> None:
+    said = tell(*words, "--store", "memory:")
+    assert (said.code, said.out, len(said.err.splitlines())) == (2, "", 1)
+    assert "memory:" in said.err
+
+
+def test_events_that_are_not_there(tell: Tell, store: FileStore, tmp_path: Path) -> None:
+    put_verdict(store, make_key(), {64: (0.2,)})
+    for words in (["stats"], ["why", "add"]):
+        said = tell(*words, "--events", str(tmp_path / "typo"))
+        assert (said.code, said.out, len(said.err.splitlines())) == (1, "", 1)
+        assert "typo" in said.err
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that every user may enter."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[None]:
+    """As a user whom permissions hold, which they do not hold root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize(
+    ("closed", "told"),
+    [
+        ("", [*READERS, *WRITERS]),
+        ("v1", [["ls"], ["verify"], ["rm", "--all", "--yes"], ["why", "add"]]),
+        (".events", [["stats"], ["why", "add"]]),
+    ],
+)
+def test_a_store_that_may_not_be_read(
+    tell: Tell, place: Path, closed: str, told: list[list[str]]
+) -> None:
+    store = FileStore(place / "store")
+    put_verdict(store, make_key(), {64: (0.2,)})
+    write_events(place / "store" / ".events", process(resolved(make_key(), "hit")))
+    for path in (place / "store").rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    (place / "store").chmod(0o755)
+    option = ["--store", str(place / "store")]
+    for words in told:  # as root, who may also read what is imported
+        tell(*(word for word in words if word not in ("--all", "--set-aside")), *option)
+    (place / "store" / closed).chmod(0)
+    try:
+        for words in told:
+            with nobody():
+                said = tell(*words, *option)
+            assert (said.code, said.out, len(said.err.splitlines())) == (1, "", 1), words
+            assert "read" in said.err or "listed" in said.err
+            assert str(place / "store") in said.err
+    finally:
+        (place / "store" / closed).chmod(0o755)
