@@ -27,6 +27,7 @@ COMMANDS = {
     "verify": "read every record and report those that are not whole",
     "rm": "remove a kernel's records",
     "env": "what is on, which store, which Triton",
+    "doctor": "is it on here, and does everything that it needs work",
 }
 
 

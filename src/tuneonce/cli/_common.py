@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import SettingsError, StoreUnavailable, UsageError
+from ..errors import SettingsError, StoreError, StoreUnavailable, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,6 +89,24 @@ def check_is_there(store: Store) -> None:
         ) from error
     except OSError:  # in the store's own words
         store.children("", limit=1)
+
+
+def why_unreadable(store: Store) -> str | None:
+    """Why this process may not read what is in a store; None if it may, or nothing is there."""
+    from ..folders import ROOT
+
+    info = store.describe()
+    try:
+        if info.kind == "files":
+            _look_into(info.location)
+        store.children(ROOT, limit=1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"cannot be read by user {os.geteuid()}: {error.strerror}"
+    except StoreError as error:
+        return str(error)
+    return None
 
 
 def _look_into(directory: str | Path) -> None:

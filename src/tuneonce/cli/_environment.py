@@ -23,6 +23,7 @@ from ..activation import bootstrap_dir
 from ..errors import SettingsError
 from ..settings import Mode, read, read_mode, store_location
 from ..store import open_store
+from ._common import why_unreadable
 
 # Distributions under which the module `triton` is installed.
 _TRITONS = ("triton", "pytorch-triton", "pytorch-triton-rocm", "pytorch-triton-xpu", "triton-rocm")
@@ -50,6 +51,7 @@ class StorePlace(msgspec.Struct, frozen=True):
     kind: str = ""
     writable: bool = False
     note: str = ""
+    readable: bool = True
     error: str | None = None
 
 
@@ -66,7 +68,11 @@ class Seams(msgspec.Struct, frozen=True):
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """`mode` is that of a Python process started here, `startup` the file that switches it on."""
+    """`mode` is that of a Python process started here, `startup` the file that switches it on.
+
+    `complaints` are sentences about settings that do not mean what somebody thought. `workers` is
+    None where nobody has set it.
+    """
 
     schema: str
     tuneonce: str
@@ -77,7 +83,10 @@ class Environment(msgspec.Struct, frozen=True):
     startup: str | None
     store: StorePlace
     events: str | None
+    triton_cache: str
     raise_errors: bool
+    workers: int | None
+    complaints: list[str]
     versions: dict[str, str | None]
     seams: Seams
 
@@ -99,6 +108,9 @@ def describe_environment(
         startup=startup_file(environ),
         store=_store(everything, explicit=store is not None),
         events=_events(everything),
+        triton_cache=triton_cache_directory(environ),
+        workers=_workers(environ),
+        complaints=[],
         raise_errors=read({"TUNEONCE_RAISE": environ.get("TUNEONCE_RAISE", "")}).raise_errors,
         versions={
             "triton": triton_version(),
@@ -134,6 +146,7 @@ def _store(environ: Mapping[str, str], *, explicit: bool) -> StorePlace:
     try:
         with open_store(store_location(environ)) as store:
             info = store.describe()
+            unreadable = why_unreadable(store)
     except SettingsError as error:
         return StorePlace("", "--store" if explicit else why, error=str(error))
     return StorePlace(
@@ -142,8 +155,25 @@ def _store(environ: Mapping[str, str], *, explicit: bool) -> StorePlace:
         location=info.location,
         kind=info.kind,
         writable=info.writable,
-        note=info.note,
+        note="; ".join(text for text in (unreadable, info.note) if text),
+        readable=unreadable is None,
     )
+
+
+def triton_cache_directory(environ: Mapping[str, str]) -> str:
+    """Where Triton keeps compiled binaries."""
+    chosen = environ.get("TRITON_CACHE_DIR", "").strip()
+    if chosen:
+        return str(Path(chosen).absolute())
+    home = environ.get("TRITON_HOME", "").strip() or environ.get("HOME", "").strip() or "/"
+    return str(Path(home, ".triton", "cache").absolute())
+
+
+def _workers(environ: Mapping[str, str]) -> int | None:
+    try:
+        return read({"TUNEONCE_WORKERS": environ.get("TUNEONCE_WORKERS", "")}).workers
+    except SettingsError:
+        return None
 
 
 def _events(environ: Mapping[str, str]) -> str | None:
@@ -211,3 +241,19 @@ def probe_seams(environ: Mapping[str, str], *, limit_s: float = PROBE_LIMIT_S) -
         return msgspec.convert({"state": "found", **answer}, Seams)
     except (ValueError, IndexError, TypeError, msgspec.ValidationError) as error:
         return Seams("failed", error=f"no answer from the child process: {error}")
+
+
+def seams_text(seams: Seams) -> str:
+    """What was found, in a sentence."""
+    if seams.state == "not looked":
+        return "not looked at (--no-probe)"
+    if seams.state == "no triton":
+        return "Triton is not installed"
+    if seams.state == "failed":
+        return f"could not be looked at: {seams.error}"
+    if seams.usable:
+        return f"all found in Triton {seams.version}"
+    wrong = [f"no usable {', '.join(seams.missing)}"] if seams.missing else []
+    if seams.foreign:
+        wrong.append(f"Autotuner.run is {seams.foreign}")
+    return f"Triton {seams.version} is left alone: {'; '.join(wrong)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ._common import add_json_option, add_store_option
 
 if TYPE_CHECKING:
-    from ._environment import Environment, Seams, StorePlace
+    from ._environment import Environment, StorePlace
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _draw(found: Environment) -> None:
+    from ._environment import seams_text
     from ._render import console, plain, table
 
     out = console()
@@ -54,10 +55,12 @@ def _draw(found: Environment) -> None:
         ("startup file", found.startup or "not installed: TUNEONCE=1 alone does nothing here"),
         ("store", _store_text(found.store)),
         ("events", found.events or "none are written (TUNEONCE_EVENTS=0)"),
+        ("Triton's cache", found.triton_cache),
         ("errors", "raised (TUNEONCE_RAISE)" if found.raise_errors else "logged, never raised"),
         ("versions", ", ".join(versions)),
-        ("seams", _seams_text(found.seams)),
+        ("seams", seams_text(found.seams)),
     ]
+    rows += [("setting", text) for text in found.complaints]
     for name, text in rows:
         grid.add_row(name, plain(text))
     out.print(grid)
@@ -68,19 +71,6 @@ def _store_text(store: StorePlace) -> str:
         return f"{store.error} (from {store.why})"
     note = f"; {store.note}" if store.note else ""
     writable = "writable" if store.writable else "not writable"
+    if not store.readable:
+        writable = f"not readable, {writable}"
     return f"{store.url} (from {store.why}): {store.kind}, {writable}{note}"
-
-
-def _seams_text(seams: Seams) -> str:
-    if seams.state == "not looked":
-        return "not looked at (--no-probe)"
-    if seams.state == "no triton":
-        return "Triton is not installed"
-    if seams.state == "failed":
-        return f"could not be looked at: {seams.error}"
-    if seams.usable:
-        return f"all found in Triton {seams.version}"
-    wrong = [f"no usable {', '.join(seams.missing)}"] if seams.missing else []
-    if seams.foreign:
-        wrong.append(f"Autotuner.run is {seams.foreign}")
-    return f"Triton {seams.version} is left alone: {'; '.join(wrong)}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -48,6 +50,38 @@ def store(tmp_path: Path) -> FileStore:
 def events(tmp_path: Path) -> Path:
     """Where processes that use `store` write their events."""
     return tmp_path / "store" / ".events"
+
+
+AsNobody = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that every user may enter."""
+    with tempfile.TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@pytest.fixture
+def as_nobody() -> AsNobody:
+    """Do something as a user whom permissions hold, which they do not hold root.
+
+    What it imports must have been imported before.
+    """
+
+    @contextlib.contextmanager
+    def context() -> Iterator[None]:
+        if os.geteuid() != 0:
+            yield
+            return
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    return context
 
 
 @pytest.fixture

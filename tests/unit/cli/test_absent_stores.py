@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +11,7 @@ from tests.factories import make_key, process, put_verdict, resolved, write_even
 from tuneonce.store.files import FileStore
 
 if TYPE_CHECKING:
-    from tests.unit.cli.conftest import Tell
+    from tests.unit.cli.conftest import AsNobody, Tell
 
 READERS = (["ls"], ["ls", "add"], ["show", "add"], ["why", "add"], ["stats"], ["verify"])
 WRITERS = (["rm", "--all", "--yes"], ["verify", "--set-aside"])
@@ -45,27 +41,6 @@ def test_events_that_are_not_there(tell: Tell, store: FileStore, tmp_path: Path)
         assert "typo" in said.err
 
 
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory that every user may enter."""
-    with tempfile.TemporaryDirectory() as made:
-        Path(made).chmod(0o755)
-        yield Path(made)
-
-
-@contextlib.contextmanager
-def nobody() -> Iterator[None]:
-    """As a user whom permissions hold, which they do not hold root."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
 @pytest.mark.parametrize(
     ("closed", "told"),
     [
@@ -75,7 +50,7 @@ def nobody() -> Iterator[None]:
     ],
 )
 def test_a_store_that_may_not_be_read(
-    tell: Tell, place: Path, closed: str, told: list[list[str]]
+    tell: Tell, place: Path, as_nobody: AsNobody, closed: str, told: list[list[str]]
 ) -> None:
     store = FileStore(place / "store")
     put_verdict(store, make_key(), {64: (0.2,)})
@@ -89,7 +64,7 @@ def test_a_store_that_may_not_be_read(
     (place / "store" / closed).chmod(0)
     try:
         for words in told:
-            with nobody():
+            with as_nobody():
                 said = tell(*words, *option)
             assert (said.code, said.out, len(said.err.splitlines())) == (1, "", 1), words
             assert "read" in said.err or "listed" in said.err

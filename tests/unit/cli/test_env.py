@@ -75,6 +75,7 @@ def test_why_the_store_is_where_it_is(tell: Tell, unset: list[str], why: str) ->
         "kind": "memory",
         "writable": True,
         "note": "ends with the process and is shared with no other",
+        "readable": True,
         "error": None,
     }
 

@@ -117,6 +117,17 @@ def test_every_argument_is_in_its_heading(commands: dict[str, argparse.ArgumentP
 
 
 def test_every_option_has_a_sentence(commands: dict[str, argparse.ArgumentParser]) -> None:
-    for name in ("tune", "bench regret", "ls", "show", "why", "stats", "verify", "rm", "env"):
+    for name in (
+        "tune",
+        "bench regret",
+        "ls",
+        "show",
+        "why",
+        "stats",
+        "verify",
+        "rm",
+        "env",
+        "doctor",
+    ):
         for action in commands[name]._actions:
             assert action.help, (name, action.dest)
