@@ -13,7 +13,7 @@ from tests.fakes import candidate, measured
 from tuneonce.codec import encode
 from tuneonce.events import SCHEMA
 from tuneonce.key import KernelId, Key
-from tuneonce.records import Measurement, Origin, Verdict, pack
+from tuneonce.records import Measurement, Origin, Variants, Verdict, pack
 from tuneonce.store import Store
 from tuneonce.world import World
 
@@ -102,6 +102,23 @@ def put_loose(store: Store, key: Key, block: int, *times: float, **more: Any) ->
     one: Measurement = measured(block, *times, **{"work_class": "c02", "at": NOON, **more})
     name = key.measurement_name(one.work_class, one.candidate)
     store.put(name, pack(msgspec.structs.replace(one, key=key.digest)))
+    return name
+
+
+def put_variants(store: Store, key: Key, *blocks: int, at: float = NOON) -> str:
+    """Leave what a key's candidates were compiled with; its name."""
+    digests = [candidate(block).digest for block in blocks]
+    record = Variants(
+        key=list(key.parts),
+        kernel=f"{key.kernel.module}:{key.kernel.name}",
+        work_class="c02",
+        candidates=digests,
+        common={"sig.n": "i32"},
+        each={digest: {} for digest in digests},
+        recorded_at=at,
+    )
+    name = key.variants_name(record.work_class, digests)
+    store.put(name, pack(record))
     return name
 
 

@@ -58,7 +58,7 @@ class Held(Generic[R]):
     record: R
 
 
-AnyHeld: TypeAlias = "Held[Verdict] | Held[Measurement]"
+AnyHeld: TypeAlias = "Held[Verdict] | Held[Measurement] | Held[Variants]"
 
 
 @dataclass
@@ -76,13 +76,15 @@ class Folder:
 
     @property
     def parts(self) -> Parts | None:
-        """The key's parts, which verdicts carry and loose measurements do not."""
-        return tuple(self.verdicts[0].record.key) if self.verdicts else None
+        """The key's parts, which loose measurements do not carry."""
+        if self.verdicts:
+            return tuple(self.verdicts[0].record.key)
+        return tuple(self.variants[0].record.key) if self.variants else None
 
     @property
     def held(self) -> list[AnyHeld]:
-        """Verdicts, then loose measurements."""
-        return [*self.verdicts, *self.loose]
+        """Verdicts, loose measurements, and what candidates were compiled with."""
+        return [*self.verdicts, *self.loose, *self.variants]
 
     def unfinished(self) -> dict[str, list[Measurement]]:
         """By work class, the measurements of candidates that no verdict there is about."""

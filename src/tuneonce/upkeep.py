@@ -26,7 +26,7 @@ from .folders import (
     nothing_known,
     pattern_prefix,
 )
-from .records import Verdict
+from .records import Measurement, Variants, Verdict
 from .store.base import Store
 from .wording import world, world_text
 
@@ -43,21 +43,22 @@ class Bad(msgspec.Struct, frozen=True):
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """`verdicts` and `measurements` are good ones; `unknown` are names that this version does not
-    know, which are left alone."""
+    """`verdicts`, `measurements` and `variants` count good ones; `unknown` are names that this
+    version does not know, which are left alone."""
 
     schema: str
     store: str
     location: str
     verdicts: int
     measurements: int
+    variants: int
     bad: list[Bad]
     unknown: list[str]
 
 
 def verify(store: Store, *, set_aside: bool = False) -> Verification:
     """Read every record; with `set_aside`, move away those that cannot be used."""
-    verdicts = measurements = 0
+    verdicts = measurements = variants = 0
     bad: list[Bad] = []
     unknown: list[str] = []
     for folder in folders(store):
@@ -69,12 +70,21 @@ def verify(store: Store, *, set_aside: bool = False) -> Verification:
                 found.append(Broken(problem, held.sha256))
             elif isinstance(held.record, Verdict):
                 verdicts += 1
+            elif isinstance(held.record, Variants):
+                variants += 1
             else:
                 measurements += 1
         bad += [_report(store, broken, set_aside=set_aside) for broken in found]
     info = store.describe()
     return Verification(
-        "tuneonce.verify/1", info.url, info.location, verdicts, measurements, bad, unknown
+        schema="tuneonce.verify/1",
+        store=info.url,
+        location=info.location,
+        verdicts=verdicts,
+        measurements=measurements,
+        variants=variants,
+        bad=bad,
+        unknown=unknown,
     )
 
 
@@ -101,8 +111,12 @@ def misfit(folder: Folder, held: AnyHeld) -> Problem | None:
     candidate only ever selects a live one by its digest.
     """
     record = held.record
-    measurements = record.measurements if isinstance(record, Verdict) else [record]
-    wrong = _wrong_folder(folder, record) if isinstance(record, Verdict) else ""
+    wrong = "" if isinstance(record, Measurement) else _wrong_folder(folder, record.key)
+    measurements: list[Measurement] = []
+    if isinstance(record, Measurement):
+        measurements = [record]
+    elif isinstance(record, Verdict):
+        measurements = record.measurements
     for measurement in measurements:
         config = [[name, value] for name, value in measurement.config]
         if digest(config, length=16) != measurement.candidate:
@@ -110,9 +124,9 @@ def misfit(folder: Folder, held: AnyHeld) -> Problem | None:
     return Problem(held.name, "misplaced", wrong) if wrong else None
 
 
-def _wrong_folder(folder: Folder, verdict: Verdict) -> str:
-    kernel = [list(part) for part in verdict.key if part[0].startswith("kernel.")]
-    facts = [list(part) for part in world(verdict.key).items()]
+def _wrong_folder(folder: Folder, key: list[tuple[str, str]]) -> str:
+    kernel = [list(part) for part in key if part[0].startswith("kernel.")]
+    facts = [list(part) for part in world(key).items()]
     if digest(kernel, length=12) != folder.kernel.rpartition("~")[2]:
         return "its kernel belongs to another folder"
     if digest(facts, length=12) != folder.world.rpartition("~")[2]:
@@ -130,7 +144,7 @@ class Selection:
     `pattern` is a kernel's name, module:name, or a glob on either; None means every kernel. `world`
     is a glob, without regard to case, on the product, the architecture, the compiler, or all of
     it as `tuneonce ls` writes it. `before` is a time, in seconds since 1970: older records are
-    meant. `origin` is a verdict's; loose measurements have none.
+    meant. `origin` is a verdict's; other records have none.
     """
 
     pattern: str | None = None
@@ -197,6 +211,8 @@ def _doomed(folder: Folder, selection: Selection, facts: dict[str, str]) -> list
         record = held.record
         if isinstance(record, Verdict):
             kind, origin, written = "verdict", record.origin, record.published_at
+        elif isinstance(record, Variants):
+            kind, origin, written = "variants", None, record.recorded_at
         else:
             kind, origin, written = "measurement", None, record.measured_at
         if selection.origin is not None and origin != selection.origin:

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from tests.factories import H100, NOON, make_key, make_verdict, put_loose, put_verdict
+from tests.factories import (
+    H100,
+    NOON,
+    make_key,
+    make_verdict,
+    put_loose,
+    put_variants,
+    put_verdict,
+)
 from tests.fakes import FaultyStore, measured
 from tuneonce import folders
 from tuneonce.errors import RecordUnreadable, StoreReadOnly, Unreadable
@@ -37,6 +45,43 @@ def test_a_good_store() -> None:
     put_loose(store, key, 512, failed="did not run")
     found = verify(store)
     assert (found.verdicts, found.measurements, found.bad, found.unknown) == (3, 2, [], [])
+
+
+def test_variants_are_verified() -> None:
+    store, key = MemoryStore(), make_key()
+    good = put_variants(store, key, 64, 128)
+    found = verify(store)
+    assert (found.variants, found.verdicts, found.bad, found.unknown) == (1, 0, [], [])
+    data = store.get(good)
+    assert data is not None
+    other = make_key("mul")
+    here = other.variants_name("c02", []).rpartition("/")[0].rpartition("/")[0]
+    store.put(f"{here}/{'/'.join(good.split('/')[-2:])}", data)  # of another kernel's folder
+    store.put(good, data.replace(b"i32", b"i64"))
+    found = verify(store)
+    assert found.variants == 0
+    assert sorted(bad.reason for bad in found.bad) == ["checksum", "misplaced"]
+
+
+@pytest.mark.parametrize(
+    ("selection", "left"),
+    [
+        (Selection(), 0),
+        (Selection(pattern="kernels:add"), 1),
+        (Selection(world="nvidia h200"), 0),
+        (Selection(world="nvidia h100"), 2),
+        (Selection(before=NOON + 50), 1),
+        (Selection(origin="measured"), 2),
+    ],
+)
+def test_variants_are_removed(selection: Selection, left: int) -> None:
+    store = MemoryStore()
+    put_verdict(store, make_key("add"), TIMES)
+    put_variants(store, make_key("add"), 64, 128, at=NOON)
+    put_variants(store, make_key("mul"), 64, at=NOON + 100)  # all that is left of its kernel
+    plan = plan_removal(store, selection)
+    remove(store, plan)
+    assert len([name for name in names(store) if name.endswith(".variants.json")]) == left
 
 
 def place(store: Store, key: Key, verdict: Verdict) -> str:

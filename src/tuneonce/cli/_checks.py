@@ -113,7 +113,7 @@ def _read_some(url: str) -> tuple[int, list[str], str]:
     try:
         with open_store(url) as store:
             for folder in islice(folders(store), _KEYS_READ):
-                held += len(folder.held) + len(folder.variants)
+                held += len(folder.held)
                 unread += [broken.problem.reason for broken in folder.broken]
     except (StoreError, SettingsError) as error:
         return held, unread, str(error)

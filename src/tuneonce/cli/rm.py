@@ -138,11 +138,13 @@ def _draw(plan: Removal) -> None:
     grid.add_column("world", overflow="fold")
     grid.add_column("verdicts", justify="right", no_wrap=True)
     grid.add_column("measurements", justify="right", no_wrap=True)
+    grid.add_column("variants", justify="right", no_wrap=True)
     numbers = Counter((one.kernel, one.world, one.kind) for one in plan.records)
     for kernel, world in sorted({(one.kernel, one.world) for one in plan.records}):
-        verdicts = numbers[kernel, world, "verdict"]
-        measurements = numbers[kernel, world, "measurement"]
-        grid.add_row(plain(kernel), plain(world), str(verdicts), str(measurements))
+        kinds = ("verdict", "measurement", "variants")
+        grid.add_row(
+            plain(kernel), plain(world), *(str(numbers[kernel, world, kind]) for kind in kinds)
+        )
     out.print(grid)
     records = count(len(plan.records), "record")
     out.print(f"{records} in {plain(plan.location)}", soft_wrap=True)

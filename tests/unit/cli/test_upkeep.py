@@ -33,7 +33,8 @@ def test_verify_a_good_store(tell: Tell, store: FileStore) -> None:
     put_loose(store, make_key("mul"), 64, 0.1)
     said = tell("verify")
     assert said.code == 0
-    assert "1 verdict and 1 loose measurement are whole, 0 records not" in said.words
+    assert "1 verdict, 1 loose measurement and 0 lists of compiled variants are whole" in said.words
+    assert "0 records not" in said.words
 
 
 def test_verify_a_bad_record(tell: Tell, store: FileStore) -> None:
