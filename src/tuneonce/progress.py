@@ -32,6 +32,8 @@ DRAW_EVERY_S = 0.1
 PATIENCE_S = 1.0
 # A key is shortened to so many characters. Arbitrary: with the rest it fits a terminal's line.
 KEY_CHARS = 48
+# Of a name as much as this is worth more than whole words about the candidates. Arbitrary.
+_NAME_CHARS = 12
 
 
 class Progress:
@@ -160,8 +162,9 @@ class Progress:
     def _line(self, now: float) -> Any:
         from rich.text import Text
 
-        more = f" (and {len(self._long) - 1} more)" if len(self._long) > 1 else ""
-        return Text(self._long[0].text(now) + more, no_wrap=True, overflow="ellipsis")
+        # Asked anew each time: windows change their width.
+        line = self._long[0].line(now, width=self._live.console.width, more=len(self._long) - 1)
+        return Text(line, no_wrap=True, overflow="ellipsis")
 
 
 class Tuning:
@@ -202,11 +205,34 @@ class Tuning:
         self._progress._ended(self)
 
     def text(self, now: float) -> str:
-        """``tuning chunk_fwd n=64: 12 of 25 candidates, about 8 s left``."""
-        done = min(self._known + len(self._looked), self._total)
+        """``tuning chunk_fwd n=64: 12 of 25 candidates, about 8 s left``, for a log."""
         left = "" if (eta := self._eta(now)) is None else f", {_about(eta)}"
-        key = f" {self._key}" if self._key and self._key != "-" else ""
-        return f"tuning {self._kernel}{key}: {done} of {self._total} candidates{left}"
+        return f"tuning {self._name()}: {self._done()} of {self._total} candidates{left}"
+
+    def line(self, now: float, *, width: int, more: int = 0) -> str:
+        """``tuning: 12 of 25 candidates, about 8 s left: chunk_fwd n=64``, for a terminal.
+
+        A terminal cuts its end off, so names stand there, and what is left comes first: in fewer
+        words where the names would have no room, in `width` characters wherever that is possible.
+        `more` tunings go on beside this one.
+        """
+        eta = self._eta(now)
+        left, beside = "" if eta is None else f", {_about(eta)}", f" (and {more} more)" * bool(more)
+        whole = f"tuning: {self._done()} of {self._total} candidates{left}{beside}"
+        shorter = f"{self._done()} of {self._total}{left}{beside}"
+        shortest = f"{self._done()}/{self._total}{left.replace('about ', '')}"
+        name = self._name()
+        room = min(len(name), _NAME_CHARS) + 2
+        for head in (whole, shorter, shortest):
+            if len(head) + room <= width:
+                return f"{head}: {name}"
+        return next((head for head in (shorter, shortest) if len(head) <= width), shortest)
+
+    def _name(self) -> str:
+        return f"{self._kernel} {self._key}" if self._key and self._key != "-" else self._kernel
+
+    def _done(self) -> int:
+        return min(self._known + len(self._looked), self._total)
 
     def _eta(self, now: float) -> float | None:
         """Seconds left at the rates so far; None before the first step.

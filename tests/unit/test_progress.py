@@ -158,7 +158,7 @@ def test_standard_error_by_default(
     with progress.tuning("add", "n=1", total=2) as tuning:
         clock.now += 3
         tuning.looked(0)
-        assert "tuning add" in sys.stderr.getvalue()  # type: ignore[attr-defined]
+        assert "tuning: 1 of 2" in sys.stderr.getvalue()  # type: ignore[attr-defined]
     assert len(log.messages) == 2
 
 
@@ -182,7 +182,7 @@ def test_the_line_of_a_terminal_is_gone_at_the_end(clock: Clock, terminal: Termi
         assert terminal.getvalue() == ""
         clock.now += 1.5
         tuning.looked(1)
-        assert "tuning add n=64: 2 of 4 candidates, about 3 s left" in terminal.getvalue()
+        assert "tuning: 2 of 4 candidates, about 3 s left: add n=64" in terminal.getvalue()
         clock.now += 0.01
         tuning.looked(2)
         assert "3 of 4" not in terminal.getvalue()  # too soon after the last
@@ -190,6 +190,55 @@ def test_the_line_of_a_terminal_is_gone_at_the_end(clock: Clock, terminal: Termi
         tuning.looked(2)
         assert "3 of 4" in terminal.getvalue()
     assert shown(terminal.getvalue()) == []
+
+
+LONG = "m:chunk_gated_delta_rule_fwd_kernel_h_blockdim64"
+KEY = "H=16 Hg=16 K=128 V=128 BT=64 IS_VARLEN=False k=bf16 v=bf16"
+
+
+@pytest.mark.parametrize(
+    ("width", "name", "line"),
+    [
+        (100, LONG, "tuning: 6 of 12 candidates, about 60 s left: chunk_gated_delta_rule_fwd_ke"),
+        (80, LONG, "tuning: 6 of 12 candidates, about 60 s left: chunk_gated_delta_rule_fwd_ke"),
+        (50, LONG, "6 of 12, about 60 s left: chunk_gated_delta_rule"),
+        (40, LONG, "6 of 12, about 60 s left: chunk_gated_d"),
+        (40, "x" * 300, "6 of 12, about 60 s left: xxxxxxxxxxxxx"),
+        (30, LONG, "6/12, 60 s left: chunk_gated"),
+        (20, LONG, "6/12, 60 s left"),
+        (10, LONG, "6/12, 60"),
+        (80, "核" * 100, "tuning: 6 of 12 candidates, about 60 s left: 核核核核"),
+    ],
+)
+def test_what_is_left_comes_first_at_any_width(
+    clock: Clock,
+    terminal: Terminal,
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+    name: str,
+    line: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    progress = Progress(clock=clock, stream=terminal, raise_errors=True)
+    with progress.tuning(name, KEY, total=12) as tuning:
+        for candidate in range(6):
+            clock.now += 10
+            tuning.looked(candidate)
+        (drawn,) = shown(terminal.getvalue())
+        assert drawn.startswith(line)
+        assert sum(1 + (char > "⺀") for char in drawn) <= width
+
+
+@pytest.mark.parametrize("width", [80, 60, 40, 20])
+def test_several_at_once_at_any_width(clock: Clock, width: int) -> None:
+    tuning = logged(clock).tuning(LONG, KEY, total=250)
+    for candidate in range(120):
+        clock.now += 10
+        tuning.looked(candidate)
+    line = tuning.line(clock.now, width=width, more=7)[:width]
+    assert line.startswith(("tuning: 120 of 250", "120 of 250", "120/250"))
+    assert "22 min left" in line
+    assert ("(and 7 more)" in line) == (width > 40)
 
 
 def test_a_quick_tuning_leaves_a_terminal_alone(clock: Clock, terminal: Terminal) -> None:
@@ -232,9 +281,10 @@ def test_tunings_at_once_share_a_line(clock: Clock, terminal: Terminal) -> None:
     clock.now += 3
     one.looked(0)
     other.looked(0)
-    assert "tuning one: 1 of 2 candidates, about 3 s left (and 1 more)" in terminal.getvalue()
+    both = "tuning: 1 of 2 candidates, about 3 s left (and 1 more): one"
+    assert both in terminal.getvalue()
     one.__exit__()
-    assert shown(terminal.getvalue()) == ["tuning other: 1 of 2 candidates, about 3 s left"]
+    assert shown(terminal.getvalue()) == ["tuning: 1 of 2 candidates, about 3 s left: other"]
     other.__exit__()
     assert shown(terminal.getvalue()) == []
 
