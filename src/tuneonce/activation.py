@@ -100,6 +100,7 @@ def install() -> bool:
         if "TUNEONCE_EVENTS" in os.environ and settings.events is not None:
             installation.export("TUNEONCE_EVENTS", str(settings.events))
         _installed = installation
+        _tell_at_the_end(installation)
         installation.cancel = when_imported(_AUTOTUNER, lambda m: _hook(m, installation))
         return True
 
@@ -181,6 +182,27 @@ def child_environment(environ: dict[str, str], *, mode: str = "1") -> dict[str, 
     return {**environ, "TUNEONCE": mode, "PYTHONPATH": os.pathsep.join(paths)}
 
 
+def _tell_at_the_end(installation: _Installation) -> None:
+    """In the first process of a ``tuneonce run``: print what all of them came to as it ends."""
+    run = os.environ.get("TUNEONCE_RUN")
+    if not run:
+        return
+    import atexit
+
+    from . import runs
+
+    pid = os.getpid()
+    if not runs.is_first(run):
+        return
+
+    def tell() -> None:
+        if os.getpid() == pid:  # not in a forked child
+            live = installation.live
+            runs.tell(run, installation.settings.events, None if live is None else live.now())
+
+    atexit.register(tell)
+
+
 def _log(message: str, *args: object) -> None:
     import logging
 
@@ -218,7 +240,11 @@ def _build(module: Any, installation: _Installation) -> None:
     store = _without_password(settings.store)
     installation.live = Live(lambda: _log("on, store %s", store))
     installation.events = EventLog(
-        settings.events, mode=settings.mode.value, store=store, listener=installation.live
+        settings.events,
+        mode=settings.mode.value,
+        store=store,
+        run=os.environ.get("TUNEONCE_RUN") or None,
+        listener=installation.live,
     )
     if settings.mode is Mode.OBSERVE:
         from .triton.observe import Observer

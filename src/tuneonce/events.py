@@ -10,7 +10,8 @@ The first line describes the process::
 
     {"schema":"tuneonce.events/1","pid":71,"started":1763,"mode":"on","argv":["vllm"],"store":"..."}
 
-then, with ``t`` in seconds since ``started``::
+(``"run"``, too, in a process of a ``tuneonce run``), then, with ``t`` in seconds since
+``started``::
 
     {"t":1.2,"e":"resolve","kernel":"...","outcome":"hit","reason":null,"saved_s":7.9}
     {"t":1.2,"e":"measure","kernel":"...","candidate":"BLOCK=64 num_warps=4","seconds":0.31,...}
@@ -101,11 +102,12 @@ class EventLog:
         *,
         mode: str,
         store: str,
+        run: str | None = None,
         listener: Callable[[dict[str, Any]], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._directory = directory
-        self._about = {"mode": mode, "store": store}
+        self._about = {"mode": mode, "store": store, **({} if run is None else {"run": run})}
         self._listener = listener
         self._clock = clock
         self.renew()
@@ -148,9 +150,8 @@ class EventLog:
             self._write(file, {"t": round(at - file.started, 6), **event})
 
     def _begin(self, directory: Path, at: float) -> _File:
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(at))
         pid = os.getpid()
-        name = f"{stamp}.{int(at % 1 * 1e6):06d}-{pid}.jsonl"
+        name = f"{_stamp(at)}.{int(at % 1 * 1e6):06d}-{pid}.jsonl"
         about = {"schema": SCHEMA, "pid": pid, "started": at, "argv": _program(), **self._about}
         line = json.dumps(about).encode() + b"\n"
         file = _File(directory / name, pid, at)
@@ -216,6 +217,11 @@ def _append(path: Path, data: bytes, *, create: int | None = None) -> None:
             os.close(fd)
 
 
+def _stamp(at: float) -> str:
+    """What the name of a file begins with that was begun then: names stand in order of time."""
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(at))
+
+
 def _program() -> list[str]:
     """The command line up to its first option: enough to know a process by, and no secrets."""
     words = list(getattr(sys, "argv", []))
@@ -236,14 +242,18 @@ def _remove_oldest(directory: Path, *, before: float) -> None:
 # -- reading -------------------------------------------------------------------------------------
 
 
-def read_processes(directory: Path) -> Iterator[list[dict[str, Any]]]:
+def read_processes(
+    directory: Path, *, since: float | None = None
+) -> Iterator[list[dict[str, Any]]]:
     """The events of each process in `directory`, oldest first, the describing line included.
+
+    With `since`, in seconds since 1970, only of those that wrote their first event after it.
 
     A file of another schema is skipped; a line that was cut off by a kill ends its file, as does
     one that is nothing of ours. Regular files only, no links, and of all that there is the newest
     `MAX_READ_BYTES`, of each file the first `MAX_FILE_BYTES`. Raises nothing.
     """
-    for path, size in _to_read(directory):
+    for path, size in _to_read(directory, since):
         lines = _read_lines(path, size)
         if lines and lines[0].get("schema") == SCHEMA:
             yield lines
@@ -256,13 +266,18 @@ def number(value: object) -> float:
     return 0.0
 
 
-def _to_read(directory: Path) -> list[tuple[Path, int]]:
+def _to_read(directory: Path, since: float | None) -> list[tuple[Path, int]]:
     """The files to be read, oldest first, and how much of each."""
+    earliest = "" if since is None else _stamp(since)
     paths: list[Path] = []
     for place in (directory, _beside(directory)):
         with contextlib.suppress(OSError):
             if place is not None:
-                paths += [path for path in place.iterdir() if path.name.endswith(".jsonl")]
+                paths += [
+                    path
+                    for path in place.iterdir()
+                    if path.name.endswith(".jsonl") and path.name >= earliest
+                ]
     paths.sort(key=lambda path: path.name)
     found: list[tuple[Path, int]] = []
     left = MAX_READ_BYTES

@@ -1,4 +1,4 @@
-"""Directories that belong to one user."""
+"""Directories: those that belong to one user, and what this user may do."""
 
 from __future__ import annotations
 
@@ -9,6 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 NAME = "tuneonce"
+
+
+def nearest(path: Path) -> Path:
+    """The path, or the nearest above it that is there and may be looked at."""
+    for one in (path, *path.parents):
+        try:
+            one.stat()
+        except OSError:
+            continue
+        return one
+    return Path("/")
+
+
+def may_write(path: Path) -> bool:
+    """Whether this user may write to a directory, or make it. A guess: only writing knows."""
+    there = nearest(path)
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def make_private_directory(path: Path) -> None:

@@ -81,6 +81,12 @@ class Totals(msgspec.Struct):
                 self.serving_compiles += 1
                 self.serving_s += _seconds(event, "seconds")
 
+    @property
+    def met(self) -> bool:
+        """Whether an autotuned kernel was launched."""
+        outcomes = self.hits + self.provisional + self.misses + self.not_persisted
+        return outcomes + self.tunes + self.candidates_measured > 0
+
     def sentence(self) -> str:
         """What a start came to, for a log."""
         provisional = f" ({self.provisional} provisional)" if self.provisional else ""

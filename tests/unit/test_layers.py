@@ -73,6 +73,7 @@ LAYERS = (
             "tuneonce.explain",
             "tuneonce.upkeep",
             "tuneonce.workload",
+            "tuneonce.runs",
             "tuneonce.progress",
             "tuneonce.oracle",
         ),

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from ..errors import SettingsError, StoreError
+from ..paths import may_write, nearest
 from ._environment import Environment, describe_environment
 
 Verdict = Literal["ok", "note", "wrong"]
@@ -133,27 +134,15 @@ def _writable(name: str, place: str, *, otherwise: Verdict) -> Check:
     path = Path(place)
     if not path.is_absolute():  # what is wrong with the setting
         return Check(name, "wrong", place)
-    there = _nearest(path)
-    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-        new = "" if there == path else "; does not exist yet"
+    if may_write(path):
+        new = "" if nearest(path) == path else "; does not exist yet"
         return Check(name, "ok", f"{place}{new}")
     return Check(name, otherwise, f"{place}: user {os.geteuid()} may not write to it")
 
 
-def _nearest(path: Path) -> Path:
-    """The path, or the nearest above it that is there and may be looked at."""
-    for one in (path, *path.parents):
-        try:
-            one.stat()
-        except OSError:
-            continue
-        return one
-    return Path("/")
-
-
 def _free(path: Path) -> int | None:
     try:
-        about = os.statvfs(_nearest(path))
+        about = os.statvfs(nearest(path))
     except OSError:
         return None
     return about.f_bavail * about.f_frsize

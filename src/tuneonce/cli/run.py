@@ -1,4 +1,7 @@
-"""``tuneonce run -- command``: the command, with tuneonce switched on in it and its children."""
+"""``tuneonce run -- command``: the command, with tuneonce switched on in it and its children.
+
+What it came to is said at its end by the command itself (`tuneonce.runs`, which says why).
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--store", help="where results are kept: a directory or URL")
     parser.add_argument("--observe", action="store_true", help="count only, change nothing")
+    parser.add_argument(
+        "-q",
+        "--quiet",
+        action="store_true",
+        help="do not say at the end what was found, tuned and saved",
+    )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
     parser.set_defaults(run=run)
 
@@ -29,6 +38,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Replace this process by the command."""
     from ..activation import child_environment
+    from ..runs import VARIABLE, new_run
     from ..settings import Mode, read_mode, store_location
     from ..store import open_store
 
@@ -38,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     program = shutil.which(command[0])
     if program is None:
         raise UsageError(f"run: {command[0]} is not a program that can be found")
-    environment = dict(os.environ)
+    environment = {name: text for name, text in os.environ.items() if name != VARIABLE}
     try:  # what is wrong is told now, not in a server
         if args.store:
             wanted = {**environment, "TUNEONCE_STORE": args.store}
@@ -50,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     if mode is not Mode.OFF:
         word = "observe" if mode is Mode.OBSERVE else "1"
         environment = child_environment(environment, mode=word)
+        if not args.quiet:
+            environment[VARIABLE] = new_run()
         if reads_no_start_up_files(command):
             print(
                 f"tuneonce: {command[0]} -S reads no start-up files and stays without tuneonce, "
