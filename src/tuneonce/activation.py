@@ -91,6 +91,12 @@ def install() -> bool:
         except SettingsError as error:
             _warn("stays off: %s", error)
             return False
+        if settings.log is not None:
+            from . import logs
+
+            logs.configure(settings.log)
+        for complaint in settings_module.complaints(os.environ):
+            _warn("%s", complaint)
         installation = _Installation(settings, environ)
         if mode is settings_module.Mode.ON:
             # Resolved once: a child may run in another directory, or be told another cache.

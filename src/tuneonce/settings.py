@@ -13,6 +13,8 @@
 ``TUNEONCE_PROGRESS``       ``0``: no progress line while a key is tuned
 ``TUNEONCE_RECHECK``        ``report``: measure all candidates of each key whose verdict is known,
                             and write what that says; ``fix``: and replace wrong verdicts
+``TUNEONCE_LOG``            ``debug``, ``info``, ``warning`` or ``error``: what the logger
+                            ``tuneonce`` shows on standard error where nobody configures logging
 ``TUNEONCE_RAISE``          ``1``: an internal error is raised instead of logged (our test suite)
 ==========================  =====================================================================
 
@@ -69,6 +71,8 @@ class Recheck(enum.Enum):
     """The same, and a verdict that is proven wrong is replaced."""
 
 
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
 _FALSE = frozenset({"0", "false", "no", "off", "n"})
 _TRUE = frozenset({"1", "true", "yes", "on", "y"})
 
@@ -89,6 +93,7 @@ class Settings:
     recheck: Recheck = Recheck.OFF
     older: str | None = None
     bake: bool = False
+    log: str | None = None
 
 
 def read_mode(environ: Mapping[str, str], *, default: Mode = Mode.ON) -> Mode:
@@ -135,6 +140,7 @@ def read(
         recheck=_recheck(environ.get("TUNEONCE_RECHECK", "").strip().lower()),
         older=str(users) if users is not None and is_servers and store != str(users) else None,
         bake=read_bake(environ),
+        log=_log_level(environ),
     )
 
 
@@ -144,6 +150,23 @@ def read_bake(environ: Mapping[str, str]) -> bool:
     if word and word not in _TRUE | _FALSE:
         raise SettingsError(f"TUNEONCE_BAKE={word!r} is not known: use 1 or 0")
     return word in _TRUE
+
+
+def complaints(environ: Mapping[str, str]) -> list[str]:
+    """What somebody has set and does not get, in sentences. Nothing is kept off because of it."""
+    return [*_log_complaints(environ)]
+
+
+def _log_level(environ: Mapping[str, str]) -> str | None:
+    word = environ.get("TUNEONCE_LOG", "").strip().lower()
+    return word if word in LOG_LEVELS else None
+
+
+def _log_complaints(environ: Mapping[str, str]) -> list[str]:
+    word = environ.get("TUNEONCE_LOG", "").strip()
+    if not word or word.lower() in LOG_LEVELS:
+        return []
+    return [f"TUNEONCE_LOG={word!r} is not known and left out: use {', '.join(LOG_LEVELS)}"]
 
 
 def _workers(word: str) -> int | None:

@@ -44,6 +44,7 @@ LAYERS = (
             "tuneonce.room",
             "tuneonce.threads",
             "tuneonce.settings",
+            "tuneonce.logs",
             "tuneonce.records",
         ),
         third_party=frozenset({"msgspec"}),

@@ -21,7 +21,7 @@ import msgspec
 from .._version import __version__
 from ..activation import bootstrap_dir
 from ..errors import SettingsError
-from ..settings import Mode, read, read_mode, store_location
+from ..settings import Mode, complaints, read, read_mode, store_location
 from ..store import open_store
 from ._common import why_unreadable
 
@@ -110,7 +110,7 @@ def describe_environment(
         events=_events(everything),
         triton_cache=triton_cache_directory(environ),
         workers=_workers(environ),
-        complaints=[],
+        complaints=complaints(environ),
         raise_errors=read({"TUNEONCE_RAISE": environ.get("TUNEONCE_RAISE", "")}).raise_errors,
         versions={
             "triton": triton_version(),
