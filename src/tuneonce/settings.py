@@ -8,8 +8,8 @@
 ``TUNEONCE_EVENTS``         directory for the events files; default ``.events/`` in the store's
                             directory, ``0`` writes none
 ``TUNEONCE_BAKE``           ``1``: every user may read what is written to a store's directory
-``TUNEONCE_WORKERS``        processes that compile while a key is tuned; default: the cores that
-                            this process may use; ``0`` or ``1``: compile in this process
+``TUNEONCE_WORKERS``        processes that compile while a key is tuned, at most 256; default: the
+                            cores that this process may use; ``0`` or ``1``: compile in this process
 ``TUNEONCE_PROGRESS``       ``0``: no progress line while a key is tuned
 ``TUNEONCE_RECHECK``        ``report``: measure all candidates of each key whose verdict is known,
                             and write what that says; ``fix``: and replace wrong verdicts
@@ -70,6 +70,25 @@ class Recheck(enum.Enum):
     FIX = "fix"
     """The same, and a verdict that is proven wrong is replaced."""
 
+
+# No machine compiles faster with more; arbitrary, and above the cores of any GPU server.
+MOST_WORKERS = 256
+
+# Set by tuneonce itself for processes that it starts, and not for people.
+_OURS = frozenset(
+    {STARTED_WITH, "TUNEONCE_BENCH_SERVER", "TUNEONCE_COMPILE_HELPER", "TUNEONCE_RUN"}
+)
+VARIABLES = _OURS | {
+    "TUNEONCE_BAKE",
+    "TUNEONCE_EVENTS",
+    "TUNEONCE_LOG",
+    "TUNEONCE_PROGRESS",
+    "TUNEONCE_RAISE",
+    "TUNEONCE_RECHECK",
+    "TUNEONCE_STORE",
+    "TUNEONCE_WORKERS",
+}
+"""Every variable that is read, besides ``TUNEONCE`` and Triton's."""
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -154,7 +173,22 @@ def read_bake(environ: Mapping[str, str]) -> bool:
 
 def complaints(environ: Mapping[str, str]) -> list[str]:
     """What somebody has set and does not get, in sentences. Nothing is kept off because of it."""
-    return [*_log_complaints(environ)]
+    return [*_unknown_variables(environ), *_log_complaints(environ), *_worker_complaints(environ)]
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    found = []
+    for name in sorted(environ):
+        if not name.startswith("TUNEONCE_") or name in VARIABLES:
+            continue
+        # Imported where it is needed, because every Python process reads its settings.
+        from difflib import get_close_matches
+
+        known = [one.removeprefix("TUNEONCE_") for one in sorted(VARIABLES - _OURS)]
+        near = get_close_matches(name.removeprefix("TUNEONCE_"), known, n=1)
+        hint = f"; did you mean TUNEONCE_{near[0]}?" if near else ""
+        found.append(f"{name} is not known{hint}")
+    return found
 
 
 def _log_level(environ: Mapping[str, str]) -> str | None:
@@ -174,7 +208,21 @@ def _workers(word: str) -> int | None:
         return None
     if not (word.isascii() and word.isdigit()):
         raise SettingsError(f"TUNEONCE_WORKERS={word!r} is no number of processes: 0, 1, 2, ...")
-    return int(word)
+    return MOST_WORKERS if _is_too_many(word) else int(word.lstrip("0") or 0)
+
+
+def _is_too_many(word: str) -> bool:
+    # By its length first: Python refuses to read a number of very many digits.
+    digits = word.lstrip("0")
+    return len(digits) > 9 or int(digits or 0) > MOST_WORKERS
+
+
+def _worker_complaints(environ: Mapping[str, str]) -> list[str]:
+    word = environ.get("TUNEONCE_WORKERS", "").strip()
+    if not (word.isascii() and word.isdigit() and _is_too_many(word)):
+        return []
+    shown = word if len(word) < 20 else f"a number of {len(word)} digits"
+    return [f"TUNEONCE_WORKERS={shown} is taken as {MOST_WORKERS}, which is the most"]
 
 
 def _recheck(word: str) -> Recheck:

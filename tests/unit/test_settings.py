@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+import tuneonce
 from tuneonce import paths, settings
 from tuneonce.errors import SettingsError
 from tuneonce.settings import (
     STARTED_WITH,
+    VARIABLES,
     Mode,
     Recheck,
+    complaints,
     environment_at_start,
     read,
     read_bake,
@@ -285,3 +289,71 @@ def test_where_the_system_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(Path, "read_bytes", absent)
     assert environment_at_start() is None
+
+
+# -- what somebody has set and does not get ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("TUNEONCE_WORKER", "; did you mean TUNEONCE_WORKERS?"),
+        ("TUNEONCE_STORES", "; did you mean TUNEONCE_STORE?"),
+        ("TUNEONCE_EVENT", "; did you mean TUNEONCE_EVENTS?"),
+        ("TUNEONCE_RUNS", ""),
+        ("TUNEONCE_FLAVOUR_OF_THE_DAY", ""),
+    ],
+)
+def test_a_variable_that_is_not_known_is_named(name: str, hint: str) -> None:
+    environ = {name: "x", "TUNEONCE": "1", "TUNEONCEXYZ": "another program's"}
+    assert complaints(environ) == [f"{name} is not known{hint}"]
+    assert read(environ).mode is Mode.ON
+
+
+def test_every_variable_of_the_package_is_known_and_documented() -> None:
+    source = Path(settings.__file__).parent
+    named = {
+        name
+        for path in source.rglob("*.py")
+        for name in re.findall(r"TUNEONCE_[A-Z][A-Z_]*[A-Z]", path.read_text())
+    }
+    assert named == set(VARIABLES)
+    reference = (source.parents[1] / "docs" / "environment.md").read_text()
+    assert [name for name in sorted(VARIABLES) if f"`{name}`" not in reference] == []
+
+
+@pytest.mark.parametrize(
+    ("word", "workers"),
+    [("256", 256), ("257", 256), ("100000", 256), ("9" * 5000, 256), ("0" * 5000 + "7", 7)],
+)
+def test_no_more_workers_than_make_sense(word: str, workers: int) -> None:
+    environ = {"TUNEONCE_WORKERS": word}
+    assert read(environ).workers == workers
+    told = complaints(environ)
+    assert len(told) == (word not in ("256", "0" * 5000 + "7"))
+    assert all("is taken as 256" in one and len(one) < 100 for one in told)
+
+
+@pytest.mark.parametrize("word", ["-1", "many", "²", "1e3"])
+def test_no_number_of_workers(word: str) -> None:
+    assert complaints({"TUNEONCE_WORKERS": word}) == []  # an error, which `read` raises
+    with pytest.raises(SettingsError):
+        read({"TUNEONCE_WORKERS": word})
+
+
+def test_installing_warns_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("TRITON_CACHE_AUTOTUNING", raising=False)
+    for name, text in {"TUNEONCE_WORKER": "4", "TUNEONCE_WORKERS": "999", "TUNEONCE": "1"}.items():
+        monkeypatch.setenv(name, text)
+    with caplog.at_level("WARNING", logger="tuneonce"):
+        try:
+            assert tuneonce.install()
+            assert tuneonce.install()
+        finally:
+            tuneonce.uninstall()
+    assert caplog.messages == [
+        "tuneonce: TUNEONCE_WORKER is not known; did you mean TUNEONCE_WORKERS?",
+        "tuneonce: TUNEONCE_WORKERS=999 is taken as 256, which is the most",
+    ]

@@ -64,6 +64,8 @@ def test_all_is_well(tell: Tell, store: FileStore, tmp_path: Path) -> None:
         ({"TUNEONCE_STORE": "ftp://x"}, "store", "wrong", "no store is known"),
         ({"TUNEONCE_STORE": "memory:"}, "store", "note", "ends with the process"),
         ({"TUNEONCE_STORE": "/dev/null"}, "store", "wrong", "not a directory"),
+        ({"TUNEONCE_WORKER": "4"}, "setting", "wrong", "did you mean TUNEONCE_WORKERS?"),
+        ({"TUNEONCE_LOG": "loud"}, "setting", "wrong", "TUNEONCE_LOG='loud'"),
         ({"TUNEONCE_EVENTS": "0"}, "events", "note", "none are written"),
         ({"TRITON_CACHE_DIR": "/dev/null/x"}, "Triton's cache", "wrong", "may not write"),
     ],

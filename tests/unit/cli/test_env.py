@@ -89,6 +89,14 @@ def test_what_is_wrong_is_told_and_nothing_fails(tell: Tell) -> None:
     assert "none are written" in said.words
 
 
+def test_settings_that_mean_nothing(tell: Tell) -> None:
+    os.environ.update(TUNEONCE_WORKER="4", TUNEONCE_WORKERS="9999")
+    said = tell("env", "--no-probe")
+    assert said.code == 0
+    assert "TUNEONCE_WORKER is not known; did you mean TUNEONCE_WORKERS?" in said.words
+    assert "TUNEONCE_WORKERS=9999 is taken as 256" in said.words
+
+
 def test_directories_that_cannot_be_resolved(tell: Tell) -> None:
     os.environ.update(TUNEONCE_STORE="~nobody-has-this-name/x", TUNEONCE_EVENTS="~nor-this/x")
     said = tell("env", "--no-probe")
