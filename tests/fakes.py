@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,18 @@ from tuneonce.events import EventLog
 from tuneonce.key import Candidate, KernelId, Key
 from tuneonce.records import Measurement
 from tuneonce.resolver import Question
+from tuneonce.settings import read
 from tuneonce.store import Store, StoreInfo
 from tuneonce.world import World
 
 ROOT = Path(__file__).parents[1]
+
+
+def events_of(store: Path, environ: Mapping[str, str]) -> Path:
+    """Where processes in this environment write what happens with a store."""
+    found = read({**environ, "TUNEONCE_STORE": str(store)}).events
+    assert found is not None
+    return found
 
 
 @dataclass

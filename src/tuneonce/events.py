@@ -233,7 +233,10 @@ def _remove_oldest(directory: Path, *, before: float) -> None:
         files = sorted(p for p in directory.iterdir() if _NAME.fullmatch(p.name))
     except OSError:
         return
+    earliest = _stamp(before)
     for path in files[:-KEEP_FILES]:
+        if path.name >= earliest:  # its name says when it was begun
+            return
         with contextlib.suppress(OSError):
             if path.lstat().st_mtime < before:
                 path.unlink(missing_ok=True)

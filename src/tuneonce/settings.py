@@ -5,8 +5,8 @@
                             change nothing
 ``TRITON_CACHE_AUTOTUNING`` Triton's own switch; ``0`` turns tuneonce off too
 ``TUNEONCE_STORE``          where results are kept: a directory or a URL
-``TUNEONCE_EVENTS``         directory for the events files; default ``.events/`` in the store's
-                            directory, ``0`` writes none
+``TUNEONCE_EVENTS``         directory for the events files; default: one for each store, in the
+                            user's cache directory, which is near; ``0`` writes none
 ``TUNEONCE_BAKE``           ``1``: every user may read what is written to a store's directory
 ``TUNEONCE_WORKERS``        processes that compile while a key is tuned, at most 256; default: the
                             cores that this process may use; ``0`` or ``1``: compile in this process
@@ -29,6 +29,7 @@ set, tells child processes what it was.
 from __future__ import annotations
 
 import enum
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -291,13 +292,19 @@ def _events_directory(environ: Mapping[str, str], store: str) -> Path | None:
     word = environ.get("TUNEONCE_EVENTS", "").strip()
     if word:
         return None if word == "0" else _absolute("TUNEONCE_EVENTS", word)
+    usual = user_directory(environ)
+    if usual is None:
+        return None
+    # By the store, since each has processes and keys of its own.
+    place = hashlib.sha256(os.fsencode(_directory_of(store) or store)).hexdigest()[:12]
+    return usual / "events" / place
+
+
+def _directory_of(store: str) -> str | None:
+    """The directory of a store that is one, by path or address."""
     if store.lower().startswith("file:"):
-        return Path(os.fsdecode(unquote_to_bytes(urlsplit(store).path)), ".events")
-    if _is_url(store):
-        usual = user_directory(environ)
-        return None if usual is None else usual / "events"
-    # A name with a dot in front is no record: no store lists it.
-    return Path(store) / ".events"
+        return os.fsdecode(unquote_to_bytes(urlsplit(store).path))
+    return None if _is_url(store) else store
 
 
 def _absolute(name: str, text: str) -> Path:

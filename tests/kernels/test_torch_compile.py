@@ -14,13 +14,13 @@ pytest.importorskip("triton")
 from tests.fakes import Children
 
 PROGRAM = """
-import json, sys
+import json, os, sys
 import torch, triton, triton.language as tl
 import tuneonce
 from torch._inductor.runtime.triton_heuristics import CachingAutotuner
+from tuneonce.settings import read
 from tuneonce.stats import summarise
 from tuneonce.testing import SimulatedGPU
-from pathlib import Path
 
 @triton.autotune([triton.Config({"BLOCK": b}) for b in (64, 128, 256)], key=["n"])
 @triton.jit
@@ -49,7 +49,7 @@ def precompile(self, *args, **kwargs):
     raise Stopped(len(self.configs))
 
 CachingAutotuner.precompile = precompile
-events = Path(sys.argv[1]) / ".events"
+events = read(os.environ).events
 said = {}
 with SimulatedGPU():
     # Compiling keeps the generators' state; this torch has none for CUDA.
@@ -77,7 +77,7 @@ def test_who_tunes(children: Children) -> None:
     inductor = {"TORCHINDUCTOR_CACHE_DIR": str(children.home / "inductor")}
     # Tunes and hits of ours, and the candidates that Inductor is about to compile.
     for tunes in (1, 0):
-        assert children.run(PROGRAM, str(children.store), **inductor) == {
+        assert children.run(PROGRAM, **inductor) == {
             "traced aot_eager": [tunes, 1 - tunes, 0],
             # What Inductor cannot look into is called as it is.
             "opaque inductor": [tunes, 1 - tunes, 0],

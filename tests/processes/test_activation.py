@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import ROOT, last_json
+from tests.fakes import ROOT, events_of, last_json
 from tests.processes.stand_ins import KERNELS as KERNEL
 from tuneonce.activation import child_environment
 from tuneonce.events import read_processes
@@ -93,10 +93,18 @@ class Machine:
 
     def totals(self, store: Path | None = None) -> Totals:
         """What all programs so far did, from their events."""
-        return summarise((store or self.store) / ".events")
+        return summarise(self.events_directory(store))
 
     def events(self) -> list[dict[str, Any]]:
-        return [event for lines in read_processes(self.store / ".events") for event in lines]
+        return [event for lines in read_processes(self.events_directory()) for event in lines]
+
+    def events_directory(self, store: Path | None = None) -> Path:
+        # Some programs start without XDG_CACHE_HOME.
+        found = (
+            events_of(store or self.store, self.variables(**more))
+            for more in ({"XDG_CACHE_HOME": None}, {})
+        )
+        return next((path for path in found if path.is_dir()), self.home / "none")
 
 
 @pytest.fixture

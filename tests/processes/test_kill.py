@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import pytest
 
-from tests.fakes import ROOT, last_json
+from tests.fakes import ROOT, events_of, last_json
 from tuneonce.codec import decode
 from tuneonce.events import read_processes
 from tuneonce.records import Measurement, Verdict, unpack
@@ -112,7 +112,9 @@ class Place:
 
     def processes(self) -> list[Totals]:
         """What each process did, the oldest first."""
-        return [total([lines]) for lines in read_processes(self.store / ".events")]
+        return [
+            total([lines]) for lines in read_processes(events_of(self.store, self.environment()))
+        ]
 
     def records(self, ending: str) -> list[Path]:
         return sorted(self.store.glob(f"v1/*/*/*/*{ending}"))

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import ROOT
+from tests.fakes import ROOT, events_of
 from tests.processes.groups import await_end_of
 from tuneonce.codec import decode
 from tuneonce.events import read_processes
@@ -234,7 +234,7 @@ def check_end(home: Path, kept: Kept, undisturbed: Kept) -> None:
     assert kept.failed == undisturbed.failed
     assert kept.binaries.keys() == undisturbed.binaries.keys()
     compiles = problems = 0
-    for lines in read_processes(home / "store/.events"):
+    for lines in read_processes(events_of(home / "store", os.environ)):
         compiles += sum(line.get("e") == "compile" for line in lines)
         problems += sum(line.get("e") == "problem" for line in lines)
     assert compiles <= RUNNABLE

@@ -182,29 +182,27 @@ def test_a_relative_place_in_a_directory_that_is_gone(
     assert read({"HOME": "/home/u"}).store == "/home/u/.cache/tuneonce"
 
 
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({"TUNEONCE_STORE": "/s"}, "/s/.events"),
-        ({"TUNEONCE_STORE": "file:///s"}, "/s/.events"),
-        ({"TUNEONCE_STORE": "file:///a%20b?readonly=1"}, "/a b/.events"),
-        ({"TUNEONCE_STORE": "file://localhost/s"}, "/s/.events"),
-        ({"TUNEONCE_STORE": "file:/s"}, "/s/.events"),
-        ({"TUNEONCE_STORE": "FILE:///s"}, "/s/.events"),
-        ({"TUNEONCE_STORE": "memory:", "HOME": "/h"}, "/h/.cache/tuneonce/events"),
-        ({"TUNEONCE_STORE": "redis://u:p@h/0", "HOME": "/h"}, "/h/.cache/tuneonce/events"),
-        ({"TUNEONCE_STORE": "/s", "TUNEONCE_EVENTS": "/e"}, "/e"),
-        ({"TUNEONCE_STORE": "/s", "TUNEONCE_EVENTS": "0"}, None),
-    ],
-)
-def test_where_the_events_are(environ: dict[str, str], expected: str | None) -> None:
-    assert read(environ).events == (None if expected is None else Path(expected))
+def test_where_the_events_are() -> None:
+    assert read({"TUNEONCE_EVENTS": "/e"}).events == Path("/e")
+    assert read({"TUNEONCE_EVENTS": "0"}).events is None
 
 
-def test_the_events_of_a_file_store_are_in_its_directory() -> None:
-    for address in ("/s", "file:///a%20b", "file://localhost/s?readonly=1", "file:/s"):
-        settings = read({"TUNEONCE_STORE": address})
-        assert settings.events == Path(open_store(settings.store).describe().location, ".events")
+def test_each_store_has_its_events_near_its_user() -> None:
+    def events(store: str) -> Path:
+        found = read({**HOME, "TUNEONCE_STORE": store}).events
+        assert found is not None
+        return found
+
+    stores = ["/s", "/a b", "memory:", "redis://u:p@h/0"]
+    places = {store: events(store) for store in stores}
+    assert len(set(places.values())) == len(stores)
+    assert {path.parent for path in places.values()} == {Path("/home/u/.cache/tuneonce/events")}
+    for address in ("file:///s", "file://localhost/s?readonly=1", "file:/s", "FILE:///s"):
+        assert events(address) == places["/s"]
+    assert events("file:///a%20b") == places["/a b"]
+    assert read({**HOME, "XDG_CACHE_HOME": "/s"}).events == Path("/s/tuneonce/events") / (
+        events("/s/tuneonce").name
+    )
 
 
 def test_whether_errors_are_raised() -> None:

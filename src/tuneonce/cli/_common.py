@@ -47,7 +47,7 @@ def store_address(args: argparse.Namespace) -> str:
     return store_location({**os.environ, **chosen})
 
 
-def open_store_of(args: argparse.Namespace) -> Store:
+def open_store_of(args: argparse.Namespace, *, must_be_there: bool = True) -> Store:
     """Open it, for a command that reads it.
 
     Raises UsageError for an address that cannot mean a store, or one that nobody but its own
@@ -62,7 +62,8 @@ def open_store_of(args: argparse.Namespace) -> Store:
         store = open_store(store_address(args))
     except SettingsError as error:
         raise UsageError(str(error)) from error
-    check_is_there(store)
+    if must_be_there:
+        check_is_there(store)
     return store
 
 
@@ -136,23 +137,22 @@ def required_events_directory(args: argparse.Namespace) -> Path:
     """As `events_directory`, and it can be read.
 
     Raises UsageError if no events are written, StoreUnavailable for a directory that is not there
-    or may not be read. In a store that is there it may still be missing: nobody has written yet.
+    or may not be read. Beside a store that is there it may be missing: nobody has written yet.
     """
     directory = events_directory(args)
     if directory is None:
         raise UsageError("no events are written (TUNEONCE_EVENTS=0); name where: --events DIR")
-    beside_the_store = (
-        getattr(args, "events", None) is None and not os.environ.get("TUNEONCE_EVENTS", "").strip()
+    is_told = getattr(args, "events", None) is not None or bool(
+        os.environ.get("TUNEONCE_EVENTS", "").strip()
     )
-    if beside_the_store:
-        open_store_of(args).close()
     try:
         _look_into(directory)
     except FileNotFoundError:
-        if not beside_the_store:
+        if is_told:
             raise StoreUnavailable(
                 f"there is no directory of events files at {directory}"
             ) from None
+        open_store_of(args).close()
     except OSError as error:
         raise StoreUnavailable(
             f"the events in {directory} cannot be read by user {os.geteuid()}: {error.strerror}"

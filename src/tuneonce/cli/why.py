@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
     directory = required_events_directory(args)
     history = read_history(directory)
-    with open_store_of(args) as store:
+    # What processes have met is told without a store, too.
+    with open_store_of(args, must_be_there=not history) as store:
         found = explain(store, history[-args.last :], kernel=args.kernel, events=str(directory))
     met = kernels_met(history)
     is_known = found.records or found.problems or any(is_label(one, args.kernel) for one in met)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tuneonce.cli import main
+from tuneonce.settings import read
 from tuneonce.store.files import FileStore
 
 
@@ -49,7 +50,9 @@ def store(tmp_path: Path) -> FileStore:
 @pytest.fixture
 def events(tmp_path: Path) -> Path:
     """Where processes that use `store` write their events."""
-    return tmp_path / "store" / ".events"
+    found = read({**os.environ, "TUNEONCE_STORE": str(tmp_path / "store")}).events
+    assert found is not None
+    return found
 
 
 AsNobody = Callable[[], contextlib.AbstractContextManager[None]]

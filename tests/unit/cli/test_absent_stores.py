@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,6 @@ def test_events_that_are_not_there(tell: Tell, store: FileStore, tmp_path: Path)
     ("closed", "told"),
     [
         ("", [*READERS, *WRITERS]),
-        ("v1", [["ls"], ["verify"], ["rm", "--all", "--yes"], ["why", "add"]]),
         (".events", [["stats"], ["why", "add"]]),
     ],
 )
@@ -53,6 +53,7 @@ def test_a_store_that_may_not_be_read(
     tell: Tell, place: Path, as_nobody: AsNobody, closed: str, told: list[list[str]]
 ) -> None:
     store = FileStore(place / "store")
+    os.environ["TUNEONCE_EVENTS"] = str(place / "store" / ".events")
     put_verdict(store, make_key(), {64: (0.2,)})
     write_events(place / "store" / ".events", process(resolved(make_key(), "hit")))
     for path in (place / "store").rglob("*"):
@@ -71,3 +72,20 @@ def test_a_store_that_may_not_be_read(
             assert str(place / "store") in said.err
     finally:
         (place / "store" / closed).chmod(0o755)
+
+
+def test_a_folder_that_may_not_be_read(tell: Tell, place: Path, as_nobody: AsNobody) -> None:
+    """Somebody else may need it, so it is told and left where it is."""
+    store = FileStore(place / "store")
+    put_verdict(store, make_key(), {64: (0.2,)})
+    option = ["--store", str(place / "store")]
+    tell("verify", *option)  # as root, who may also read what is imported
+    tell("ls", *option)
+    (place / "store").chmod(0o755)
+    (place / "store" / "v1").chmod(0o700)
+    with as_nobody():
+        verified, listed = tell("verify", *option), tell("ls", *option)
+    assert verified.code == 1
+    for said in (verified, listed):
+        assert "no permission" in said.words + said.err
+        assert "Traceback" not in said.err

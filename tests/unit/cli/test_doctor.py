@@ -12,6 +12,7 @@ import pytest
 from tests.factories import make_key, put_verdict
 from tuneonce.cli import _checks, _environment
 from tuneonce.cli._environment import Seams
+from tuneonce.settings import read
 from tuneonce.store.files import FileStore
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def test_all_is_well(tell: Tell, store: FileStore, tmp_path: Path) -> None:
     found = verdicts(tell)
     assert set(found) == {"switch", "store", "events", "Triton's cache", "Triton", "limits"}
     assert {verdict for verdict, _ in found.values()} <= {"ok", "note"}
-    assert str(tmp_path / "store" / ".events") in found["events"][1]
+    assert str(read(os.environ).events) in found["events"][1]
     assert str(tmp_path / "triton") in found["Triton's cache"][1]
     said = tell("doctor")
     assert (said.code, said.err) == (0, "")
@@ -122,11 +123,11 @@ def test_a_store_that_may_not_be_read(
     finally:
         shut.chmod(0o755)
     assert doctor[0] == "wrong"
-    assert "ermission denied" in doctor[1]
+    assert "ermission" in doctor[1]
     assert env.code == 0
     if closed != "v1/*":
         assert "not readable" in env.words
-        assert "ermission denied" in env.words
+        assert "ermission" in env.words
 
 
 def test_triton_is_told(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:

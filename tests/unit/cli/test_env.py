@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import site
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from tuneonce.activation import bootstrap_dir
 from tuneonce.cli._environment import explain_mode, probe_seams, startup_file
+from tuneonce.settings import read
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Tell
@@ -51,7 +53,7 @@ def test_env_without_looking_at_triton(tell: Tell, tmp_path: Path) -> None:
     assert document["schema"] == "tuneonce.env/1"
     assert document["seams"]["state"] == "not looked"
     assert document["store"]["location"] == str(tmp_path / "store")
-    assert document["events"] == str(tmp_path / "store" / ".events")
+    assert document["events"] == str(read(os.environ).events)
     assert document["raise_errors"] is True
     assert not (tmp_path / "store").exists()
 
@@ -142,9 +144,20 @@ class Autotuner:
 
 
 def test_seams_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seams = probe_seams(installed_triton(tmp_path, STOCK, monkeypatch))
+    autotuner = pytest.importorskip("triton.runtime.autotuner").Autotuner
+    theirs = STOCK.replace(
+        "    def run(self, *args, **kwargs): ...\n", inspect.getsource(autotuner.run)
+    )
+    assert theirs != STOCK
+    seams = probe_seams(installed_triton(tmp_path, theirs, monkeypatch))
     assert (seams.state, seams.version, seams.usable) == ("found", "9.9", True)
     assert (seams.missing, seams.foreign) == ([], None)
+
+
+def test_a_run_that_nobody_has_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seams = probe_seams(installed_triton(tmp_path, STOCK, monkeypatch))
+    assert (seams.state, seams.usable) == ("found", False)
+    assert "run" in seams.missing[0]
 
 
 def test_seams_that_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Tell) -> None:

@@ -123,8 +123,8 @@ def test_stats(tell: Tell, events: Path) -> None:
     assert document["totals"]["saved_s"] == 12.34
 
 
-def test_stats_of_nothing(tell: Tell, events: Path) -> None:
-    events.parent.mkdir()
+def test_stats_of_nothing(tell: Tell, store: FileStore, events: Path) -> None:
+    Path(store.describe().location).mkdir()
     said = tell("stats")
     assert said.code == 0
     assert str(events) in said.out
