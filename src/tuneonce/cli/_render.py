@@ -1,4 +1,8 @@
-"""Printing: one JSON document, or tables for people that fit 80 columns and pipes."""
+"""Printing: one JSON document, or tables for people.
+
+On a terminal they fit its columns, also 80. In a pipe or a file each record is one row, however
+long, so that grep, awk and wc can be used on them.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+
+# Wider than any row.
+_ANY_WIDTH = 1_000_000
 
 
 class _Problem(Protocol):
@@ -29,15 +37,26 @@ def print_json(document: object) -> None:
     print(json.dumps(msgspec.to_builtins(document), indent=2))
 
 
+def is_terminal(*, stderr: bool = False) -> bool:
+    """Whether tables have as many columns as a window, and no more."""
+    stream = sys.stderr if stderr else sys.stdout
+    return stream is not None and stream.isatty()
+
+
 def console(*, stderr: bool = False) -> Console:
     """Where tables go: plain text when piped, nothing interpreted in what is printed."""
     from rich.console import Console
+
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # it is being handled, and what it means is `main`'s to say
 
     stream = sys.stderr if stderr else sys.stdout
     encoding = (getattr(stream, "encoding", None) or "").lower().replace("-", "")
     if encoding != "utf8" and hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="replace")  # a bar or a dash must not be a traceback
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    width = None if is_terminal(stderr=stderr) else _ANY_WIDTH
+    return Plain(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
 
 
 def table(*, show_header: bool = True) -> Table:

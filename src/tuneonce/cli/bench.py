@@ -141,16 +141,15 @@ def run_serve_command(args: argparse.Namespace) -> int:
 
 def run_show_command(args: argparse.Namespace) -> int:
     """``tuneonce bench show``."""
-    from rich.console import Console
-
     from ..bench.result import encode, load_document
     from ._bench_view import draw
+    from ._render import console
 
     document = load_document(args.file)
     if args.json:
         sys.stdout.write(encode(document).decode())
     else:
-        draw(document, Console())
+        draw(document, console())
     return 0
 
 

@@ -55,19 +55,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _draw(found: Statistics) -> None:
-    from ._render import clock, command_text, console, plain, table
+    from ._render import clock, command_text, console, is_terminal, plain, table
 
     out = console()
+    narrow = is_terminal()
+    between = "\n" if narrow else " "
     if not found.processes:
         out.print(f"No process has left events in {plain(found.events)}", soft_wrap=True)
         return
     grid = table()
-    grid.add_column("process", overflow="ellipsis", no_wrap=True, max_width=24)
+    most = 24 if narrow else None
+    grid.add_column("process", overflow="ellipsis", no_wrap=True, max_width=most)
     for heading in ("hits", "prov", "miss", "tunes", "comp", "load", "tune s", "comp s", "saved"):
         grid.add_column(heading, justify="right", no_wrap=True)
     grid.padding = (0, 1, 0, 0)
     for process in found.processes:
-        title = f"{clock(process.started)} {plain(process.mode)}\n{command_text(process.command)}"
+        when = f"{clock(process.started)} {plain(process.mode)}"
+        title = f"{when}{between}{command_text(process.command)}"
         grid.add_row(title, *_numbers(process.totals))
     if len(found.processes) > 1:
         grid.add_row(f"all {len(found.processes)}", *_numbers(found.totals), style="bold")
@@ -92,10 +96,11 @@ def _draw(found: Statistics) -> None:
 
 def _serving(found: Statistics) -> Table:
     """What the processes did after they had said that their start-up was over."""
-    from ._render import clock, command_text, plain, seconds, table
+    from ._render import clock, command_text, is_terminal, plain, seconds, table
 
     grid = table()
-    grid.add_column("while serving", overflow="ellipsis", no_wrap=True, max_width=40)
+    most = 40 if is_terminal() else None
+    grid.add_column("while serving", overflow="ellipsis", no_wrap=True, max_width=most)
     for heading in ("ready", "tunes", "comp", "seconds"):
         grid.add_column(heading, justify="right", no_wrap=True)
     ready = [process for process in found.processes if process.totals.ready]

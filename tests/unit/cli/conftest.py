@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tuneonce.cli import main
+from tuneonce.cli import _render, main
 from tuneonce.settings import read
 from tuneonce.store.files import FileStore
 
@@ -55,6 +55,12 @@ def events(tmp_path: Path) -> Path:
     return found
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes that on which `tell` prints a terminal."""
+    monkeypatch.setattr(_render, "is_terminal", lambda **which: True)
+
+
 AsNobody = Callable[[], contextlib.AbstractContextManager[None]]
 
 
@@ -91,7 +97,7 @@ def as_nobody() -> AsNobody:
 def tell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Tell]:
-    """Runs a command in a terminal of 80 columns that is not one, in UTC."""
+    """Runs a command in a window of 80 columns, with its output in a pipe, in UTC."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TUNEONCE_STORE", str(tmp_path / "store"))
     before = os.environ.get("TZ")

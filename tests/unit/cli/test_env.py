@@ -43,6 +43,7 @@ def test_the_mode_and_the_variable_that_decides(
     assert why in told[1]
 
 
+@pytest.mark.usefixtures("terminal")
 def test_env_without_looking_at_triton(tell: Tell, tmp_path: Path) -> None:
     said = tell("env", "--no-probe")
     assert said.code == 0

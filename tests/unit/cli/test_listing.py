@@ -172,6 +172,7 @@ def test_a_corrupt_record_is_a_line(tell: Tell, store: FileStore, command: str) 
     assert tell(*arguments, "--json").json["problems"][0]["name"] == bad
 
 
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("words", [["ls"], ["show", "k" * 50], ["rm", "--all"]])
 def test_tables_fit_eighty_columns(tell: Tell, store: FileStore, words: list[str]) -> None:
     tuning = {f"{name}.dtype": "torch.bfloat16" for name in ("q", "k", "v", "gates", "initial")}
@@ -180,6 +181,19 @@ def test_tables_fit_eighty_columns(tell: Tell, store: FileStore, words: list[str
     said = tell(*words)
     location = store.describe().location
     assert max(len(line) for line in said.out.splitlines() if location not in line) <= 80
+
+
+def test_in_a_pipe_each_record_is_one_row(tell: Tell, store: FileStore) -> None:
+    tuning = {f"{name}.dtype": "torch.bfloat16" for name in ("q", "k", "v", "gates", "initial")}
+    for n in range(3):
+        put_verdict(store, make_key("k" * 50, module=LONG, tuning={"n": n, **tuning}), TIMES)
+    rows = [line for line in tell("ls").out.splitlines() if "q=bf16" in line]
+    assert [line.split()[0] for line in rows] == ["n=0", "n=1", "n=2"]
+    assert all("initial=bf16" in line and "2.00×" in line for line in rows)
+    shown = tell("show", "k" * 50).out.splitlines()
+    assert len([line for line in shown if "BLOCK=128 num_warps=4" in line]) == 3
+    (row,) = [line for line in tell("rm", "--all").out.splitlines() if "k" * 50 in line]
+    assert row.split()[-3:] == ["3", "0", "0"]
 
 
 def test_text_from_records_steers_no_terminal(tell: Tell, store: FileStore) -> None:

@@ -92,6 +92,7 @@ def test_why_tells_of_bad_records(tell: Tell, store: FileStore) -> None:
     assert f"problem: {bad}" in said.out
 
 
+@pytest.mark.usefixtures("terminal")
 def test_stats(tell: Tell, events: Path) -> None:
     key = make_key()
     write_events(
@@ -131,6 +132,7 @@ def test_stats_of_nothing(tell: Tell, store: FileStore, events: Path) -> None:
     assert tell("stats", "--json").json["processes"] == []
 
 
+@pytest.mark.usefixtures("terminal")
 def test_stats_while_serving(tell: Tell, events: Path) -> None:
     tunes, compiled = {"e": "tune", "seconds": 3.0, "compile_s": 1.0}, {"e": "compile"}
     served = process(tunes, {"e": "ready"}, tunes, {**compiled, "seconds": 0.5}, argv=["x" * 90])
@@ -146,6 +148,16 @@ def test_stats_while_serving(tell: Tell, events: Path) -> None:
     assert "serving" not in tell("stats").out
 
 
+def test_in_a_pipe_each_process_is_one_row(tell: Tell, events: Path) -> None:
+    ready = {"e": "ready"}
+    long = process({"e": "tune", "seconds": 123456.0}, ready, argv=["x" * 70, "y" * 70])
+    write_events(events, long, long)
+    rows = [line for line in tell("stats").out.splitlines() if "y" * 70 in line]
+    assert len(rows) == 4
+    assert all(line.startswith(f"11-14 22:13 on {'x' * 70} {'y' * 70} ") for line in rows)
+
+
+@pytest.mark.usefixtures("terminal")
 def test_stats_fit_eighty_columns(tell: Tell, events: Path) -> None:
     long = process({"e": "tune", "seconds": 123456.0}, argv=["x" * 70, "y" * 70])
     write_events(events, long, long)
