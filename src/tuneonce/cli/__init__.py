@@ -7,7 +7,9 @@ none of what the commands work with.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -41,16 +43,36 @@ def main(argv: list[str] | None = None) -> int:
             parser.print_help()
             return 2
         code: int = args.run(args)
+        # Here, where it can be told, and not while Python ends.
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except UsageError as error:
-        print(f"tuneonce: {error}", file=sys.stderr)
-        return 2
+        return _failed(2, error)
     except TuneonceError as error:
-        print(f"tuneonce: {error}", file=sys.stderr)
-        return 1
+        return _failed(1, error)
     except KeyboardInterrupt:
-        return 130
+        return _failed(130)
     except BrokenPipeError:
-        return 141
+        return _failed(141)
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        return _failed(1, f"{where}{error.strerror or error}")
+    return code
+
+
+def _failed(code: int, message: object = None) -> int:
+    """Say it in one line. What cannot be printed any more is dropped: it would fail again."""
+    with contextlib.suppress(OSError):
+        if message is not None and sys.stderr is not None:
+            print(f"tuneonce: {message}", file=sys.stderr, flush=True)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):  # a stream without a descriptor raises one, too
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
     return code
 
 
