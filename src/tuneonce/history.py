@@ -47,9 +47,24 @@ def read_history(directory: Path) -> list[Events]:
     return list(read_processes(directory))
 
 
-def statistics(directory: Path, *, last: int) -> Statistics:
-    """What the last processes found, tuned and saved."""
-    history = read_history(directory)[-last:]
+def latest(history: Sequence[Events], *, last: int | None, since: float | None) -> list[Events]:
+    """The last processes, and of them those that have told anything since then.
+
+    `since` is in seconds since 1970. None means no such bound.
+    """
+    found = [events for events in history if since is None or _last_told(events) >= since]
+    return found if last is None else found[-last:]
+
+
+def _last_told(events: Events) -> float:
+    return number(events[0].get("started")) + number(events[-1].get("t"))
+
+
+def statistics(
+    directory: Path, *, last: int | None = None, since: float | None = None
+) -> Statistics:
+    """What the last processes (`latest`) found, tuned and saved."""
+    history = latest(read_history(directory), last=last, since=since)
     processes = [describe_process(events) for events in history]
     return Statistics("tuneonce.stats/1", str(directory), processes, total(history))
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +35,28 @@ def add_events_option(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="the events files (default: TUNEONCE_EVENTS, else beside the store)",
     )
+
+
+def add_last_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--last`` and ``--since``."""
+    parser.add_argument(
+        "--last",
+        type=positive,
+        metavar="N",
+        help="how many processes to look at (default: 10, or all with --since)",
+    )
+    parser.add_argument(
+        "--since",
+        type=moment,
+        metavar="WHEN",
+        help="only those that told anything since then: 30min, 2h, 3d or 2026-03-01T12:00",
+    )
+
+
+def last_of(args: argparse.Namespace) -> int | None:
+    """How many processes the options of `add_last_options` mean; None: all."""
+    chosen: int | None = args.last
+    return 10 if chosen is None and args.since is None else chosen
 
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:
@@ -165,6 +190,26 @@ def positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
     return int(text)
+
+
+_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def moment(text: str) -> float:
+    """An option's value, so long ago (``2h``) or a time in ISO 8601; in seconds since 1970."""
+    now = time.time()
+    ago = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(s|min|h|d|w)", text.strip())
+    if ago is not None:
+        return now - float(ago[1]) * _UNITS[ago[2]]
+    try:
+        # Python 3.10 does not know the Z.
+        at = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", text.strip())).timestamp()
+    except (ValueError, OverflowError, OSError):
+        known = "a time as 30min, 2h, 3d or 2026-03-01T12:00"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {known}") from None
+    if at > now:
+        raise argparse.ArgumentTypeError(f"{text!r} has not come yet")
+    return at
 
 
 def unknown_kernel(kernel: str, *, where: str, known: Iterable[str]) -> UsageError:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from ._common import (
     add_events_option,
     add_json_option,
+    add_last_options,
     add_store_option,
-    positive,
+    last_of,
     required_events_directory,
 )
 
@@ -28,13 +29,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Adds up the events of the last processes. Saved seconds are the recorded "
         "tuning time of every hit.",
     )
-    parser.add_argument(
-        "--last",
-        type=positive,
-        default=10,
-        metavar="N",
-        help="how many processes to look at (default: 10)",
-    )
+    add_last_options(parser)
     add_store_option(parser)
     add_events_option(parser)
     add_json_option(parser)
@@ -46,22 +41,23 @@ def run(args: argparse.Namespace) -> int:
     from ..history import statistics
     from ._render import print_json
 
-    found = statistics(required_events_directory(args), last=args.last)
+    found = statistics(required_events_directory(args), last=last_of(args), since=args.since)
     if args.json:
         print_json(found)
     else:
-        _draw(found)
+        _draw(found, since=args.since is not None)
     return 0
 
 
-def _draw(found: Statistics) -> None:
+def _draw(found: Statistics, *, since: bool) -> None:
     from ._render import clock, command_text, console, is_terminal, plain, table
 
     out = console()
     narrow = is_terminal()
     between = "\n" if narrow else " "
     if not found.processes:
-        out.print(f"No process has left events in {plain(found.events)}", soft_wrap=True)
+        when = "since then " if since else ""
+        out.print(f"No process has left events {when}in {plain(found.events)}", soft_wrap=True)
         return
     grid = table()
     most = 24 if narrow else None

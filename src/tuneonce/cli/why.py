@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from ._common import (
     add_events_option,
     add_json_option,
+    add_last_options,
     add_store_option,
+    last_of,
     open_store_of,
-    positive,
     required_events_directory,
     unknown_kernel,
 )
@@ -33,13 +34,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "that existed then, and names the parts that differ.",
     )
     parser.add_argument("kernel", metavar="KERNEL", help="its name, or module:name")
-    parser.add_argument(
-        "--last",
-        type=positive,
-        default=10,
-        metavar="N",
-        help="how many processes to look at (default: 10)",
-    )
+    add_last_options(parser)
     add_store_option(parser)
     add_events_option(parser)
     add_json_option(parser)
@@ -49,14 +44,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Explain the misses of one kernel."""
     from ..explain import explain
-    from ..history import is_label, kernels_met, read_history
+    from ..history import is_label, kernels_met, latest, read_history
     from ._render import print_json
 
     directory = required_events_directory(args)
     history = read_history(directory)
     # What processes have met is told without a store, too.
     with open_store_of(args, must_be_there=not history) as store:
-        found = explain(store, history[-args.last :], kernel=args.kernel, events=str(directory))
+        looked_at = latest(history, last=last_of(args), since=args.since)
+        found = explain(store, looked_at, kernel=args.kernel, events=str(directory))
     met = kernels_met(history)
     is_known = found.records or found.problems or any(is_label(one, args.kernel) for one in met)
     if not is_known:

@@ -181,3 +181,40 @@ def test_events_from_elsewhere(tell: Tell, tmp_path: Path, words: list[str]) -> 
 @pytest.mark.parametrize("last", ["0", "-1", "many", "²"])
 def test_last_is_a_number_of_processes(tell: Tell, last: str) -> None:
     assert tell("stats", f"--last={last}").code == 2
+
+
+def test_since(tell: Tell, events: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: NOON + 7200)
+    miss = resolved(make_key(), "miss", t=10.0)
+    write_events(
+        events,
+        *[process(miss, started=NOON + n * 600, pid=n + 1) for n in range(12)],
+        # It has run for long, and told something only just now.
+        process(miss, resolved(make_key("mul"), "hit", t=7190.0), started=NOON, pid=99),
+    )
+
+    def pids(*words: str) -> list[int]:
+        return [one["pid"] for one in tell("stats", "--json", *words).json["processes"]]
+
+    assert len(pids()) == 10
+    assert pids("--since", "1h") == [7, 8, 9, 10, 11, 12, 99]
+    assert pids("--since", "60min", "--last", "2") == [12, 99]
+    assert pids("--since", "2023-11-14T23:13:30Z") == [7, 8, 9, 10, 11, 12, 99]
+    assert pids("--since", "2023-11-14T23:13:30") == [7, 8, 9, 10, 11, 12, 99]  # here: UTC
+    assert pids("--since", "2023-11-15T01:13:30+02:00") == [7, 8, 9, 10, 11, 12, 99]
+    assert len(pids("--since", "2023-11-14")) == 13
+    assert len(pids("--since", "999999999w")) == 13
+    assert pids("--since", "0s") == []
+    assert "No process has left events since then" in tell("stats", "--since", "0s").out
+    assert tell("why", "add", "--since", "1h", "--json").json["processes"] == 7
+    (missed,) = tell("why", "add", "--since", "1h", "--json").json["misses"]
+    assert missed["processes"] == 7
+
+
+@pytest.mark.parametrize(
+    "when", ["", "2", "h", "2 weeks", "-2h", "1e3h", "yesterday", "2999-01-01", "²h"]
+)
+def test_since_is_a_time_that_was(tell: Tell, events: Path, when: str) -> None:
+    events.mkdir(parents=True)
+    said = tell("stats", f"--since={when}")
+    assert (said.code, said.out, len(said.err.splitlines())) == (2, "", 1)
