@@ -277,6 +277,16 @@ def _build(module: Any, installation: _Installation) -> None:
 
 
 def _without_password(url: str) -> str:
+    """A store's address without the account before its host; a path is shown whole."""
     scheme, separator, rest = url.partition("://")
-    _account, at, place = rest.rpartition("@")
-    return f"{scheme}{separator}{place}" if separator and at else url
+    if not separator or "/" in scheme:  # a directory, whatever it is called
+        return url
+    slash = min((place for mark in "/?#" if (place := rest.find(mark)) >= 0), default=len(rest))
+    authority, path = rest[:slash], rest[slash:]
+    _account, at, host = authority.rpartition("@")
+    _name, colon, port = authority.rpartition(":")
+    if not at and colon and port and not port.isdigit():
+        # No port: a password in which somebody has not written a slash as %2F.
+        authority, path = rest, ""
+        _account, at, host = rest.rpartition("@")
+    return f"{scheme}{separator}{host if at else authority}{path}"
