@@ -41,7 +41,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,8 @@ MAX_FILE_BYTES = 32 << 20
 MAX_READ_BYTES = 256 << 20
 MAX_FILES_READ = 4096
 MAX_DEPTH = 6
+# The clocks of two hosts may be so far apart and count as one. Arbitrary.
+APART_S = 300.0
 # No number of an event is larger: not a process, a count, a time since 1970.
 MOST = 1e15
 
@@ -167,7 +169,7 @@ class EventLog:
         except OSError:
             file.silent = True
             return file
-        _remove_oldest(file.path.parent, before=at - KEEP_S)
+        _remove_oldest(file.path.parent, before=at - KEEP_S, now=at)
         return file
 
     @staticmethod
@@ -228,18 +230,38 @@ def _program() -> list[str]:
     return list(itertools.takewhile(lambda word: not word.startswith("-"), words[:4]))
 
 
-def _remove_oldest(directory: Path, *, before: float) -> None:
+def _remove_oldest(directory: Path, *, before: float, now: float) -> None:
     try:
-        files = sorted(p for p in directory.iterdir() if _NAME.fullmatch(p.name))
+        files = [p for p in directory.iterdir() if _NAME.fullmatch(p.name)]
     except OSError:
         return
-    earliest = _stamp(before)
-    for path in files[:-KEEP_FILES]:
-        if path.name >= earliest:  # its name says when it was begun
-            return
+    earliest, latest = _stamp(before), _stamp(now)
+    for path in _in_order(files, now=now)[:-KEEP_FILES]:
+        if earliest <= path.name <= latest:  # its name says when it was begun
+            continue
         with contextlib.suppress(OSError):
             if path.lstat().st_mtime < before:
                 path.unlink(missing_ok=True)
+
+
+def _in_order(paths: Iterable[Path], *, now: float) -> list[Path]:
+    """Oldest first, by the times in their names.
+
+    The clock of another host may be ahead, and its files would be the newest for ever: one from the
+    future counts as of when it was last written, and is the oldest if that is to come as well.
+    """
+    newest = _stamp(now + APART_S)
+
+    def when(path: Path) -> str:
+        if path.name <= newest:
+            return path.name
+        try:
+            written = path.lstat().st_mtime
+        except OSError:
+            return ""
+        return _stamp(written) if written <= now + APART_S else ""
+
+    return sorted(paths, key=lambda path: (when(path), path.name))
 
 
 # -- reading -------------------------------------------------------------------------------------
@@ -256,9 +278,13 @@ def read_processes(
     one that is nothing of ours. Regular files only, no links, and of all that there is the newest
     `MAX_READ_BYTES`, of each file the first `MAX_FILE_BYTES`. Raises nothing.
     """
-    for path, size in _to_read(directory, since):
+    now = time.time()
+    for path, size, written in _to_read(directory, since, now):
         lines = _read_lines(path, size)
         if lines and lines[0].get("schema") == SCHEMA:
+            if number(lines[0].get("started")) > now + APART_S >= written:
+                # By the clock of a host that is ahead; the last event was when it was written.
+                lines[0]["started"] = written - number(lines[-1].get("t"))
             yield lines
 
 
@@ -269,20 +295,20 @@ def number(value: object) -> float:
     return 0.0
 
 
-def _to_read(directory: Path, since: float | None) -> list[tuple[Path, int]]:
-    """The files to be read, oldest first, and how much of each."""
+def _to_read(directory: Path, since: float | None, now: float) -> list[tuple[Path, int, float]]:
+    """The files to be read, oldest first, how much of each, and when it was last written."""
     earliest = "" if since is None else _stamp(since)
-    paths: list[Path] = []
+    names: list[Path] = []
     for place in (directory, _beside(directory)):
         with contextlib.suppress(OSError):
             if place is not None:
-                paths += [
+                names += [
                     path
                     for path in place.iterdir()
                     if path.name.endswith(".jsonl") and path.name >= earliest
                 ]
-    paths.sort(key=lambda path: path.name)
-    found: list[tuple[Path, int]] = []
+    paths = _in_order(names, now=now)
+    found: list[tuple[Path, int, float]] = []
     left = MAX_READ_BYTES
     for path in reversed(paths[-MAX_FILES_READ:]):
         try:
@@ -292,7 +318,7 @@ def _to_read(directory: Path, since: float | None) -> list[tuple[Path, int]]:
         size = min(about.st_size, MAX_FILE_BYTES)
         if stat.S_ISREG(about.st_mode) and size <= left:
             left -= size
-            found.append((path, size))
+            found.append((path, size, about.st_mtime))
     return found[::-1]
 
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 VARIABLE = "TUNEONCE_RUN"
 """Set by `tuneonce run` for all processes of the run; not for people."""
 
-# The clocks of two hosts of one run may be apart. Arbitrary.
-_APART_S = 300.0
 # So long the end of a program waits for a slow file system, and for who reads its errors. Both
 # arbitrary; no more than one file is read after the first.
 _READ_S, _WRITE_S = 2.0, 1.0
@@ -84,14 +82,14 @@ def line(run: str, directory: Path | None, here: Totals | None) -> str:
 
 
 def _events_of(run: str, directory: Path) -> Iterator[Events]:
-    from .events import read_processes
+    from .events import APART_S, read_processes
 
     try:
         began = float(run.rpartition(".")[2])
     except ValueError:
         return
     until = time.monotonic() + _READ_S
-    for events in read_processes(directory, since=began - _APART_S):
+    for events in read_processes(directory, since=began - APART_S):
         if events[0].get("run") == run:
             yield events
         if time.monotonic() > until:

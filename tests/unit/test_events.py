@@ -508,3 +508,20 @@ def test_processes_come_oldest_first(tmp_path: Path) -> None:
     for name in ("b", "a", "c"):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps({"schema": SCHEMA, "pid": name}))
     assert [lines[0]["pid"] for lines in read(tmp_path)] == ["a", "b", "c"]
+
+
+def test_files_from_the_future_push_nobody_out(tmp_path: Path) -> None:
+    clock = Clock()
+    clock.now = time.time()
+    for back in range(module.KEEP_FILES + 5):  # written long ago, by a clock that was ahead
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(clock.now + 1e7 + back))
+        path = tmp_path / f"{stamp}.000000-1.jsonl"
+        path.write_text("")
+        os.utime(path, (clock.now - 1e6, clock.now - 1e6))
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(clock.now - 1e5))
+    mine = tmp_path / f"{stamp}.000000-2.jsonl"
+    mine.write_text("")
+    os.utime(mine, (clock.now - 1e5, clock.now - 1e5))
+    log(tmp_path, clock=clock).emit("ready")
+    assert mine.exists()
+    assert len(list(tmp_path.iterdir())) == module.KEEP_FILES

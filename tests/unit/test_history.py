@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +95,26 @@ def test_known_keys(tmp_path: Path) -> None:
 )
 def test_labels(kernel: str, meant: bool) -> None:
     assert is_label("kernels:add", kernel) is meant
+
+
+def test_a_host_whose_clock_is_ahead_hides_nobody(tmp_path: Path) -> None:
+    key, now, year = make_key(), float(int(time.time())), 365 * 86400.0
+
+    def leave(pid: int, *, started: float, written: float) -> None:
+        events = process(resolved(key, "miss", t=9.0), started=started, pid=pid)
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(started))
+        path = tmp_path / f"{stamp}.000000-{pid}.jsonl"
+        path.write_text("".join(json.dumps(event) + "\n" for event in events))
+        os.utime(path, (written, written))
+
+    for n in range(12):
+        leave(n, started=now - 500 + 2 * n, written=now - 480 + 2 * n)
+    for pid, written in ((97, now - 400), (98, now - 491), (99, now + year)):
+        leave(pid, started=now + year, written=written)
+    # By when their files were written; the oldest, if even that is to come.
+    pids = [one.pid for one in statistics(tmp_path).processes]
+    assert pids == [99, 0, 1, 2, 3, 4, 98, 5, 6, 7, 8, 9, 10, 11, 97]
+    started = {one.pid: one.started for one in statistics(tmp_path).processes}
+    assert started[97] == pytest.approx(now - 409, abs=1)
+    recent = [one.pid for one in statistics(tmp_path, since=now - 450).processes]
+    assert recent == [99, 97]
