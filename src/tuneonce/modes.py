@@ -27,7 +27,7 @@ _OURS_ALONE = ~(stat.S_ISGID | stat.S_IWGRP)
 class Modes:
     """What is made gets these: `folder`, permissions; `group` and `owner`, ids, None as they come.
 
-    `owner` is somebody else only where root writes into the store of another user, who could not
+    `owner` is somebody else only where root writes into a directory of another user, who could not
     read or replace it otherwise.
     """
 
@@ -118,7 +118,8 @@ def make_directory(path: str, *, bake: bool = False) -> None:
         mode, group = mode | _GROUP, above.st_gid
     if bake:
         mode |= _READ
-    settle_folder(path, Modes(mode, group))
+    owner = above.st_uid if above.st_uid and os.geteuid() == 0 and not anyones else None
+    settle_folder(path, Modes(mode, group, owner))
 
 
 def make_closed_directory(path: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 NAME = "tuneonce"
+
+_TEMPORARY = ("/tmp", "/var/tmp")
 
 
 def nearest(path: Path) -> Path:
@@ -73,11 +74,11 @@ def user_directory(environ: Mapping[str, str]) -> Path | None:
         usual = caches / NAME
         if may_be(usual) or os.path.isabs(environ.get("XDG_CACHE_HOME", "").strip()):
             return usual
-    try:
-        mine = Path(tempfile.gettempdir(), f"{NAME}-{os.getuid()}")
-    except OSError:  # there is none that may be written
-        return None
-    return mine / "cache" if may_be(mine) and _is_free_or_mine(mine) else None
+    for place in (environ.get("TMPDIR", "").strip(), *_TEMPORARY):
+        mine = Path(place, f"{NAME}-{os.getuid()}")
+        if os.path.isabs(place) and may_be(mine) and _is_free_or_mine(mine):
+            return mine / "cache"
+    return None
 
 
 def _entered_home() -> str | None:

@@ -745,13 +745,13 @@ def test_a_group_that_cannot_be_had_is_not_replaced_by_another(
 
 
 @ROOT_ONLY
-def test_what_root_writes_for_another_user_is_that_users(tmp_path: Path) -> None:
-    root = tmp_path / "store"
-    root.mkdir(mode=0o700)
-    os.chown(root, 1000, 1000)
-    fill(root)
-    assert {path.stat().st_uid for path in root.rglob("*")} == {1000}
-    assert modes_of(root) == ({0o700}, {0o600})
+def test_what_root_writes_below_another_users_home_is_that_users(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    os.chown(home, 1000, 1000)
+    fill(home / ".cache" / "store")
+    assert {path.stat().st_uid for path in home.rglob("*")} == {1000}
+    assert modes_of(home / ".cache" / "store") == ({0o700}, {0o600})
 
 
 def test_nothing_is_made_before_the_first_put(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,9 +83,10 @@ def entered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This user's in the directory for temporary files, which is `TMPDIR` alone."""
     made = tmp_path / "tmp"
     made.mkdir()
-    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(made))
+    monkeypatch.setattr(paths, "_TEMPORARY", ())
     return made / f"tuneonce-{os.getuid()}"
 
 
@@ -121,7 +121,7 @@ def test_a_user_without_a_home_has_a_place_for_temporary_files(
 ) -> None:
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     monkeypatch.setattr(os, "access", closed(tmp_path))
-    environ = {} if home is None else {"HOME": home}
+    environ = {"TMPDIR": str(temporary.parent), **({} if home is None else {"HOME": home})}
     assert user_directory(environ) == temporary / "cache"
     temporary.mkdir(mode=0o700)
     assert user_directory(environ) == temporary / "cache"
@@ -135,27 +135,33 @@ def test_a_user_without_a_home_has_a_place_for_temporary_files(
 def test_no_place_at_all(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     monkeypatch.setattr(os, "access", closed())
-    assert user_directory({}) is None
-
-    def none() -> str:
-        raise FileNotFoundError("no usable temporary directory")
-
-    monkeypatch.setattr(tempfile, "gettempdir", none)
+    assert user_directory({"TMPDIR": str(temporary.parent)}) is None
     assert user_directory({"HOME": "/"}) is None
+
+
+def test_temporary_files_have_other_places(
+    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setattr(os, "access", closed(temporary.parent))
+    monkeypatch.setattr(paths, "_TEMPORARY", (str(tmp_path), str(temporary.parent)))
+    mine = temporary / "cache"
+    for environ in ({}, {"TMPDIR": "relative"}, {"TMPDIR": "/nowhere"}):
+        assert user_directory(environ) == mine
 
 
 def test_what_was_baked_into_a_home_is_read_where_nothing_may_be_written(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", closed(temporary.parent))
-    home = {"HOME": str(tmp_path / "home")}
+    home = {"HOME": str(tmp_path / "home"), "TMPDIR": str(temporary.parent)}
     assert user_directory(home) == temporary / "cache"
     (tmp_path / "home/.cache/tuneonce").mkdir(parents=True)
     assert user_directory(home) == tmp_path / "home/.cache/tuneonce"
 
 
 def test_the_root_directory_is_a_home_if_it_can_be_written(
-    temporary: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(paths, "may_be", lambda path: True)
     assert user_directory({"HOME": "/"}) == Path("/.cache/tuneonce")
