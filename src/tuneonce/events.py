@@ -301,7 +301,7 @@ def _to_read(directory: Path, since: float | None, now: float) -> list[tuple[Pat
     names: list[Path] = []
     for place in (directory, _beside(directory)):
         with contextlib.suppress(OSError):
-            if place is not None:
+            if place is not None and place.is_dir():
                 names += [
                     path
                     for path in place.iterdir()
