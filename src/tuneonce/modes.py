@@ -59,7 +59,8 @@ def settle(made: int | str, status: os.stat_result, modes: Modes, mode: int) -> 
     """Give what this process has just made its group, owner and mode.
 
     `made` is a descriptor or a path, `status` what it is so far, `mode` the one of `modes` to give.
-    Where the group cannot be had, the group that it has may not write. Raises OSError.
+    Where the group cannot be had, the group that it has may not write. Raises nothing: some file
+    systems know neither modes nor owners.
     """
     if modes.group is not None and status.st_gid != modes.group:
         try:
@@ -70,7 +71,7 @@ def settle(made: int | str, status: os.stat_result, modes: Modes, mode: int) -> 
         with contextlib.suppress(OSError):  # a file server may forbid it to root
             os.chown(made, modes.owner, -1)
     if stat.S_IMODE(status.st_mode) != mode:
-        with contextlib.suppress(PermissionError):  # no modes here at all
+        with contextlib.suppress(OSError):  # no modes here at all, or no /proc
             os.chmod(made, mode)
 
 

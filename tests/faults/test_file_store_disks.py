@@ -329,6 +329,20 @@ def test_folders_that_cannot_be_synced_do_not_fail_a_put(
     assert store.get(NAME) == b"new"
 
 
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_where_nobody_has_modes_or_groups_a_put_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store").chmod(0o777)
+    monkeypatch.setattr(os, "chmod", raising(code))
+    monkeypatch.setattr(os, "chown", raising(code))
+    store = open_store(tmp_path / "store")
+    store.put(NAME, b"new")
+    assert store.get(NAME) == b"new"
+    open_store(tmp_path / "above/store").put(NAME, b"new")
+
+
 # -- the habits of network file systems ------------------------------------------------------------
 
 

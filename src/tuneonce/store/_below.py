@@ -128,8 +128,7 @@ def _make_folder(at: int, part: str, modes: Modes) -> int:
         except FileExistsError:  # by another process
             made = False
     below = _down(at, part)
-    with contextlib.suppress(FileNotFoundError):  # no /proc
-        settle_folder(below, modes, made=made)
+    settle_folder(below, modes, made=made)
     return below
 
 
