@@ -262,6 +262,7 @@ def _build(module: Any, installation: _Installation) -> None:
         from .store import open_with_older
         from .store.bounded import BoundedStore
         from .triton.hook import Hook
+        from .triton.marks import Marks
         from .triton.persist import Persistence
         from .triton.workers import build_workers
 
@@ -271,9 +272,31 @@ def _build(module: Any, installation: _Installation) -> None:
         workers = build_workers(settings.workers, installation.events)
         progress = Progress(on=settings.progress, raise_errors=settings.raise_errors)
         installation.hook = Hook(
-            module, persistence, workers, progress=progress, recheck=settings.recheck
+            module,
+            persistence,
+            workers,
+            progress=progress,
+            recheck=settings.recheck,
+            marks=Marks(lambda: _marks_directory(opened)),
         )
     installation.hook.install()
+
+
+def _marks_directory(store: Any) -> Path | None:
+    """Beside the records, where another container finds it too; None for other stores."""
+    from pathlib import Path
+
+    if store.is_silent:  # nor would a file beside it be written
+        return None
+    info = store.describe()
+    if info.kind == "memory" or not info.writable:
+        return None
+    if info.kind == "files":
+        return Path(info.location, ".marks")
+    from .paths import user_directory
+
+    usual = user_directory(os.environ)
+    return None if usual is None else usual / "marks"
 
 
 def _without_password(url: str) -> str:

@@ -35,6 +35,7 @@ from tests.kernels.pool_lab import (
 )
 from tuneonce.store.memory import MemoryStore
 from tuneonce.triton import compat, compile_helper, frames, helper_process
+from tuneonce.triton.compile_errors import is_compile_error
 from tuneonce.triton.compile_pool import CompilePool, Crashed, NotCompiled
 from tuneonce.triton.helper_process import HelperLost
 
@@ -276,3 +277,95 @@ def test_no_helper_can_be_started(no_helper: str, warnings: Any) -> None:
         assert tuning.events.problems() == ["compile_helper_lost"]
     assert len(warnings()) == 1
     assert no_helper in warnings()[0]
+
+
+# -- what ends a tuning in stock Triton ----------------------------------------------------------
+
+# No power of two: an error of the code generator, which Triton does not pass over.
+ODD = triton.Config({"BLOCK": 96})
+# No warps that a block can have: an error of the backend's options.
+NO_WARPS = triton.Config({"BLOCK": 64}, num_warps=3)
+UNKNOWN_OPTION = triton.Config({"BLOCK": 64, "no_such_option": 1})
+
+
+def by_candidate(call: Any, quantiles: Any) -> float:
+    call()
+    return float(len(quantiles))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("own", [False, True])
+def test_an_error_of_the_compiler_is_one_candidates(own: bool, workers: int) -> None:
+    store, kernel = MemoryStore(), make_add()
+    options = {"do_bench": by_candidate} if own else {}
+    configs = [ODD, *blocks(64, 256), NO_WARPS, UNKNOWN_OPTION]
+    for start in range(2):
+        with tuner(store=store, workers=workers) as tuning:
+            assert launch(autotuned(kernel, configs, **options)) == (64 if own else 256)
+            told = [one["detail"] for one in tuning.of("problem")]
+            if start == 0:
+                assert len(told) == 3
+                assert "BLOCK=96" in told[0]
+                assert "CompilationError" in told[0]
+                assert len([m for m in verdict(tuning).measurements if m.failed]) == 3
+            else:  # it is said once
+                assert told == []
+                assert tuning.of("tune") == []
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_if_nothing_compiles_the_first_error_is_raised_and_nothing_is_kept(own: bool) -> None:
+    store, kernel = MemoryStore(), make_add()
+    options = {"do_bench": by_candidate} if own else {}
+    with tuner(store=store, workers=1):
+        tuned = autotuned(kernel, [ODD, NO_WARPS], **options)
+        for _ in range(2):
+            with pytest.raises(triton.CompilationError):
+                launch(tuned)
+            assert tuned.cache == {}
+    assert list(store.list("")) == []
+
+
+@pytest.mark.parametrize("what", ["file", "listener", "hook"])
+def test_what_compiling_needs_is_nobodys_fault(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with stock the tuning ends, and the next one tries the candidate again."""
+    error: Exception = OSError("no space") if what == "file" else RuntimeError("not here")
+
+    def fails(*args: Any, **options: Any) -> Any:
+        raise error
+
+    knobs, store = triton.knobs, MemoryStore()
+    with tuner(store=store, workers=1):
+        if what == "file":
+            monkeypatch.setattr(triton.runtime.cache.FileCacheManager, "put", fails)
+        elif what == "listener":
+            monkeypatch.setattr(knobs.compilation, "listener", fails)
+        else:
+            monkeypatch.setattr(knobs.runtime, "jit_post_compile_hook", fails)
+        with pytest.raises(type(error), match=str(error)):
+            launch(autotuned(make_scale(), blocks(64, 128)))
+    assert [name for name in store.list("") if "verdict" in name] == []
+
+
+def raised_in(*modules: str, raises: type[Exception] = RuntimeError) -> Exception:
+    """An error that was raised in a function of the last of these, called by those before."""
+    call: Any = None
+    for module in reversed(modules):
+        scope: dict[str, Any] = {"__name__": module, "call": call, "raises": raises}
+        body = "call()" if call is not None else "raise raises"
+        exec(f"def stage():\n    {body}", scope)
+        call = scope["stage"]
+    with pytest.raises(raises) as caught:
+        call()
+    return caught.value
+
+
+def test_where_an_error_comes_from() -> None:
+    nvidia = "triton.backends.nvidia.compiler"
+    assert is_compile_error(raised_in("triton.compiler.compiler", nvidia))
+    assert is_compile_error(raised_in(nvidia, "triton.runtime.errors"))
+    assert not is_compile_error(raised_in(nvidia, "triton.knobs"))  # no ptxas
+    assert not is_compile_error(raised_in("triton.backends.nvidia.driver"))
+    assert not is_compile_error(raised_in("triton.compiler.compiler", "app"))
+    assert not is_compile_error(RuntimeError())
+    assert not is_compile_error(raised_in(nvidia, raises=UserWarning))  # -W error

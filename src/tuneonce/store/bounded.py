@@ -33,6 +33,11 @@ class BoundedStore(Store):
         self._calls = BoundedCalls()
         self._silent: str | None = None
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether it did not answer once, and is left alone."""
+        return self._silent is not None
+
     def get(self, name: str) -> bytes | None:
         return self._within(self._read_s, lambda: self._inner.get(name))
 

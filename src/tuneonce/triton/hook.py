@@ -25,6 +25,7 @@ import copy
 import logging
 import threading
 import weakref
+from contextlib import closing
 from typing import Any
 
 from ..forks import renew_in_child
@@ -46,8 +47,11 @@ from .calls import (
     stock_key_of,
     view_of,
 )
+from .compile_errors import is_passed_over
 from .compiles import await_binary
+from .left_behind import Watched
 from .listen import CompileListener, compile_seconds
+from .marks import Marks
 from .outcome import Taken
 from .persist import Asked, Persistence
 from .recheck import Rechecker
@@ -71,8 +75,10 @@ class Hook:
         *,
         progress: Progress | None = None,
         recheck: Recheck = Recheck.OFF,
+        marks: Marks | None = None,
     ) -> None:
         self._module = module
+        self._marks = marks
         self._progress = progress or Progress(on=False)
         self._rechecker: Rechecker | None = None
         if recheck is not Recheck.OFF:
@@ -215,7 +221,9 @@ class Hook:
         compiled = compile_seconds()
         try:
             result = launch(autotuner, config, args, kwargs)
-        except compat.passed_over() as error:
+        except Exception as error:
+            if not is_passed_over(error):
+                raise
             self._persistence.events.emit(
                 "problem", what="winner_does_not_run", detail=f"{config}: {error}"
             )
@@ -313,10 +321,11 @@ class Hook:
             line.compiled(position)  # the event is the workers'
 
         known = Known()
+        watched = Watched(self._marks if not cold.together else None, asked, subject, events)
         if asked is not None:
             self._ahead.begin()
             known = Known(measurements=asked.known, prior=asked.prior())
-        with subject.line(self._progress) as line:
+        with closing(watched), subject.line(self._progress) as line:
             tuned = tune(
                 cold,
                 pruned,
@@ -325,6 +334,7 @@ class Hook:
                 seed=0 if asked is None else asked.seed,
                 on_taken=on_taken,
                 on_compiled=on_compiled,
+                launching=watched.launching,
             )
         winner = tuned.winner
         if asked is not None:
@@ -348,6 +358,7 @@ class Hook:
         if tuned.measured:
             with self._persistence.guarded("tell"):
                 subject.tuned(events, winner, tuned)
+                subject.uncompilable(events, tuned)
         return tuned.measured
 
     @staticmethod

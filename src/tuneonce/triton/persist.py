@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -191,6 +192,14 @@ class Asked:
                 return
             self._known[candidate.digest] = measurement
             self._persistence.resolver.record(self._question, measurement)
+
+    def leave_out(self, digest: str, why: str) -> bool:
+        """Keep that a candidate cannot run. False: it is no live one, or is known."""
+        if digest not in self._digests or digest in self._known:
+            return False
+        position = self._digests.index(digest)
+        self.taken(position, Taken([math.inf] * 3, failed=why))
+        return digest in self._known
 
     def prior(self) -> Prior[int]:
         """What verdicts that do not hold here let expect of the candidates, by position."""

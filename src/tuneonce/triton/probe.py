@@ -42,6 +42,15 @@ def clocks() -> dict[str, str]:
         return {}
 
 
+def device_id() -> str:
+    """The current device, by its own identity where that is known; "" if there is none."""
+    try:
+        device = _driver().get_current_device()
+        return _uuid(device) or str(device)
+    except Exception:  # the interpreter
+        return ""
+
+
 def forget() -> None:
     """Drop what was read, for a process whose devices changed (tests do this)."""
     _device_facts.cache_clear()

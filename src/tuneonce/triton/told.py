@@ -11,7 +11,7 @@ from ..events import EventLog
 from ..progress import Progress, Tuning, shorten
 from ..wording import config_text, tuning, tuning_text
 from .calls import Cold
-from .outcome import Taken
+from .outcome import Taken, first_line
 from .persist import Asked
 from .source import name_of
 from .tuner import Tuned
@@ -93,6 +93,12 @@ class Subject:
             seconds=round(self.cold.autotuner.bench_time, 6),
             **{name: round(seconds, 6) for name, seconds in tuned.spent.items()},
         )
+
+    def uncompilable(self, events: EventLog, tuned: Tuned) -> None:
+        """Tell of candidates that stock would have ended at."""
+        for position, reason in tuned.uncompilable.items():
+            detail = f"{self.label} {self.candidate(position)}: {first_line(reason)}"
+            events.emit("problem", what="candidate_does_not_compile", detail=detail)
 
 
 def _time_of(config: Any, timings: Mapping[Any, Any]) -> float | None:

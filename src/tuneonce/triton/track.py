@@ -13,6 +13,7 @@ from typing import Any
 
 from . import compat
 from .calls import Cold
+from .compile_errors import is_passed_over
 from .device import Call, Device, device_for, out_of_memory
 
 
@@ -68,8 +69,10 @@ class Track:
     launched. `on_failure(position)` hears of each at once, and `told` are those.
 
     Stock Triton passes over a candidate that does not fit into the chip's resources; here one that
-    does not fit into the memory that is free is passed over, too. `short_of_memory` are those, and
-    `on_failure` does not hear of them: whether it was the candidate's fault is known at the end.
+    does not fit into the memory that is free is passed over, too, and one on which the compiler
+    fails in whatever way (`uncompilable`). `on_failure` does not hear of those: whether it was the
+    candidate's fault is known at the end. The first launch of each is made within
+    `launching(position)`.
 
     `on_error(position, error)` hears of other errors before they end the tuning.
     """
@@ -83,6 +86,7 @@ class Track:
         clock: Callable[..., Any] = lambda *positions, loading=False: nullcontext(),
         on_error: Callable[[int, Exception], None],
         on_failure: Callable[[int], None] = lambda candidate: None,
+        launching: Callable[[int], Any] = lambda candidate: nullcontext(),
     ) -> None:
         self._device = device
         self._calls = calls
@@ -90,9 +94,15 @@ class Track:
         self._clock = clock
         self._on_failure = on_failure
         self._on_error = on_error
+        self._launching = launching
         self.told: set[int] = set()
-        self._passed_over = compat.passed_over()
-        self.short_of_memory: set[int] = set()
+        self.uncompilable: set[int] = set()
+        self._short_of_memory: set[int] = set()
+
+    @property
+    def doubtful(self) -> set[int]:
+        """Those of which it is not known whether it was their fault, unless another one runs."""
+        return self.uncompilable | self._short_of_memory
 
     def ready(self, candidate: int) -> bool:
         """Load the candidate and launch it once. False: it cannot run."""
@@ -105,7 +115,7 @@ class Track:
             self._device.synchronize()
 
         try:
-            with self._clock(candidate, loading=True):
+            with self._clock(candidate, loading=True), self._launching(candidate):
                 self._twice(launch)
         except Exception as error:
             if not self._passes_over(candidate, error):
@@ -125,7 +135,7 @@ class Track:
                     raise
                 return [inf] * len(order)
             # Several were in flight: whose error it was is not known, unless it can be repeated.
-            if not self._is_passed_over(error):
+            if not _is_passed_over(error):
                 raise
         times: list[float] = []
         for candidate in order:
@@ -143,20 +153,19 @@ class Track:
         self._device.release()
         return launch()
 
-    def _is_passed_over(self, error: Exception) -> bool:
-        return isinstance(error, self._passed_over) or out_of_memory(error)
-
     def _passes_over(self, candidate: int, error: Exception) -> bool:
         """Put a candidate out of the race; False for an error that ends the tuning.
 
         It is raised where it was caught: a frame in its own traceback that names it is a cycle.
         """
-        if not self._is_passed_over(error):
+        if not _is_passed_over(error):
             self._on_error(candidate, error)
             return False
         self._failures[candidate] = f"{type(error).__name__}: {error}"
         if out_of_memory(error):
-            self.short_of_memory.add(candidate)
+            self._short_of_memory.add(candidate)
+        elif not isinstance(error, compat.passed_over()):
+            self.uncompilable.add(candidate)
         else:
             self._tell(candidate)
         return True
@@ -165,3 +174,7 @@ class Track:
         if candidate not in self.told:
             self.told.add(candidate)
             self._on_failure(candidate)
+
+
+def _is_passed_over(error: Exception) -> bool:
+    return is_passed_over(error) or out_of_memory(error)

@@ -8,8 +8,8 @@ other ranks may wait in it, it sees those too that are known not to compile.
 
 What stock does and is kept: ``_bench`` decides what is launched (hooks, ``reset_to_zero``,
 ``restore_value``), what it passes over is a candidate that cannot run, what it lets through ends
-the tuning, ``bench_time`` and ``configs_timings`` are on the autotuner at the end. Each result is
-handed out the moment it exists.
+the tuning (but for errors of the compiler, while another candidate runs), ``bench_time`` and
+``configs_timings`` are on the autotuner at the end. Each result is handed out the moment it exists.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import builtins
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from ..priors import Prior
 from ..race import Summary, race
 from ..records import Measurement
 from .calls import Cold
+from .compile_errors import is_compile_error
 from .compiles import Compiles
 from .convert import work_per_warp
 from .device import Device
@@ -36,6 +37,7 @@ from .variants import Variant
 from .workers import Workers
 
 OnTaken = Callable[[int, Taken], None]
+Launching = Callable[[int], AbstractContextManager[None]]
 _DID_NOT_RUN = (math.inf, math.inf, math.inf)
 
 
@@ -52,7 +54,8 @@ class Tuned:
     """What came of it.
 
     `spent` says where the seconds went, for the events; `variants` are what candidates were
-    compiled with, by position, of those of which that is known.
+    compiled with, by position, of those of which that is known. `uncompilable` says why the
+    compiler failed on a candidate where stock would have raised its error.
     """
 
     winner: Any
@@ -60,6 +63,7 @@ class Tuned:
     measured: int = 0
     spent: dict[str, float] = field(default_factory=dict)
     variants: dict[int, Variant] = field(default_factory=dict)
+    uncompilable: dict[int, str] = field(default_factory=dict)
 
 
 def tune(
@@ -71,18 +75,27 @@ def tune(
     seed: int,
     on_taken: OnTaken,
     on_compiled: Callable[[int, float], None],
+    launching: Launching = lambda position: nullcontext(),
 ) -> Tuned:
     """Tune one key; the caller holds the autotuner's lock. Raises what ``_bench`` raises.
 
     `on_taken(position, taken)` hears of every result, of some twice: after a first look and when
     they are settled. `on_compiled(position, seconds)` of every compilation in another process.
+    The first launch of each is made within `launching(position)`.
     """
     began = time.time()
-    tuning = _Tuning(cold, pruned, known, workers, seed, on_taken, on_compiled)
+    tuning = _Tuning(cold, pruned, known, workers, seed, on_taken, on_compiled, launching)
     with closing(tuning), workers.turns.tuning():
         winner = tuning.run()
     cold.autotuner.bench_time = time.time() - began
-    return Tuned(winner, tuning.timings(), tuning.measured, tuning.spent(), tuning.variants())
+    return Tuned(
+        winner,
+        tuning.timings(),
+        tuning.measured,
+        tuning.spent(),
+        tuning.variants(),
+        tuning.uncompilable,
+    )
 
 
 class Shipper:
@@ -120,9 +133,11 @@ class _Tuning:
         seed: int,
         on_taken: OnTaken,
         on_compiled: Callable[[int, float], None],
+        launching: Launching,
     ) -> None:
         self._cold, self._pruned, self._known, self._seed = cold, pruned, known, seed
-        self._on_taken = on_taken
+        self._on_taken, self._launching = on_taken, launching
+        self.uncompilable: dict[int, str] = {}
         self._shipper = Shipper(workers, cold, pruned)
         self._arrivals: list[Any] = []
         self._compiles = Compiles(
@@ -189,6 +204,7 @@ class _Tuning:
         unknown = [position for position in range(len(self._pruned)) if position not in timings]
         arrivals = self._arriving(unknown)
         arrived: set[int] = set()
+        first: Exception | None = None
         for position in unknown:
             while position not in arrived:
                 arrived.add(next(arrivals))
@@ -199,22 +215,34 @@ class _Tuning:
                 timings[position] = list(_DID_NOT_RUN)
                 self._taken(position, Taken(timings[position], failed=failed))
                 continue
-            with self._clocked(position):
+            with self._clocked(position), self._launching(position):
                 try:
                     result = cold.autotuner._bench(
                         *cold.args, config=self._pruned[position], **cold.kwargs
                     )
                 except Exception as error:
                     self._clock_so_far(position)
-                    self._taken(position, Taken(Broken(error)))
-                    raise
+                    if cold.together or not is_compile_error(error):
+                        self._taken(position, Taken(Broken(error)))
+                        raise
+                    first = first or error
+                    self.uncompilable[position] = f"{type(error).__name__}: {error}"
+                    continue
                 self._clock_so_far(position)
             timings[position] = result
             self._taken(position, Taken(result))
+        if first is not None and not any(map(_ran, timings.values())):
+            try:
+                raise first
+            finally:
+                del first  # a frame in its own traceback that names it is a cycle
+        for position, reason in self.uncompilable.items():
+            timings[position] = list(_DID_NOT_RUN)
+            self._taken(position, Taken(timings[position], failed=reason))
         found = self.timings()
-        known = bool(self._known.measurements)
+        mixed = bool(self._known.measurements) or first is not None
         return builtins.min(
-            found, key=(lambda config: _comparable(found[config])) if known else found.__getitem__
+            found, key=(lambda config: _comparable(found[config])) if mixed else found.__getitem__
         )
 
     # -- by a race ---------------------------------------------------------------------------
@@ -230,6 +258,7 @@ class _Tuning:
             clock=self._clocked,
             on_failure=self._failed,
             on_error=lambda position, error: self._taken(position, Taken(Broken(error))),
+            launching=self._launching,
         )
         result = race(
             [p for p in positions if p not in known or known[p].failed is None],
@@ -242,10 +271,13 @@ class _Tuning:
             on_summary=self._summed,
         )
         for position in sorted(result.failed - track.told):
-            # If none had the memory, that says nothing about any of them.
-            kept = result.winner is not None or position not in track.short_of_memory
+            # If none had the memory or could be compiled, that says nothing about any of them.
+            kept = result.winner is not None or position not in track.doubtful
             self._failed(position, kept=kept)
+        self.uncompilable = {p: failures[p] for p in sorted(track.uncompilable)}
         if result.winner is None:
+            for position in self.uncompilable:
+                calls[position]()  # as stock: it raises what it has raised
             return self._pruned[0]  # as stock: its launch says what is wrong
         return self._pruned[result.winner]
 
@@ -290,6 +322,11 @@ class _Tuning:
         for position in positions:
             self._spent[position] = self._spent.get(position, 0.0) + spent / len(positions)
             self._here[position] = self._here.get(position, 0.0) + here / len(positions)
+
+
+def _ran(result: Any) -> bool:
+    """Whether a benchmark's result is a time."""
+    return _comparable(result)[:1] != (math.inf,)
 
 
 def _comparable(result: Any) -> tuple[Any, ...]:

@@ -7,14 +7,14 @@ remembered, recorded or published; the next real launch tunes.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, Literal
 
-from . import compat, convert
+from . import convert
 from .calls import Cold, launch
 from .chain import honours_warmup
+from .compile_errors import passing_over
 from .compiles import Compiles
 from .persist import Persistence
 from .told import Subject
@@ -69,7 +69,7 @@ class Undecided:
         first = [] if winner is None else [config for config in pruned if config == winner][:1]
         # Not those that are known to fail: one may have taken a compiler with it.
         for config in (*first, *(c for i, c in enumerate(pruned) if i not in failed)):
-            with contextlib.suppress(*compat.passed_over()):
+            with passing_over():
                 return launch(cold.autotuner, config, cold.args, cold.kwargs)
         return launch(cold.autotuner, pruned[0], cold.args, cold.kwargs)
 
@@ -108,6 +108,6 @@ class Undecided:
         ):
             for position in arrivals:
                 if position not in compiles.failures:
-                    with contextlib.suppress(*compat.passed_over()):
+                    with passing_over():
                         launch(cold.autotuner, pruned[position], cold.args, cold.kwargs)
         return set(compiles.failures)
