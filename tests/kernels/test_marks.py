@@ -82,6 +82,16 @@ def test_a_tuning_that_ends_forgets_all(tmp_path: Path) -> None:
     assert begin(tmp_path).left_out == []
 
 
+def test_one_that_was_launched_after_all_has_no_strike(tmp_path: Path) -> None:
+    die_launching(tmp_path, "a")
+    mark = begin(tmp_path)
+    with mark.launching("a"):
+        pass
+    die(mark)
+    die_launching(tmp_path, "a")
+    assert begin(tmp_path).left_out == []
+
+
 def test_a_process_that_lives_keeps_its_mark(tmp_path: Path) -> None:
     mark = begin(tmp_path)
     launching = mark.launching("a")

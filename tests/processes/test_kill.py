@@ -157,13 +157,25 @@ def test_killed_at_half_of_forty_candidates(place: Place) -> None:
 
 
 def test_killed_in_the_first_and_in_the_last_candidate(place: Place) -> None:
-    for stay in (1, 40, 1):
+    for stay in (1, 40):
         with place.child(KILLED, STAY_IN=stay) as process:
             read_dots(process.stdout, stay)
             kill(process)
-    assert [p.candidates_measured for p in place.processes()] == [0, 39, 0]
+    assert [p.candidates_measured for p in place.processes()] == [0, 39]
     place.run(KILLED)
     assert place.processes()[-1].candidates_measured == 1
+
+
+def test_killed_twice_in_the_same_candidate(place: Place) -> None:
+    """It may be what ends the process, so it is left out then, and that is told."""
+    for _ in range(2):
+        with place.child(KILLED, STAY_IN=1) as process:
+            read_dots(process.stdout, 1)
+            kill(process)
+    place.run(KILLED)
+    assert [p.candidates_measured for p in place.processes()] == [0, 0, 39]
+    assert place.processes()[-1].problems == {"candidate_ends_the_process": 1}
+    assert list((place.store / ".marks").iterdir()) == []
 
 
 def test_killed_again_and_again_at_any_moment(place: Place) -> None:

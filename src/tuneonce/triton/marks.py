@@ -55,6 +55,7 @@ class Mark:
         self._write(candidate, sync=self._careful)
         try:
             yield
+            self._strikes.pop(candidate, None)  # it was not its fault
         finally:
             self._write(None, sync=False)
 
