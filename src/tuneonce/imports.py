@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import threading
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from importlib.machinery import ModuleSpec
+from typing import Any
 
-if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
+# What a module object takes to be made is microseconds. Arbitrary.
+_FOUND_S = 0.1
 
 Callback = Callable[[Any], None]
 
@@ -20,12 +23,69 @@ def when_imported(name: str, callback: Callback) -> Callable[[], None]:
     cancels a call that is still to come.
     """
     module = sys.modules.get(name)
-    if module is not None and not getattr(module.__spec__, "_initializing", False):
+    if module is not None and not _is_initializing(module):
         callback(module)
         return _nothing
     finder = _Finder(name, callback)
     sys.meta_path.insert(0, finder)
+    # Another thread may be past its finders already, and this one be called by the module itself.
+    _await_spec(name)
+    module = sys.modules.get(name)
+    if module is not None:
+        _at_its_end(module, finder)
     return finder.cancel
+
+
+def _is_initializing(module: Any) -> bool:
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+
+
+def _await_spec(name: str) -> None:
+    """Where a thread has found a module, wait until it has put it where modules are.
+
+    Only the making of the module object lies in between. If a finder of the program's takes longer,
+    it is passed over: it is before ours, or finds ours.
+    """
+    locks: Any = getattr(importlib._bootstrap, "_module_locks", {})
+    until = time.monotonic() + _FOUND_S
+    while name in locks and name not in sys.modules and time.monotonic() < until:
+        time.sleep(0.001)
+
+
+def _at_its_end(module: Any, finder: _Finder) -> None:
+    """Tell `finder` when an import of `module` that has begun is complete.
+
+    The import machinery says so on the module's spec, as the last thing that it does, whoever has
+    loaded the module.
+    """
+    spec = getattr(module, "__spec__", None)
+    if type(spec) is ModuleSpec:
+        spec.__dict__["_tuneonce"] = lambda: finder.imported(module)
+        spec.__class__ = _Watched
+    # In this order: it may have ended in between.
+    if not _is_initializing(module):
+        _end(spec)
+        finder.imported(module)
+
+
+def _end(spec: Any) -> Any:
+    """Make it an ordinary spec again; who is to be told, once."""
+    if type(spec) is _Watched:
+        plain: Any = spec
+        plain.__class__ = ModuleSpec
+    return getattr(spec, "__dict__", {}).pop("_tuneonce", None)
+
+
+class _Watched(ModuleSpec):
+    """The spec of a module that is being imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "_initializing" and not value:
+            tell = _end(self)
+            # Not there: the import has failed, and may be tried again.
+            if tell is not None and self.name in sys.modules:
+                tell()
 
 
 def _nothing() -> None:
@@ -39,6 +99,7 @@ class _Finder:
         self._name = name
         self._callback: Callback | None = callback
         self._busy = threading.local()
+        self._told = threading.Lock()
 
     def cancel(self) -> None:
         self._callback = None
@@ -63,8 +124,9 @@ class _Finder:
 
     def imported(self, module: Any) -> None:
         """The module is complete."""
-        callback = self._callback
-        self.cancel()
+        with self._told:
+            callback = self._callback
+            self.cancel()
         if callback is not None:
             callback(module)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import importlib.machinery
 import importlib.util
 import itertools
 import sys
@@ -200,23 +202,6 @@ def test_a_callback_may_wait_for_more(write: Write) -> None:
     assert importlib.import_module(second) is calls[0]
 
 
-def test_asked_for_by_the_module_while_it_is_imported(write: Write) -> None:
-    # Nobody can tell when it is complete: it is met again only if it is reloaded.
-    name = write(
-        "import sys\nimport tuneonce.imports\n"
-        "calls = globals().get('calls', [])\n"
-        "cancel = tuneonce.imports.when_imported(__name__, calls.append) if not calls else None\n"
-    )
-    module = importlib.import_module(name)
-    assert module.calls == []
-    importlib.reload(module)
-    assert module.calls[0] is module
-    if module.cancel is not None:
-        module.cancel()
-    for finder in [f for f in sys.meta_path if type(f).__module__ == "tuneonce.imports"]:
-        finder.cancel()  # type: ignore[union-attr]
-
-
 def test_a_reload_does_not_call_again(write: Write) -> None:
     name = write("x = 1")
     calls, callback = seen()
@@ -254,3 +239,89 @@ def test_threads_that_import_at_once_call_back_once(write: Write) -> None:
     for thread in threads:
         thread.join(10)
     assert len(calls) == 1
+
+
+# -- while it is being imported ------------------------------------------------------------------
+
+
+def import_slowly(name: str) -> tuple[threading.Thread, Callable[[], None]]:
+    """Begin an import of a module that waits for `go`; returns when it does."""
+    import builtins
+
+    reached, go = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        reached.set()
+        assert go.wait(60)
+
+    builtins.wait_of_a_test = wait  # type: ignore[attr-defined]
+
+    def run() -> None:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert reached.wait(60)
+    del builtins.wait_of_a_test  # type: ignore[attr-defined]
+    return thread, go.set
+
+
+SLOW = "import builtins\nbuiltins.wait_of_a_test()\n"
+
+
+def test_another_thread_imports_it_meanwhile(write: Write) -> None:
+    name = write(SLOW + "x = 1")
+    finders = list(sys.meta_path)
+    thread, go = import_slowly(name)
+    values: list[Any] = []
+    when_imported(name, lambda module: values.append(module.x))
+    assert values == []
+    go()
+    thread.join()
+    assert values == [1]
+    assert sys.meta_path == finders
+    assert type(sys.modules[name].__spec__) is importlib.machinery.ModuleSpec
+    assert "_tuneonce" not in vars(sys.modules[name].__spec__)
+
+
+def test_its_import_fails_and_is_tried_again(write: Write, tmp_path: Path) -> None:
+    name = write(SLOW + "raise ImportError('not today')")
+    thread, go = import_slowly(name)
+    calls, callback = seen()
+    when_imported(name, callback)
+    go()
+    thread.join()
+    assert calls == []
+    (tmp_path / f"{name}.py").write_text("found = 'now it can be imported'")
+    importlib.invalidate_caches()
+    assert importlib.import_module(name) is calls[0]
+    assert len(calls) == 1
+
+
+def test_cancelled_meanwhile(write: Write) -> None:
+    name = write(SLOW)
+    thread, go = import_slowly(name)
+    calls, callback = seen()
+    cancel = when_imported(name, callback)
+    cancel()
+    go()
+    thread.join()
+    assert calls == []
+
+
+def test_called_by_the_module_itself(write: Write) -> None:
+    import builtins
+
+    name = write("import builtins\nbuiltins.await_of_a_test(__name__)\nx = 1")
+    values: list[Any] = []
+
+    def wait(name: str) -> None:
+        when_imported(name, lambda module: values.append(module.x))
+
+    builtins.await_of_a_test = wait  # type: ignore[attr-defined]
+    try:
+        importlib.import_module(name)
+    finally:
+        del builtins.await_of_a_test  # type: ignore[attr-defined]
+    assert values == [1]
