@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 from ..forks import renew_in_child
 from ..key import KernelId
+from . import probe
 from .source import NoIdentity
 
 
 class State:
     """What the hook keeps for one autotuner."""
 
-    __slots__ = ("__weakref__", "identity", "lock", "shapes", "undecided")
+    __slots__ = ("__weakref__", "first_product", "identity", "lock", "ours", "shapes", "undecided")
 
     def __init__(self) -> None:
         self.renew()
@@ -25,6 +26,10 @@ class State:
         # What the store said of keys that were met in launches which decide nothing.
         self.undecided: dict[tuple[Any, ...], Any] = {}
         self.identity: KernelId | NoIdentity | None = None
+        # Where the GPUs are of several products: that of the first launch. And what was put into
+        # the autotuner's cache by us.
+        self.first_product: Any = None
+        self.ours: dict[tuple[Any, ...], Any] = {}
 
     def renew(self) -> None:
         # A fresh one in a forked child, where the thread that tunes does not exist.
@@ -73,14 +78,16 @@ def entry_for(stock_key: tuple[Any, ...], config: Any) -> Entry:
     return Entry(stock_key, config, seen, config.all_kwargs())
 
 
-def key_reader(autotuner: Any, shape: tuple[Any, ...]) -> KeyOf:
+def key_reader(
+    autotuner: Any, shape: tuple[Any, ...], product: Callable[[], Any] | None = None
+) -> KeyOf:
     """A function that reads the tuning key out of the arguments of one call shape.
 
     A call shape is the number of positional arguments and the names of the keyword arguments, in
     their order. Two calls of one shape have equal results only if Triton's keys are equal: the
-    values of the ``key=`` arguments, and the dtype, if any, of every argument of the kernel. It is
-    compiled from a line of source, as Triton does for its own argument binder, because this runs
-    in every launch.
+    values of the ``key=`` arguments, and the dtype, if any, of every argument of the kernel; and of
+    one GPU product, where `product` tells several apart. It is compiled from a line of source, as
+    Triton does for its own argument binder, because this runs in every launch.
     """
     arg_names = list(autotuner.arg_names)
     where = {name: f"args[{i}]" for i, name in enumerate(arg_names[: shape[0]])}
@@ -88,9 +95,11 @@ def key_reader(autotuner: Any, shape: tuple[Any, ...]) -> KeyOf:
     where.update((name, f"kwargs[{name!r}]") for name in shape[1:] if name in arg_names)
     items = [where[name] for name in autotuner.keys if name in where]
     items += [f"getattr({place}, 'dtype', none)" for place in where.values()]
+    if product is not None:
+        items.append("product()")
     source = f"lambda args, kwargs: ({', '.join(items)},)" if items else "lambda args, kwargs: ()"
     # Not None, which a dtype may be: Triton tells that from an argument without one.
-    key_of: KeyOf = eval(source, {"getattr": getattr, "none": object()})
+    key_of: KeyOf = eval(source, {"getattr": getattr, "none": object(), "product": product})
     return key_of
 
 
@@ -158,3 +167,24 @@ def stock_key_of(autotuner: Any, nargs: dict[str, Any], kwargs: dict[str, Any]) 
     key = [arguments[name] for name in autotuner.keys if name in arguments]
     key += [str(arg.dtype) for arg in arguments.values() if hasattr(arg, "dtype")]
     return tuple(key)
+
+
+def cache_key_of(autotuner: Any, state: State, stock_key: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The key under which a winner is kept in ``Autotuner.cache`` for the current device.
+
+    That is Triton's own, but on GPUs of other products than the one that the kernel was first
+    launched on, where a process has several: a winner may not even run on them. What the program
+    itself has put under Triton's key holds for all, as with stock.
+    """
+    if not probe.products():
+        return stock_key
+    product = probe.product()
+    if state.first_product is None:
+        state.first_product = product
+    if product is state.first_product:
+        return stock_key
+    if stock_key in autotuner.cache:
+        config = autotuner.cache[stock_key]
+        if state.ours.get(stock_key) is not config:
+            return stock_key
+    return (*stock_key, product)

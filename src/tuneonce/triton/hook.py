@@ -39,6 +39,7 @@ from .calls import (
     Cold,
     State,
     arguments_of,
+    cache_key_of,
     call_pre_hook,
     entry_for,
     has_plain_dtypes,
@@ -185,7 +186,7 @@ class Hook:
             return launch(autotuner, autotuner.configs[0], args, kwargs)
         state = self._state(autotuner)
         nargs = dict(zip(autotuner.arg_names, args, strict=False))
-        stock_key = stock_key_of(autotuner, nargs, kwargs)
+        stock_key = cache_key_of(autotuner, state, stock_key_of(autotuner, nargs, kwargs))
         if stock_key not in autotuner.cache:
             together = own_benchmark(autotuner) and is_one_of_several()
             cold = Cold(autotuner, state, stock_key, nargs, args, kwargs, together)
@@ -198,7 +199,10 @@ class Hook:
                         # Pruning functions may be generators: materialise once.
                         pruned = list(autotuner.prune_configs(kwargs))
                         why = undecided(cold, pruned)
-                        adopted = why is None and self._cold(cold, pruned)
+                        if why is None:
+                            adopted = self._cold(cold, pruned)
+                            if probe.products():
+                                state.ours[stock_key] = autotuner.cache[stock_key]
             if why is not None:
                 return self._undecided.launch(cold, pruned, why)
             if adopted:
@@ -256,7 +260,9 @@ class Hook:
         shape = (len(args), *kwargs)
         known = state.shapes.get(shape)
         if known is None or known[0] != autotuner.keys:
-            known = (copy.copy(autotuner.keys), key_reader(autotuner, shape), {})
+            product = probe.product if probe.products() else None
+            reader = key_reader(autotuner, shape, product)
+            known = (copy.copy(autotuner.keys), reader, {})
             state.shapes[shape] = known
         _, key_of, entries = known
         try:
@@ -387,7 +393,7 @@ class Hook:
         if asked is not None:
             asked.report()
         if asked is not None and asked.winner is not None:
-            autotuner.cache[cold.stock_key] = asked.winner
+            autotuner.cache[cold.stock_key] = cold.state.ours[cold.stock_key] = asked.winner
             autotuner.configs_timings = asked.timings()
             self._tell_listener(autotuner, cold.stock_key, duration=None)
             return launch(autotuner, asked.winner, args, kwargs)

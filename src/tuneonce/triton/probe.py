@@ -51,8 +51,42 @@ def device_id() -> str:
         return ""
 
 
+class Product:
+    """One of several products among this process's GPUs, equal only to itself."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def __deepcopy__(self, memo: object) -> Product:
+        return self
+
+
+@functools.lru_cache(maxsize=1)
+def products() -> tuple[Product, ...]:
+    """The product of each device, by its number; empty where all are of one, or it is not known."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return ()
+    try:
+        found = [_torch_facts(device) for device in range(torch.cuda.device_count())]
+    except Exception:  # a torch without CUDA
+        return ()
+    kinds = {str(facts): Product(str(facts.get("product"))) for facts in found}
+    return tuple(kinds[str(facts)] for facts in found) if len(kinds) > 1 else ()
+
+
+def product() -> Product | None:
+    """That of the current device."""
+    device = _driver().get_current_device()
+    return products()[device] if device < len(products()) else None
+
+
 def forget() -> None:
     """Drop what was read, for a process whose devices changed (tests do this)."""
+    products.cache_clear()
     _device_facts.cache_clear()
     _uuid.cache_clear()
 
