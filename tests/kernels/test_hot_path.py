@@ -19,6 +19,7 @@ from triton.runtime.interpreter import InterpretedFunction
 from tests.fakes import Children
 from tests.kernels.equivalence_calls import blocks as interpreted_blocks
 from tests.kernels.equivalence_lab import Forgetful, tuneonce_on
+from tuneonce.triton import hook
 
 SCRIPT = """
 import json
@@ -176,3 +177,70 @@ def test_keys_are_no_coarser_than_stocks(one: Any, other: Any) -> None:
         stock = tuned(*calls)
         with tuneonce_on(Forgetful()):
             assert tuned(*calls) == stock
+
+
+class AnyKey(dict[Any, Any]):
+    """Answers for every key once it holds one, as libraries do to tune once for all lengths."""
+
+    def __contains__(self, key: object) -> bool:
+        return len(self) > 0 or super().__contains__(key)
+
+    def __getitem__(self, key: Any) -> Any:
+        return super().__getitem__(key) if super().__contains__(key) else next(iter(self.values()))
+
+
+class Wrapped:
+    """No dictionary at all, and forgets when it is told to."""
+
+    def __init__(self) -> None:
+        self.inner: dict[Any, Any] = {}
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.inner
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.inner[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.inner[key] = value
+
+
+@pytest.mark.parametrize(("kind", "tuned"), [(dict, 2), (AnyKey, 1), (Wrapped, 2)])
+def test_a_cache_of_somebodys_is_asked_on_the_short_way(
+    kind: Any, tuned: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_ways: list[int] = []
+    stock_key_of = hook.stock_key_of
+
+    def counting(*args: Any) -> Any:
+        long_ways.append(1)
+        return stock_key_of(*args)
+
+    monkeypatch.setattr(hook, "stock_key_of", counting)
+    measured: list[int] = []
+
+    def bench(call: Any, quantiles: Any) -> list[float]:
+        measured.append(1)
+        return [1.0, 1.0, 1.0]
+
+    def kernel(x, n, BLOCK: tl.constexpr):
+        pass
+
+    fn = InterpretedFunction(kernel)
+    fn.run = lambda *args, **kwargs: None
+    with tuneonce_on(Forgetful()):
+        autotuner = triton.autotune(interpreted_blocks(4, 8), ["n"], do_bench=bench)(fn)
+        autotuner.cache = kind()
+        for n in (7, 8):
+            autotuner[(4,)](X, n)
+            long_ways.clear()
+            for _ in range(5):
+                autotuner[(4,)](X, n)
+            assert long_ways == []
+        assert len(measured) == 2 * tuned
+        autotuner.cache = kind()  # which is obeyed, as with stock
+        autotuner[(4,)](X, 7)
+        assert len(measured) == 2 * tuned + 2
+
+
+X = torch.zeros(4)

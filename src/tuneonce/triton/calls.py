@@ -103,6 +103,11 @@ def key_reader(
     return key_of
 
 
+def held(cache: Any, stock_key: tuple[Any, ...]) -> Any:
+    """What a cache of somebody's holds, asked as Triton asks it: it may answer for more keys."""
+    return cache[stock_key] if stock_key in cache else None  # noqa: SIM401 - nor by `get`
+
+
 def has_plain_dtypes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether dtypes that are equal have equal texts, by which Triton tells them apart.
 

@@ -43,6 +43,7 @@ from .calls import (
     call_pre_hook,
     entry_for,
     has_plain_dtypes,
+    held,
     key_reader,
     launch,
     stock_key_of,
@@ -164,8 +165,10 @@ class Hook:
             if entry is None:
                 return first(self, args, kwargs)
             stock_key, config, seen, launch = entry
+            cache: Any = self.cache
+            found: Any = cache.get(stock_key) if type(cache) is dict else held(cache, stock_key)
             if (
-                self.cache.get(stock_key) is not config
+                found is not config
                 or config.__dict__ != seen
                 or self.keys != keys
                 or len(self.configs) <= 1
