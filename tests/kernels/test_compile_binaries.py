@@ -13,9 +13,12 @@ import pytest
 
 pytest.importorskip("triton")
 
+import torch
 import triton
+import triton.language as tl
 from triton import knobs
 from triton.backends.nvidia.compiler import get_ptxas
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from tests.fakes import Children
 from tests.kernels.equivalence_lab import Forgetful
@@ -340,3 +343,37 @@ def test_one_worker_is_this_process(workers: int) -> None:
     with tuner(workers=workers) as tuning:
         assert launch(autotuned(make_add(), blocks(64, 128))) == 128
         assert (tuning.pool, tuning.ahead, tuning.here) == (None, 0, 2)
+
+
+@pytest.mark.parametrize("by_keyword", [False, True])
+def test_descriptors_whose_blocks_a_hook_sets(by_keyword: bool) -> None:
+    """What is compiled ahead is what is launched, however the descriptors are passed."""
+
+    @triton.jit
+    def move(src, dst, n, BM: tl.constexpr):
+        m = tl.program_id(0)
+        for i in range(0, n, 16):
+            dst.store([m * BM, i], src.load([m * BM, i]))
+
+    def shape(arguments: dict[str, Any]) -> None:
+        for name in ("src", "dst"):
+            arguments[name].block_shape = [arguments["BM"], 16]
+
+    configs = [triton.Config({"BM": size}, pre_hook=shape) for size in (16, 32)]
+    with tuner(times=lambda one: 1.0 / one.constants["BM"]) as tuning:
+        kernel = triton.autotune(configs, ["n"])(move)
+        data = [torch.zeros(64, 64, dtype=torch.float16) for _ in range(2)]
+        src, dst = (TensorDescriptor.from_tensor(one, [1, 16]) for one in data)
+        grid = covering_rows(64)
+        if by_keyword:
+            kernel[grid](src=src, dst=dst, n=64)
+        else:
+            kernel[grid](src, dst, 64)
+        assert kernel.best_config is configs[1]
+        assert (tuning.ahead, tuning.here) == (2, 0)
+        # A copy of the kernel has stopped at the compiler; the kernel itself has Triton's.
+        assert move.compile is triton.compile
+
+
+def covering_rows(rows: int) -> Any:
+    return lambda meta: (rows // meta["BM"],)

@@ -19,6 +19,7 @@ from tuneonce.events import EventLog
 from tuneonce.forks import lazy, renew_in_child
 from tuneonce.progress import Progress
 from tuneonce.testing import SimulatedGPU
+from tuneonce.triton.ahead import Ahead
 from tuneonce.triton.calls import State
 from tuneonce.triton.turns import Turns
 
@@ -54,6 +55,18 @@ def in_child_of_a_holder(lock: AbstractContextManager[Any], use: Callable[[], ob
     finally:
         go_on.set()
         thread.join()
+
+
+def test_compiling_ahead_begins_anew_in_the_child() -> None:
+    """The thread that does it is not there."""
+    nothing: Any = None
+    ahead = Ahead(nothing, nothing, nothing)
+
+    def use() -> None:
+        assert not ahead.begun
+
+    assert in_child_of_a_holder(ahead._begun, use) == 0
+    assert not ahead.begun  # the holder has let go
 
 
 def test_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
