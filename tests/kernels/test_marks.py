@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -130,6 +131,17 @@ def test_where_there_is_no_place(tmp_path: Path) -> None:
     (tmp_path / "in" / "key").symlink_to(tmp_path / "file")
     for place in (None, tmp_path / "file", tmp_path / "link", tmp_path / "in"):
         assert Marks(lambda place=place: place).begin("key") is None
+
+
+def test_a_slow_mount_is_asked_once(tmp_path: Path) -> None:
+    for seconds, asked_again in ((0.1, True), (3.0, False)):
+        clock = itertools.count(step=seconds)
+        marks = Marks(lambda: tmp_path, clock=lambda clock=clock: next(clock))
+        for known in (True, asked_again):
+            mark = marks.begin("key")
+            assert (mark is not None) is known
+            if mark is not None:
+                mark.close()
 
 
 # -- a tuning ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from functools import cached_property
+from functools import cached_property, partial
 from types import FunctionType
 from typing import Any, Literal
 
@@ -80,5 +80,7 @@ def _is_drivers(function: Any, active: Any) -> bool:
         home = type(_driver() if active is None else active).__module__
     except Exception:  # no device
         return False
+    while isinstance(function, partial):
+        function = function.func
     made = getattr(function, "__module__", None) or type(function).__module__
     return str(made).partition(".")[0] == home.partition(".")[0]

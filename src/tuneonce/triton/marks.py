@@ -22,6 +22,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,6 +32,8 @@ from .descriptors import Descriptor
 # Of so many candidates strikes are kept. Arbitrary: nobody starts a server that often in vain.
 _MOST = 40
 _BYTES = 4096
+# A mount on which this takes longer is not asked again in this process. Arbitrary.
+_SLOW_S = 0.5
 STRIKES = 2
 
 
@@ -78,15 +81,26 @@ class Mark:
 class Marks:
     """Those of one process. `directory()` says where; None: nowhere."""
 
-    def __init__(self, directory: Callable[[], Path | None]) -> None:
-        self._directory = directory
+    def __init__(
+        self,
+        directory: Callable[[], Path | None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._directory, self._clock = directory, clock
+        self._slow = False
 
     def begin(self, name: str) -> Mark | None:
         """The mark of a key; None if another process has it, or there is no place for it."""
+        if self._slow:
+            return None
+        began = self._clock()
         with contextlib.suppress(OSError):
             directory = self._directory()
             if directory is not None:
-                return _begin(directory, name)
+                mark = _begin(directory, name)
+                self._slow = self._clock() - began > _SLOW_S
+                return mark
         return None
 
 
