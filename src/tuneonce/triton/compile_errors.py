@@ -42,9 +42,15 @@ def is_compile_error(error: BaseException) -> bool:
     if not isinstance(error, Exception) or isinstance(error, _NEEDS):
         return False
     frames = list(_frames(error.__traceback__))
-    found = any(map(_compiles, frames)) or frames[-1:] == [("triton.runtime.jit", "_pack_args")]
+    found = any(map(_compiles, frames)) or _is_unknown_option(error, frames[-1:])
     # Where tools are looked for.
     return found and frames[-1][0] != "triton.knobs"
+
+
+def _is_unknown_option(error: Exception, last: list[tuple[str, str]]) -> bool:
+    if not isinstance(error, KeyError):
+        return False
+    return last in ([("triton.runtime.jit", "_pack_args")], [("triton.runtime.jit", "run")])
 
 
 def _compiles(frame: tuple[str, str]) -> bool:
