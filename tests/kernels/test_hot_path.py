@@ -243,4 +243,31 @@ def test_a_cache_of_somebodys_is_asked_on_the_short_way(
         assert len(measured) == 2 * tuned + 2
 
 
+def test_a_config_of_a_librarys_is_asked_at_each_launch() -> None:
+    class Config(triton.Config):
+        fuse = False
+
+        def all_kwargs(self) -> dict[str, Any]:
+            return {**super().all_kwargs(), "fuse": Config.fuse}
+
+    seen: list[bool] = []
+
+    def kernel(x, n, BLOCK: tl.constexpr):
+        pass
+
+    fn = InterpretedFunction(kernel)
+    fn.run = lambda *args, **kwargs: seen.append(kwargs["fuse"])
+
+    def bench(call: Any, quantiles: Any) -> list[float]:
+        return [1.0, 1.0, 1.0]
+
+    with tuneonce_on(Forgetful()):
+        configs = [Config({"BLOCK": size}) for size in (4, 8)]
+        autotuner = triton.autotune(configs, ["n"], do_bench=bench)(fn)
+        for fuse in (False, False, True, False):
+            Config.fuse = fuse
+            autotuner[(4,)](X, 8)
+    assert seen == [False, False, True, False]
+
+
 X = torch.zeros(4)

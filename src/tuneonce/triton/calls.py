@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..forks import renew_in_child
 from ..key import KernelId
-from . import probe
+from . import compat, probe
 from .source import NoIdentity
 
 
@@ -64,7 +64,8 @@ class Entry(NamedTuple):
     """A winner and how to launch it.
 
     `seen` is the winner's state when `launch`, its keyword arguments, was made from it: a program
-    may change a ``Config`` in place, and stock would run the changed one.
+    may change a ``Config`` in place, and stock would run the changed one. `launch` is empty for a
+    subclass, which may make them of something else, and is asked at each launch.
     """
 
     stock_key: tuple[Any, ...]
@@ -75,7 +76,8 @@ class Entry(NamedTuple):
 
 def entry_for(stock_key: tuple[Any, ...], config: Any) -> Entry:
     seen = {**config.__dict__, "kwargs": dict(config.kwargs)}
-    return Entry(stock_key, config, seen, config.all_kwargs())
+    plain = type(config).__module__ == compat.AUTOTUNER_MODULE and "all_kwargs" not in seen
+    return Entry(stock_key, config, seen, config.all_kwargs() if plain else {})
 
 
 def key_reader(

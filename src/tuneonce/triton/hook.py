@@ -177,7 +177,7 @@ class Hook:
             self.best_config = config
             if config.pre_hook is not None:
                 call_pre_hook(self, config, args, kwargs)
-            return self.fn.run(*args, **kwargs, **launch)
+            return self.fn.run(*args, **kwargs, **(launch or config.all_kwargs()))
 
         run.__wrapped_by__ = "tuneonce"  # type: ignore[attr-defined]
         return run
