@@ -186,6 +186,16 @@ def test_what_cannot_work_is_one_line(
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
 
 
+def test_a_program_that_launches_no_kernel_is_the_wrong_one(shell: Shell) -> None:
+    """A flag's value, as somebody meant it, is a program as well."""
+    plain = shell.home / "train.py"
+    plain.write_text("print('precious')\n")
+    done = shell("tune", "--json", "train.py", "config.yaml")
+    assert done.returncode == 2
+    assert "launched no autotuned kernel" in done.stderr.splitlines()[-1]
+    assert plain.read_text() == "print('precious')\n"
+
+
 # -- regret --------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from ..errors import UsageError
 from ._output import output_of
 from ._workload import add_workload_arguments, print_document, run_workload
 
@@ -29,7 +30,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the program, then tell what it did; returns its exit code."""
+    """Run the program, then tell what it did; returns its exit code.
+
+    Raises UsageError if it ended well and has met no kernel: it is the wrong one, or an option of
+    this command was taken for its name.
+    """
     from ..workload import TUNE, filled
 
     out = output_of(args, TUNE)
@@ -42,6 +47,11 @@ def run(args: argparse.Namespace) -> int:
         seconds=round(ran.seconds, 3),
     )
     _draw(found, print_document(found, out))
+    met = found.tuned or found.known or found.provisional or found.not_persisted
+    if not met and not ran.status:
+        raise UsageError(
+            f"tune: {' '.join(ran.command)} launched no autotuned kernel: nothing to tune"
+        )
     return ran.status
 
 
