@@ -60,10 +60,10 @@ def launch(kernel: Any, n: int = 1024) -> None:
     kernel[covering(n)](X, OUT, n)
 
 
-def winner_first_found(store: Any, n: int = 1024) -> Any:
+def winner_first_found(store: Any, n: int = 1024, **options: Any) -> Any:
     """Tune in a process of its own, so to speak."""
     with SimulatedGPU(times=by_block), tuneonce_on(store):
-        kernel = tunable()
+        kernel = tunable(**options)
         launch(kernel, n)
         return kernel.best_config
 
@@ -190,7 +190,12 @@ def test_a_capture_does_not_wait_for_a_tuning(n: int) -> None:
         return [float(kernel.configs[0].kwargs["BLOCK"])] * 3
 
     store = MemoryStore()
-    winner_first_found(store, 512)
+    times = iter((3.0, 2.0, 1.0))
+
+    def other(call: Callable[[], Any], quantiles: Any) -> list[float]:
+        return [next(times)] * 3
+
+    winner_first_found(store, 512, do_bench=other)
     with SimulatedGPU() as gpu, tuneonce_on(store), ThreadPoolExecutor(1) as pool:
         kernel = tunable(do_bench=bench)
         tuning = pool.submit(launch, kernel, 1024)
