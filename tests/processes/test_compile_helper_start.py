@@ -220,6 +220,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[3:]])
 
 
 @pytest.mark.slow
+@pytest.mark.every_version
 @pytest.mark.skipif(not may_limit_processes(), reason="only root can start as another user")
 @pytest.mark.parametrize("limit", [6, 12, 40])
 def test_a_program_that_may_have_few_processes_lives(programs: Programs, limit: int) -> None:

@@ -39,6 +39,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> tuple[Start, Launched]:
 
 
 @pytest.mark.slow
+@pytest.mark.every_version
 @pytest.mark.timeout(600)
 def test_all_of_them_compile_with_stock(stock: tuple[Start, Launched]) -> None:
     """Otherwise this would compare nothing."""
@@ -51,6 +52,7 @@ def test_all_of_them_compile_with_stock(stock: tuple[Start, Launched]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.every_version
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "workers",
