@@ -187,7 +187,7 @@ class Helper:
         """Start what can be started now."""
         while self.waiting and self.urgent() < self.limit and not self.ending:
             if not self.begin_urgent():
-                break
+                return
         while self.later and len(self.children) < self.limit and not self.ending:
             # Taken here, and not by the child: while it is queued it may become urgent.
             with slots.slot(
