@@ -258,6 +258,29 @@ def store_location(
     return str(place)
 
 
+def store_to_look_at(environ: Mapping[str, str]) -> str:
+    """The store that a command looks at: a program's in this environment, as far as that is known.
+
+    Nothing says here whether a server is meant: of the user's store and those of servers' default
+    cache directories, the one that has changed last is. Raises `SettingsError`.
+    """
+    told = ("TUNEONCE_STORE", STARTED_WITH, "TRITON_CACHE_DIR", *(v for v, _ in _SERVERS.values()))
+    location = store_location(environ)
+    caches = user_caches(environ)
+    if caches is None or any(environ.get(name, "").strip() for name in told):
+        return location
+    others = [str(caches / folder / "tuneonce") for _, folder in _SERVERS.values()]
+    return max((location, *others), key=_changed_at)
+
+
+def _changed_at(path: str) -> float:
+    """When a directory changed last; 0 if it is not there."""
+    try:
+        return Path(path).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def triton_cache_at_start(
     environ: Mapping[str, str], *, started_with: Mapping[str, str] | None = None
 ) -> str:

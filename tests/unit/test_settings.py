@@ -22,6 +22,7 @@ from tuneonce.settings import (
     read_bake,
     read_mode,
     store_location,
+    store_to_look_at,
 )
 from tuneonce.store import open_store
 
@@ -126,6 +127,22 @@ def test_where_servers_keep_their_caches(
     assert settings.older == ("/home/u/.cache/tuneonce" if older else None) or (
         older and "XDG_CACHE_HOME" in environ and settings.older == "/x/tuneonce"
     )
+
+
+def test_commands_look_where_something_was_kept_last(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path)}
+    usual, servers = (tmp_path / ".cache" / name for name in ("tuneonce", "vllm/tuneonce"))
+    assert store_to_look_at(environ) == str(usual)
+    servers.mkdir(parents=True)
+    assert store_to_look_at(environ) == str(servers)
+    usual.mkdir()
+    os.utime(servers, (1000, 1000))
+    assert store_to_look_at(environ) == str(usual)
+    os.utime(usual, (999, 999))
+    assert store_to_look_at(environ) == str(servers)
+    assert store_to_look_at({**environ, "TUNEONCE_STORE": "/s"}) == "/s"
+    assert store_to_look_at({**environ, "TRITON_CACHE_DIR": "/t"}) == "/t/tuneonce"
+    assert store_to_look_at({**environ, "SGLANG_CACHE_DIR": "/g"}) == "/g/tuneonce"
 
 
 @pytest.mark.parametrize(

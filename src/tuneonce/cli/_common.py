@@ -66,10 +66,10 @@ def add_json_option(parser: argparse.ArgumentParser) -> None:
 
 def store_address(args: argparse.Namespace) -> str:
     """The store that the command line means, else the one of the environment."""
-    from ..settings import store_location
+    from ..settings import store_to_look_at
 
     chosen = {} if args.store is None else {"TUNEONCE_STORE": args.store}
-    return store_location({**os.environ, **chosen})
+    return store_to_look_at({**os.environ, **chosen})
 
 
 def open_store_of(args: argparse.Namespace, *, must_be_there: bool = True) -> Store:

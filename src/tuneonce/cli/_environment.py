@@ -21,7 +21,7 @@ import msgspec
 from .._version import __version__
 from ..activation import bootstrap_dir
 from ..errors import SettingsError
-from ..settings import Mode, complaints, read, read_mode, store_location
+from ..settings import Mode, complaints, read, read_mode, store_to_look_at
 from ..store import open_store
 from ._common import why_unreadable
 
@@ -139,12 +139,13 @@ def explain_mode(environ: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _store(environ: Mapping[str, str], *, explicit: bool) -> StorePlace:
+    places = ("TUNEONCE_STORE", "TRITON_CACHE_DIR", "VLLM_CACHE_ROOT", "SGLANG_CACHE_DIR")
     why = next(
-        (name for name in ("TUNEONCE_STORE", "TRITON_CACHE_DIR") if environ.get(name, "").strip()),
+        (name for name in places if environ.get(name, "").strip()),
         "XDG_CACHE_HOME" if environ.get("XDG_CACHE_HOME", "").strip() else "the user's cache",
     )
     try:
-        with open_store(store_location(environ)) as store:
+        with open_store(store_to_look_at(environ)) as store:
             info = store.describe()
             unreadable = why_unreadable(store)
     except SettingsError as error:
@@ -179,7 +180,8 @@ def _workers(environ: Mapping[str, str]) -> int | None:
 def _events(environ: Mapping[str, str]) -> str | None:
     """The directory, None for no events, or what is wrong with the setting."""
     try:
-        found = read({name: text for name, text in environ.items() if name != "TUNEONCE"}).events
+        settings = {name: text for name, text in environ.items() if name != "TUNEONCE"}
+        found = read({**settings, "TUNEONCE_STORE": store_to_look_at(environ)}).events
     except SettingsError as error:
         return str(error)
     return None if found is None else str(found)
