@@ -69,9 +69,12 @@ class _Installation:
 def install() -> bool:
     """Switch tuneonce on in this process; idempotent.
 
-    Works before and after Triton is imported and kernels are decorated. Returns whether tuneonce is
-    on: ``TUNEONCE=0`` and ``TRITON_CACHE_AUTOTUNING=0`` keep it off, and so does a setting that
-    cannot be read, with a warning.
+    Takes no arguments: the environment says the rest, and is read here. Works before and after
+    Triton is imported and kernels are decorated. Returns whether tuneonce is on:
+    ``TUNEONCE=0`` and ``TRITON_CACHE_AUTOTUNING=0`` keep it off, and so does a setting that cannot
+    be read, with a warning. Also True with ``TUNEONCE=observe``, and where a Triton that comes
+    later turns out not to fit. Raises nothing, unless ``TUNEONCE_RAISE=1`` lets an error of ours
+    through.
     """
     global _installed
     from . import settings as settings_module
@@ -112,7 +115,12 @@ def install() -> bool:
 
 
 def uninstall() -> None:
-    """Switch tuneonce off again and restore what was there before `install`."""
+    """Switch tuneonce off again and restore what was there before `install`.
+
+    Triton's method and the variables that `install` set for child processes are put back; what is
+    stored stays. Where somebody has wrapped Triton's method since, the wrapper stays and calls
+    stock. Does nothing where tuneonce is not on. Raises nothing.
+    """
     global _installed
     with _lock:
         installation, _installed = _installed, None
@@ -142,8 +150,10 @@ def prepare() -> None:
 def ready() -> None:
     """Say that start-up is over and serving begins: events and statistics are split here.
 
-    For servers' integrations; the second call in a process does nothing. Logs one line with what
-    the start found, tuned and saved, if it met any kernel.
+    For servers' integrations, in each process that launches kernels, after the warm-up. A second
+    call in a process does nothing, nor does one where tuneonce is off or Triton is not imported.
+    Logs one line, at INFO, with what the start found, tuned and saved (in seconds), if it met any
+    kernel. Ends the compile helper; a later cold key starts it again.
     """
     installation = _installed
     if installation is None or installation.live is None or installation.live.ready:
@@ -165,7 +175,7 @@ def check() -> None:
 
 
 def is_installed() -> bool:
-    """Whether `install` has switched tuneonce on in this process."""
+    """Whether `install` has switched tuneonce on in this process, and nobody off again."""
     return _installed is not None
 
 
