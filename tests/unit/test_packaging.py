@@ -118,7 +118,7 @@ def test_entry_points(wheel: Path) -> None:
 def test_sdist_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
     with tarfile.open(build("build_sdist", tmp_path)) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"pyproject.toml", "LICENSE", "README.md", "CHANGELOG.md"} <= names
+    assert {"pyproject.toml", "LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md"} <= names
     assert {"src/tuneonce.pth", "src/tuneonce/py.typed", "tests/conftest.py"} <= names
     assert not [name for name in names if name.startswith((".venv", ".git/", ".ci"))]
 
