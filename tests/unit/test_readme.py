@@ -18,6 +18,10 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+# Of `cold.run_options`, which the scripts share.
+RUN_OPTIONS = {"--timeout", "--within", "--add", "--table", "--simulated", "--limit", "--at-most"}
+
+
 def result(name: str) -> Any:
     return json.loads((ROOT / "benchmarks/results" / name).read_text(encoding="utf-8"))
 
@@ -94,3 +98,20 @@ def test_the_python_of_the_quickstart_runs() -> None:
     check = snippet + "\nassert tuneonce.is_installed()\n"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     subprocess.run([sys.executable, "-c", check], check=True, env=environment)
+
+
+def test_no_page_installs_what_is_not_published() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    assert [p.name for p in pages if "pip install tuneonce" in p.read_text(encoding="utf-8")] == []
+
+
+def test_the_scripts_that_pages_name_take_the_arguments_that_are_printed() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    printed = re.compile(r"python benchmarks/(\w+\.py)((?: +[^`#\s|]+)*)")
+    for page in pages:
+        for script, words in printed.findall(page.read_text(encoding="utf-8")):
+            source = (ROOT / "benchmarks" / script).read_text(encoding="utf-8")
+            options = set(re.findall(r"--[a-z-]+", words))
+            assert {o for o in options if f'"{o}"' not in source} <= RUN_OPTIONS, (page, script)
+            if 'add_argument("out"' in source:
+                assert re.match(r" [\w./-]+\.json\b", words), f"{page.name}: {script} needs a file"
