@@ -24,8 +24,8 @@ The first line describes the process::
     {"t":0.1,"e":"problem","what":"record_unreadable","detail":"..."}
 
 A file is its user's alone, but in a directory that is a group's (`tuneonce.modes`). Where this user
-may not write, beside a store that another user owns, events go to a directory of this user's, and
-who reads the one reads the other too.
+may not write, as in a directory of another user's, events go to one of this user's, and who reads
+the one reads the other too.
 """
 
 from __future__ import annotations

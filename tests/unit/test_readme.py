@@ -68,6 +68,44 @@ def test_the_table_of_the_demo(heading: str, value: Any) -> None:
     assert cells == [value(runs[arm]) for arm in ("stock", "stock-cache", "tuneonce")]
 
 
+def test_the_worst_winners_of_the_model() -> None:
+    page = (ROOT / "docs/how-the-tuner-decides.md").read_text(encoding="utf-8")
+    arms = result("race-simulated.json")["arms"]
+    worst = {name: f"{100 * arm['regret']['p100']:.1f} %" for name, arm in arms.items()}
+    told = " | ".join(worst[name] for name in ("race", "stock", "rule, endless samples"))
+    assert f"| – worst of 4,000 tunes | {told} |" in page
+    wrong = arms["race, random prior"]["regret"]
+    assert f"was {100 * wrong['p100']:.0f} % slower than the best" in page
+    assert f"a thousand {100 * wrong['p99.9']:.0f} % or more" in page
+    assert worst["race, right prior"] == worst["race, near prior"] == "5.6 %"
+    assert (worst["race, reversed prior"], worst["race, resumed"]) == ("2.4 %", "3.0 %")
+
+
+def later_starts(arm: str) -> list[float]:
+    """Seconds of the engine's start, of starts in vLLM's default mode that found everything."""
+    return [
+        run["engine_init_s"][0]
+        for name in (
+            "vllm-default-h200.json",
+            "vllm-default-tuneonce-h200.json",
+            "vllm-default-again-h200.json",
+            "vllm-qwen3next-default-h200.json",
+            "vllm-qwen3next-default-three-starts-h200.json",
+        )
+        for run in result(name)["runs"]
+        if run["arm"] == arm and run["run"] > 1 and run["after"] in (None, "restart")
+    ]
+
+
+def test_the_later_starts_of_vllm() -> None:
+    page = " ".join((ROOT / "docs/vllm.md").read_text(encoding="utf-8").split())
+    ours, stock = later_starts("tuneonce"), later_starts("stock-cache")
+    assert (len(ours), len(stock)) == (6, 5)
+    for seconds, text in ((ours, "(six starts, mean {:.1f})"), (stock, "(five, {:.1f})")):
+        told = f"{min(seconds):.1f} to {max(seconds):.1f} s "
+        assert told + text.format(sum(seconds) / len(seconds)) in page
+
+
 def test_every_command_and_target_that_it_names_exists() -> None:
     commands = set(re.findall(r"`?tuneonce ([a-z]+)\b", README)) - {"keeps"}
     assert commands <= set(COMMANDS)

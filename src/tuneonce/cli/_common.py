@@ -33,7 +33,7 @@ def add_events_option(parser: argparse.ArgumentParser) -> None:
         "--events",
         metavar="DIR",
         type=Path,
-        help="the events files (default: TUNEONCE_EVENTS, else beside the store)",
+        help="the events files (default: TUNEONCE_EVENTS, else this store's in your caches)",
     )
 
 

@@ -134,7 +134,7 @@ def explain_mode(environ: Mapping[str, str]) -> tuple[str, str]:
     if word:
         return mode.value, f"TUNEONCE={word}"
     return mode.value, (
-        "TUNEONCE is not set: on under `tuneonce run`, after tuneonce.install() and in vLLM"
+        "TUNEONCE is not set: on under `tuneonce run`, after tuneonce.install(), in vLLM and SGLang"
     )
 
 
