@@ -274,9 +274,10 @@ def store_to_look_at(environ: Mapping[str, str]) -> str:
 
 
 def _changed_at(path: str) -> float:
-    """When a directory changed last; 0 if it is not there."""
+    """When something was put into a store or its folders last; 0 if it is not there."""
     try:
-        return Path(path).stat().st_mtime
+        inside = [one.stat().st_mtime for one in Path(path).iterdir()]
+        return max((Path(path).stat().st_mtime, *inside))
     except OSError:
         return 0.0
 

@@ -140,6 +140,9 @@ def test_commands_look_where_something_was_kept_last(tmp_path: Path) -> None:
     assert store_to_look_at(environ) == str(usual)
     os.utime(usual, (999, 999))
     assert store_to_look_at(environ) == str(servers)
+    (usual / "v1").mkdir()
+    os.utime(usual, (999, 999))
+    assert store_to_look_at(environ) == str(usual)
     assert store_to_look_at({**environ, "TUNEONCE_STORE": "/s"}) == "/s"
     assert store_to_look_at({**environ, "TRITON_CACHE_DIR": "/t"}) == "/t/tuneonce"
     assert store_to_look_at({**environ, "SGLANG_CACHE_DIR": "/g"}) == "/g/tuneonce"
