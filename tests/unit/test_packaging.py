@@ -113,6 +113,8 @@ def test_entry_points(wheel: Path) -> None:
     points.read_string(read(wheel, ".dist-info/entry_points.txt"))
     assert dict(points["console_scripts"]) == {"tuneonce": "tuneonce.cli:main"}
     assert dict(points["vllm.general_plugins"]) == {"tuneonce": "tuneonce.hosts.vllm:register"}
+    for group in ("sglang.srt.plugins", "sglang.multimodal_gen.plugins"):
+        assert dict(points[group]) == {"tuneonce": "tuneonce.hosts.sglang:register"}
 
 
 def test_sdist_builds_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
