@@ -37,10 +37,12 @@ endef
 $(eval $(call environment,.venv,$(TRITON)))
 $(eval $(call environment,.venv-3.4,3.4.0))
 $(eval $(call environment,.venv-3.6,3.6.0))
+$(eval $(call environment,.venv-3.8,3.8.0))
 
 READY := .venv/.done-$(TRITON)-$(TORCH)
 READY_3.4 := .venv-3.4/.done-3.4.0-$(TORCH)
 READY_3.6 := .venv-3.6/.done-3.6.0-$(TORCH)
+READY_3.8 := .venv-3.8/.done-3.8.0-$(TORCH)
 
 setup: $(READY) ## the development environment, in .venv
 
@@ -53,9 +55,10 @@ test: $(READY) ## the whole suite on the newest Triton
 test-oldest: $(READY_$(OLDEST)) ## the whole suite on the oldest Triton
 	.venv-$(OLDEST)/bin/python $(PYTEST)
 
-matrix: $(READY) $(READY_3.6) $(READY_3.4) ## the whole suite on Triton 3.4, 3.6 and the newest
+matrix: $(READY) $(READY_3.8) $(READY_3.6) $(READY_3.4) ## all tests on 3.4, 3.6, 3.8 and the newest
 	.venv-3.4/bin/python $(PYTEST)
 	.venv-3.6/bin/python $(PYTEST)
+	.venv-3.8/bin/python $(PYTEST)
 	.venv/bin/python $(PYTEST)
 
 lint: $(READY) ## ruff, its rules and its format
@@ -75,5 +78,5 @@ bench-%: $(READY) ## one script of benchmarks/: make bench-import_time
 	.venv/bin/python benchmarks/$*.py $(ARGS)
 
 clean: ## remove environments and everything that was built
-	rm -rf .venv .venv-3.4 .venv-3.6 build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-3.4 .venv-3.6 .venv-3.8 build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -211,6 +211,8 @@ def unpack(data: bytes, kind: type[R]) -> R:
         found = record.measurements if isinstance(record, Verdict) else [record]
         if any(map(says_nothing, found)):
             raise BadRecord("no_time", "a measurement holds a time of exactly zero")
+    if isinstance(record, Variants) and not record.kernel:
+        raise BadRecord("schema", "variants of no kernel")
     return record
 
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from tests.faults.hostile import HEADERS, KINDS, NAMES, TOKENS, VALUES
 
 ROOT = Path(__file__).parents[2]
-RECORDS = int(os.environ.get("HOSTILE_RECORDS", "1400"))
+RECORDS = int(os.environ.get("HOSTILE_RECORDS", "300"))
 TOGETHER = 100
 
 pytestmark = pytest.mark.slow

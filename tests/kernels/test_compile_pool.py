@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import threading
@@ -110,7 +111,8 @@ def test_what_waits_for_a_slot_may_become_urgent(tmp_path: Path) -> None:
         pool.close()
 
 
-def test_two_threads_tune_two_kernels() -> None:
+def test_two_threads_tune_two_kernels(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "tuneonce")
     winners: dict[str, int] = {}
     start = threading.Barrier(2)
 
@@ -128,8 +130,8 @@ def test_two_threads_tune_two_kernels() -> None:
         for thread in threads:
             thread.join(TOO_LONG)
         assert winners == {"add": 512, "scale": 512}
-        assert (tuning.ahead, tuning.here) == (10, 0)
         assert tuning.events.problems() == []
+        assert (tuning.ahead, tuning.here) == (10, 0), caplog.text
 
 
 def test_a_slot_that_nobody_gives_back_is_not_waited_for_for_ever(

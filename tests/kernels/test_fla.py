@@ -28,6 +28,7 @@ KERNELS = {
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
+    pytest.mark.thorough,  # as `third_party`, at all sizes
     pytest.mark.skipif(importlib.util.find_spec("fla") is None, reason="fla-core is not installed"),
 ]
 

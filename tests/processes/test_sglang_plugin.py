@@ -70,8 +70,9 @@ def test_every_scheduler_has_it_and_is_ready_after_the_warm_up(server: Machine) 
 
 def test_sglangs_own_cache_directory_is_not_ours(server: Machine) -> None:
     _, told, _ = serve(server, TRITON_CACHE_DIR=None, XDG_CACHE_HOME=None)
-    assert told[0] == f"on, store {server.home / '.cache' / 'tuneonce'}"
-    assert outcome(server.totals(server.home / ".cache" / "tuneonce")) == (2, 6, 2)
+    place = server.home / ".cache" / "sglang" / "tuneonce"
+    assert told[0] == f"on, store {place}"
+    assert outcome(server.totals(place)) == (2, 6, 2)
 
 
 @pytest.mark.parametrize(

@@ -495,6 +495,7 @@ def test_winners_are_good(offset: Offset) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_winners_of_thousands_of_keys_are_good() -> None:
     keys = [make_key(seed) for seed in range(20_000, 23_000)]
     promised(figures(keys, tune_all(keys, 1, by_race)))

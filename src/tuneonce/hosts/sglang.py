@@ -1,7 +1,7 @@
 """SGLang loads this in every process through its entry point group ``sglang.srt.plugins``.
 
-Its diffusion servers do the same through ``sglang.multimodal_gen.plugins``; they have no moment that
-would end their start for us.
+Its diffusion servers do the same through ``sglang.multimodal_gen.plugins``; they have no moment
+that would end their start for us.
 
 `register` is called in the launcher, in every scheduler (the processes that launch kernels), in the
 detokenizer and the data-parallel controller; ``SGLANG_PLUGINS`` chooses among plugins by name.

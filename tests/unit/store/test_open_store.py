@@ -132,7 +132,7 @@ assert open_store("/srv/x").get("name") is None
 
 
 def test_the_package_exports_little_and_imports_less() -> None:
-    assert tuneonce.store.__all__ == ["Store", "StoreInfo", "open_store"]
+    assert tuneonce.store.__all__ == ["Store", "StoreInfo", "open_store", "open_with_older"]
     code = (
         "import sys, tuneonce.store\n"
         "heavy = {'msgspec', 'rich', 'torch', 'triton', 'asyncio', 'tuneonce.store.files'}\n"
