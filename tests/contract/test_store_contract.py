@@ -178,7 +178,7 @@ names = st.lists(parts | st.just("x" * 200), min_size=1, max_size=8).map("/".joi
 
 
 @pytest.mark.parametrize("kind", list(ADDRESSES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(name=names, data=st.binary(max_size=400), durable=st.booleans())
 def test_any_name_and_any_bytes_come_back(kind: str, name: str, data: bytes, durable: bool) -> None:
     with empty_store(kind) as store:

@@ -64,7 +64,6 @@ def test_there_is_one_of_each_kind() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.every_version
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("arm", "program"),
