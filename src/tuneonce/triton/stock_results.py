@@ -41,9 +41,9 @@ def take_over(
     None, too, if it was written by us for another world, and whatever Triton raises. `view` is an
     autotuner that nobody else uses (see `calls.view_of`).
     """
-    if not _may_be_digested(view):
-        return None
     try:
+        if not _may_be_digested(view):
+            return None
         place = _place(view, stock_key, configs)
         if place is not None and world is not None and _world_of(place) not in (None, world):
             return None
@@ -67,9 +67,9 @@ def keep(
     Stock takes the least time: candidates that tied with `winner` at a lesser one are left out.
     What stock could not keep is not kept. Raises nothing.
     """
-    if not getattr(view, "cache_results", False) or not _may_be_digested(view):
-        return
     try:
+        if not getattr(view, "cache_results", False) or not _may_be_digested(view):
+            return
         found = _place(view, stock_key, configs)
         if found is None:
             return
@@ -90,7 +90,8 @@ def keep(
 
 def _may_be_digested(view: Any) -> bool:
     """Whether Triton's digest of the kernel is no other now than in a launch."""
-    return not compat.interpreting() and not innermost(view.fn).pre_run_hooks
+    hooks = getattr(innermost(view.fn), "pre_run_hooks", None)  # interpreted kernels have none
+    return not compat.interpreting() and hooks is not None and not hooks
 
 
 def _place(view: Any, stock_key: tuple[Any, ...], configs: Sequence[Any]) -> Any:
