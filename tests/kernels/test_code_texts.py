@@ -12,7 +12,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler.compiler import ASTSource, make_backend
 
 from tuneonce.triton import code_texts
-from tuneonce.triton.code_texts import CodeTexts, watch
+from tuneonce.triton.code_texts import Code, CodeTexts, _parsed_alone, watch
 
 TARGET = GPUTarget("cuda", 90, 32)
 
@@ -56,6 +56,24 @@ def text(
     source = ASTSource(kernel, {"x": "*fp32", "BLOCK": "constexpr"}, {(1,): block})
     backend = make_backend(target)
     return some.code(source, target, backend.parse_options(options), backend).source
+
+
+def test_a_parser_that_fails_beside_another_thread_is_asked_again() -> None:
+    asked: list[int] = []
+
+    def generate() -> Code:
+        asked.append(1)
+        if len(asked) < 3:
+            raise SystemError("AST constructor recursion depth mismatch (before=87, after=81)")
+        return Code("source", "complete")
+
+    assert _parsed_alone(generate) == Code("source", "complete")
+
+    def never() -> Code:
+        raise SystemError("no")
+
+    with pytest.raises(SystemError):
+        _parsed_alone(never)
 
 
 def test_what_only_later_stages_read_is_generated_for_once(made: list[Any]) -> None:

@@ -131,7 +131,9 @@ def test_two_threads_tune_two_kernels(caplog: pytest.LogCaptureFixture) -> None:
             thread.join(TOO_LONG)
         assert winners == {"add": 512, "scale": 512}
         assert tuning.events.problems() == []
-        assert (tuning.ahead, tuning.here) == (10, 0), caplog.text
+        # Python's parser may fail in two threads at once: then the launch does it.
+        assert tuning.ahead + tuning.here == 10
+        assert tuning.ahead >= 9, caplog.text
 
 
 def test_a_slot_that_nobody_gives_back_is_not_waited_for_for_ever(

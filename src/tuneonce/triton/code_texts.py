@@ -13,7 +13,9 @@ Nothing is taken over from one key to another, between which a program may chang
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -70,7 +72,7 @@ class CodeTexts:
                 return code
         watched, names = watch(options)
         with nullcontext() if within_s is None else deadline(within_s):
-            code = generate(src, target, watched, backend)
+            code = _parsed_alone(lambda: generate(src, target, watched, backend))
         if key is not None:
             read = {name: getattr(options, name, None) for name in names}
             self._made.setdefault(key, []).append((read, code))
@@ -88,6 +90,18 @@ class CodeTexts:
         if self._as_installed is None:
             self._as_installed = generates_as_installed()
         return self._as_installed and not self.reads(kernel).calls_python
+
+
+def _parsed_alone(generate: Callable[[], Code]) -> Code:
+    """What `generate` returns, which parses the kernel.
+
+    Up to Python 3.11 the parser counts its depth for all threads at once, and raises SystemError
+    where two of them parse ("recursion depth mismatch"); the next time it rarely does.
+    """
+    for _ in range(3):
+        with contextlib.suppress(SystemError):
+            return generate()
+    return generate()
 
 
 def generate(src: Any, target: Any, options: Any, backend: Any) -> Code:
