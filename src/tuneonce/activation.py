@@ -299,14 +299,7 @@ def _marks_directory(store: Any) -> Path | None:
     if store.is_silent:  # nor would a file beside it be written
         return None
     info = store.describe()
-    if info.kind == "memory" or not info.writable:
-        return None
-    if info.kind == "files":
-        return Path(info.location, ".marks")
-    from .paths import user_directory
-
-    usual = user_directory(os.environ)
-    return None if usual is None else usual / "marks"
+    return Path(info.location, ".marks") if info.kind == "files" and info.writable else None
 
 
 def _without_password(url: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,20 @@ def test_a_file_that_the_program_has_closed_is_not_written_to(tmp_path: Path) ->
 def test_content_that_is_not_ours(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "key").write_bytes(content)
     assert begin(tmp_path).left_out == []
+
+
+def test_a_store_that_begins_with_a_mark_is_as_open_as_its_place(tmp_path: Path) -> None:
+    """What root bakes into an image, its users read: the mark comes before the first record."""
+    tmp_path.chmod(0o755)
+    before = os.umask(0o022)
+    try:
+        mark = Marks(lambda: tmp_path / "store" / ".marks").begin("key")
+    finally:
+        os.umask(before)
+    assert mark is not None
+    mark.close()
+    assert stat.S_IMODE((tmp_path / "store").stat().st_mode) == 0o755
+    assert stat.S_IMODE((tmp_path / "store" / ".marks").stat().st_mode) == 0o700
 
 
 def test_where_there_is_no_place(tmp_path: Path) -> None:

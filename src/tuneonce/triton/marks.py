@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..paths import make_private_directory
+from ..modes import make_closed_directory
 from .descriptors import Descriptor
 
 # Of so many candidates strikes are kept. Arbitrary: nobody starts a server that often in vain.
@@ -106,7 +106,8 @@ class Marks:
 
 def _begin(directory: Path, name: str) -> Mark | None:
     """Raises OSError."""
-    make_private_directory(directory)
+    # It may be the first of the store, whose root is as open as the place that it is in.
+    make_closed_directory(str(directory))
     with contextlib.ExitStack() as opened:
         folder = Descriptor(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW))
         opened.callback(folder.close)
