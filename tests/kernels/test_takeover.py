@@ -105,18 +105,26 @@ def test_other_candidates_are_another_matter(stock: list[Any], directory: Path) 
     assert events.outcomes == ["miss"]
 
 
-@pytest.mark.parametrize("of", ["candidates with a pre-hook", "an empty key"])
-def test_what_stock_does_not_keep_is_tuned(of: str, directory: Path) -> None:
-    def unkept(lab: GpuLab) -> Iterator[Call]:
+def one_key(of: str) -> Callable[[GpuLab], Iterator[Call]]:
+    """A scenario of one launch, of what its name says."""
+
+    def scenario(lab: GpuLab) -> Iterator[Call]:
         configs = blocks(64, 128)
         if of == "an empty key":
             kernel = lab.autotune(make_nothing(), configs, [])
             yield lambda: kernel[(4,)](1024)
         else:
-            configs[0].pre_hook = print
+            if of == "candidates with a pre-hook":
+                configs[0].pre_hook = print
             kernel = lab.autotune(make_copy(), configs, ["n"])
             yield lambda: kernel[covering(1024)](lab.x, lab.out, 1024)
 
+    return scenario
+
+
+@pytest.mark.parametrize("of", ["candidates with a pre-hook", "an empty key"])
+def test_what_stock_does_not_keep_is_tuned(of: str, directory: Path) -> None:
+    unkept = one_key(of)
     GpuLab().run(unkept)
     assert results(directory) == {}
     store = MemoryStore()
@@ -283,25 +291,16 @@ def test_another_product_s_is_not_taken_over(directory: Path) -> None:
     assert events.outcomes == ["miss", "miss"]
 
 
-@pytest.mark.parametrize("of", ["a program that keeps none", "hooks", "an empty key"])
+@pytest.mark.parametrize(
+    "of", ["a program that keeps none", "candidates with a pre-hook", "an empty key"]
+)
 def test_nothing_is_left_that_stock_would_not_leave(
     of: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if of == "a program that keeps none":
         monkeypatch.delenv("TRITON_CACHE_AUTOTUNING")
 
-    def unkept(lab: GpuLab) -> Iterator[Call]:
-        configs = blocks(64, 128)
-        if of == "an empty key":
-            kernel = lab.autotune(make_nothing(), configs, [])
-            yield lambda: kernel[(4,)](1024)
-        else:
-            if of == "hooks":
-                configs[0].pre_hook = print
-            kernel = lab.autotune(make_copy(), configs, ["n"])
-            yield lambda: kernel[covering(1024)](lab.x, lab.out, 1024)
-
-    _, events = run_ours(unkept, MemoryStore())
+    _, events = run_ours(one_key(of), MemoryStore())
     assert len(events.of("tune")) == 1
     assert results(directory) == {}
 
