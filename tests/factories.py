@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 
 from tests.fakes import candidate, measured
-from tuneonce.codec import encode
+from tuneonce.codec import digest, encode
 from tuneonce.events import SCHEMA
+from tuneonce.journal import Journals
 from tuneonce.key import KernelId, Key
 from tuneonce.records import Measurement, Origin, Variants, Verdict, pack
+from tuneonce.resolver import Question, Resolver
 from tuneonce.store import Store
 from tuneonce.world import World
 
@@ -103,6 +105,26 @@ def put_loose(store: Store, key: Key, block: int, *times: float, **more: Any) ->
     name = key.measurement_name(one.work_class, one.candidate)
     store.put(name, pack(msgspec.structs.replace(one, key=key.digest)))
     return name
+
+
+def leave_in_journal(
+    folder: Path, key: Key, block: int, *times: float, work_class: str = "c02"
+) -> None:
+    """Leave one measurement as a process that was killed leaves it."""
+    journals = Journals(lambda: [folder])
+    name = digest([key.digest, work_class], length=24)
+    journal = journals.begin(name, "gpu", key.directory)
+    assert journal is not None
+    one = measured(block, *times, work_class=work_class, at=NOON)
+    journal.record(msgspec.structs.replace(one, key=key.digest))
+    journal.close()
+
+
+def record(resolver: Resolver, asked: Question, one: Measurement) -> None:
+    """Keep a measurement in the store by itself, as versions before the journal did."""
+    name = asked.key.measurement_name(asked.work_class, one.candidate)
+    keyed = msgspec.structs.replace(one, key=asked.key.digest)
+    resolver._access.put(name, keyed, durable=False)
 
 
 def put_variants(store: Store, key: Key, *blocks: int, at: float = NOON) -> str:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +19,7 @@ from typing import Any
 from tuneonce.codec import encode
 from tuneonce.errors import StoreError
 from tuneonce.events import EventLog
+from tuneonce.journal import Journals
 from tuneonce.key import Candidate, KernelId, Key
 from tuneonce.records import Measurement
 from tuneonce.resolver import Question
@@ -199,6 +203,32 @@ def question(
         programs=64,
         candidates=[candidate(block) for block in blocks],
     )
+
+
+_beside: weakref.WeakKeyDictionary[Store, Path] = weakref.WeakKeyDictionary()
+
+
+def journal_folder(store: Store) -> Path:
+    """Where processes over this store have their journals; of one in memory, while it lives."""
+    info = store.describe()
+    if info.kind == "files":
+        return Path(info.location, ".journal")
+    if store not in _beside:
+        _beside[store] = Path(tempfile.mkdtemp(prefix="tuneonce-test-"))
+        weakref.finalize(store, shutil.rmtree, _beside[store])
+    return _beside[store]
+
+
+def journals_of(store: Store) -> Journals:
+    """The journals of a process over this store, as an installation has them."""
+    folder = journal_folder(store)
+    return Journals(lambda: [folder])
+
+
+def measurements_left(folder: Path) -> list[Measurement]:
+    """What the journals in a folder hold, of all keys."""
+    keys = {path.name.split(".")[0] for path in folder.iterdir()} if folder.exists() else set()
+    return [one for key in sorted(keys) for one in Journals(lambda: [folder]).left(key)]
 
 
 def measured(

@@ -9,6 +9,8 @@ somebody has left in the store.
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,12 +25,23 @@ logger = logging.getLogger("tuneonce")
 
 @dataclass
 class Budget:
-    """How many bytes of records one question may still read. The last may go beyond.
+    """How many bytes of records one question may still read, and until when (``time.monotonic``).
 
-    Arbitrary: a hundred verdicts over a hundred candidates each, twenty times what is common.
+    The last may go beyond. Arbitrary: a hundred verdicts over a hundred candidates each, twenty
+    times what is common.
     """
 
     left: int = 4 * 1024 * 1024
+    until: float = math.inf
+
+    @classmethod
+    def of_seconds(cls, seconds: float) -> Budget:
+        """One for so long: a store may be far away."""
+        return cls(until=time.monotonic() + seconds)
+
+    @property
+    def is_spent(self) -> bool:
+        return self.left <= 0 or time.monotonic() > self.until
 
 
 class Access:
@@ -41,7 +54,7 @@ class Access:
 
     def read(self, name: str, kind: type[R], budget: Budget | None = None) -> R | None:
         """The record, None if it is not there or cannot be used, or the budget is spent."""
-        if budget is not None and budget.left <= 0:
+        if budget is not None and budget.is_spent:
             return None
         data: bytes | None = None
         try:
@@ -61,8 +74,10 @@ class Access:
             self.failed(error)
         return None
 
-    def children(self, prefix: str, limit: int) -> Sequence[str]:
-        """A level of names, at most `limit`."""
+    def children(self, prefix: str, limit: int, budget: Budget | None = None) -> Sequence[str]:
+        """A level of names, at most `limit`; none where the budget is spent."""
+        if budget is not None and budget.is_spent:
+            return []
         try:
             return self.store.children(prefix, limit=limit)
         except RecordUnreadable as error:  # a folder of somebody else

@@ -267,18 +267,25 @@ def _build(module: Any, installation: _Installation) -> None:
 
         installation.hook = Observer(module, installation.events)
     else:
+        import atexit
+
+        from .journal import Journals
         from .progress import Progress
         from .resolver import Resolver
         from .store import open_with_older
         from .store.bounded import BoundedStore
+        from .threads import BoundedCalls
         from .triton.hook import Hook
-        from .triton.marks import Marks
         from .triton.persist import Persistence
         from .triton.workers import build_workers
 
         opened = BoundedStore(open_with_older(settings.store, settings.older), store)
-        resolver = Resolver(opened, installation.events)
-        persistence = Persistence(resolver, installation.events, settings.raise_errors)
+        journals = Journals(_journal_places(opened, settings.journals))
+        resolver = Resolver(opened, installation.events, journals=journals)
+        persistence = Persistence(
+            resolver, installation.events, settings.raise_errors, BoundedCalls()
+        )
+        atexit.register(persistence.finish)
         workers = build_workers(settings.workers, installation.events)
         progress = Progress(on=settings.progress, raise_errors=settings.raise_errors)
         installation.hook = Hook(
@@ -287,19 +294,31 @@ def _build(module: Any, installation: _Installation) -> None:
             workers,
             progress=progress,
             recheck=settings.recheck,
-            marks=Marks(lambda: _marks_directory(opened)),
+            journals=journals,
         )
     installation.hook.install()
 
 
-def _marks_directory(store: Any) -> Path | None:
-    """Beside the records, where another container finds it too; None for other stores."""
+def _journal_places(store: Any, near: Path | None) -> Callable[[], list[Path]]:
+    """Where journals may be: beside the records, where another container finds them too, or near.
+
+    Nowhere for a store that keeps nothing, or not in files.
+    """
+    from functools import cache
     from pathlib import Path
 
-    if store.is_silent:  # nor would a file beside it be written
-        return None
-    info = store.describe()
-    return Path(info.location, ".marks") if info.kind == "files" and info.writable else None
+    @cache
+    def beside() -> list[Path]:
+        info = store.describe()
+        kept = info.kind == "files" and info.writable
+        return [Path(info.location, ".journal")] if kept else []
+
+    def places() -> list[Path]:
+        first = [] if store.is_silent or store.is_far else beside()
+        # Near, too, for what was left there by a process for which the store was far.
+        return [*first, near] if near is not None and (first or store.is_far) else first
+
+    return places
 
 
 def _without_password(url: str) -> str:

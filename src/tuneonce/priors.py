@@ -89,8 +89,10 @@ def expect(
     read = cache(read)  # a record that tells of its place is asked for its times, too
     kernel = f"{FORMAT}/{key.kernel.directory}/"
     world = key.directory.rpartition("/")[0] + "/"
-    worlds = [w for w in _folders(children, kernel, _PLACES) if w != world]
     kernels = _folders(children, f"{FORMAT}/{readable(key.kernel.name)}~", _PLACES)
+    if not kernels:
+        return Prior()
+    worlds = [w for w in _folders(children, kernel, _PLACES) if w != world]
     theirs = [w for k in kernels if k != kernel for w in _folders(children, k, _PLACES)]
     here = _verdicts(children, [world])
     elsewhere = _verdicts(children, worlds)

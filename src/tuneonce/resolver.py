@@ -23,14 +23,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
 from ._version import __version__
 from .access import Access, Budget
 from .choice import by_candidate, choose, nearest
 from .codec import digest
 from .errors import StoreError
 from .events import EventLog
+from .journal import Journals
 from .key import Candidate, Key, class_distance, class_of_verdict
 from .priors import Prior, expect
 from .recorded import variants_names
@@ -40,6 +39,10 @@ from .store.base import Store
 # A candidate that failed to compile or to fit is not tried again for a week: long enough to spare
 # every restart, short enough that a passing cause (memory taken by a neighbour) heals by itself.
 FAILURE_HOLDS_S = 7 * 24 * 3600.0
+
+# A far store is asked for so long what else holds for a key, and what is expected of it, which only
+# orders and prunes a race. Arbitrary; both take milliseconds on a disk.
+_NEIGHBOURS_S, _EXPECTED_S = 2.0, 0.5
 
 # Arbitrary: so many names of a key's directory are looked at, and so many verdicts beside the one
 # that was asked for are read, those of the nearest work classes.
@@ -93,6 +96,11 @@ class Question:
         return int(digest([*parts, self.work_class], length=12), 16)
 
     @property
+    def journal(self) -> str:
+        """What the journal of its tuning is called."""
+        return digest([self.key.digest, self.work_class], length=24)
+
+    @property
     def label(self) -> str:
         """The kernel as events name it."""
         return f"{self.key.kernel.module}:{self.key.kernel.name}"
@@ -102,9 +110,15 @@ class Resolver:
     """Answers questions from a store and writes answers to it. Thread-safe: it keeps no state."""
 
     def __init__(
-        self, store: Store, events: EventLog, *, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        events: EventLog,
+        *,
+        journals: Journals | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._access = Access(store, events)
+        self._journals = journals
         self._events = events
         self._clock = clock
 
@@ -142,7 +156,7 @@ class Resolver:
 
     def _from_neighbours(self, question: Question) -> Resolution:
         """Rules 2 to 4: one listing of the key's directory, then its records."""
-        work_class, budget = question.work_class, Budget()
+        work_class, budget = question.work_class, Budget.of_seconds(_NEIGHBOURS_S)
         names = self._access.children(question.key.directory + "/", _NAMES)
         classes = {name: found for name in names if (found := class_of_verdict(name)) is not None}
         ours = {question.key.measurement_name(work_class, digest) for digest in question.digests}
@@ -155,6 +169,9 @@ class Resolver:
         verdicts = [verdict for verdict in near if verdict is not None]
         alone = [read(name, Measurement, budget) for name in names if name in ours]
         loose = [measurement for measurement in alone if measurement is not None]
+        if self._journals is not None:
+            left = self._journals.left(question.journal)
+            loose += [measurement for measurement in left if measurement.key == question.key.digest]
         behind = [m for verdict in verdicts for m in verdict.measurements]
         known = self._usable(question, [*behind, *loose])
         missing = [digest for digest in question.digests if digest not in known]
@@ -166,7 +183,14 @@ class Resolver:
             and (winner := choose(question.digests, known)) is not None
         ):
             saved = sum(known[digest].seconds for digest in set(question.digests))
-            winner = self.publish(question, known, winner, origin="assembled", tune_s=saved)
+            winner = self.publish(
+                question,
+                known,
+                winner,
+                origin="assembled",
+                tune_s=saved,
+                on_kept=lambda: self._forget(question),
+            )
             return Resolution(Outcome.HIT, winner, known, reason="assembled", saved_s=saved)
         elsewhere = [v for v in verdicts if v.work_class != work_class]
         other = nearest(question.digests, work_class, elsewhere)
@@ -197,12 +221,12 @@ class Resolver:
 
     def expected(self, question: Question) -> Prior[int]:
         """What verdicts that do not hold here let expect of the candidates, by position."""
-        budget = Budget()
+        budget = Budget.of_seconds(_EXPECTED_S)
         return expect(
             question.key,
             question.work_class,
             question.digests,
-            children=self._access.children,
+            children=lambda prefix, limit: self._access.children(prefix, limit, budget),
             read=lambda name: self._access.read(name, Verdict, budget),
         ).at(question.digests)
 
@@ -224,13 +248,6 @@ class Resolver:
 
     # -- answers -----------------------------------------------------------------------------
 
-    def record(self, question: Question, measurement: Measurement) -> None:
-        """Keep one measurement at once, so that a kill after it does not lose it."""
-        name = question.key.measurement_name(question.work_class, measurement.candidate)
-        measurement = msgspec.structs.replace(measurement, key=question.key.digest)
-        # Surviving a power cut is the verdict's business; a page in memory survives SIGKILL.
-        self._access.put(name, measurement, durable=False)
-
     def publish(
         self,
         question: Question,
@@ -239,10 +256,12 @@ class Resolver:
         *,
         origin: Origin,
         tune_s: float,
+        on_kept: Callable[[], None] | None = None,
     ) -> str:
         """Publish the winner unless another process was first; returns the winner to use.
 
-        Measurements that are kept by themselves are removed where the published verdict has them.
+        Measurements that an earlier version has kept by themselves are removed where the published
+        verdict has them. Calls `on_kept` once there is one.
         """
         # A verdict taken over from Triton says nothing about the size it was measured at.
         work_class = question.work_class if origin != "stock-cache" else "cxx"
@@ -271,12 +290,19 @@ class Resolver:
             if first is not None and first.winner in question.digests:
                 adopted, kept = first.winner, {m.candidate for m in first.measurements}
                 break
-        if work_class == question.work_class:
-            for candidate in known:
-                name = question.key.measurement_name(work_class, candidate)
-                if candidate in kept and not self._access.remove(name):
+        if kept and on_kept is not None:
+            on_kept()
+        if kept and work_class == question.work_class:
+            there = self._access.children(question.key.directory + "/", _NAMES)
+            loose = {question.key.measurement_name(work_class, c) for c in kept & known.keys()}
+            for name in there:
+                if name in loose and not self._access.remove(name):
                     break
         return adopted
+
+    def _forget(self, question: Question) -> None:
+        if self._journals is not None:
+            self._journals.forget(question.journal)
 
     def replace(
         self, question: Question, known: dict[str, Measurement], winner: str, *, wrong: str | None

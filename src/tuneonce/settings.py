@@ -101,7 +101,8 @@ _TRUE = frozenset({"1", "true", "yes", "on", "y"})
 class Settings:
     """The settings of one process. `store` is a directory or URL, absolute.
 
-    `older` is a directory that would have been the store's, and may still hold results.
+    `older` is a directory that would have been the store's, and may still hold results. `journals`
+    is where a tuning keeps its measurements while it goes on and the store is far away.
     """
 
     mode: Mode
@@ -112,6 +113,7 @@ class Settings:
     progress: bool = True
     recheck: Recheck = Recheck.OFF
     older: str | None = None
+    journals: Path | None = None
     bake: bool = False
     log: str | None = None
 
@@ -159,6 +161,7 @@ def read(
         progress=not _is_false(environ.get("TUNEONCE_PROGRESS")),
         recheck=_recheck(environ.get("TUNEONCE_RECHECK", "").strip().lower()),
         older=str(users) if users is not None and is_servers and store != str(users) else None,
+        journals=journals_near(environ, store),
         bake=read_bake(environ),
         log=_log_level(environ),
     )
@@ -319,9 +322,18 @@ def _events_directory(environ: Mapping[str, str], store: str) -> Path | None:
     usual = user_directory(environ)
     if usual is None:
         return None
-    # By the store, since each has processes and keys of its own.
-    place = hashlib.sha256(os.fsencode(_directory_of(store) or store)).hexdigest()[:12]
-    return usual / "events" / place
+    return usual / "events" / _place_of(store)
+
+
+def journals_near(environ: Mapping[str, str], store: str) -> Path | None:
+    """Where journals of a store are if it is far away; None: nowhere."""
+    usual = user_directory(environ)
+    return None if usual is None else usual / "journal" / _place_of(store)
+
+
+def _place_of(store: str) -> str:
+    """A folder's name: each store has processes and keys of its own."""
+    return hashlib.sha256(os.fsencode(_directory_of(store) or store)).hexdigest()[:12]
 
 
 def _directory_of(store: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -51,6 +52,7 @@ class BoundedCalls:
         """Also in a forked child, which has none of these threads."""
         self._lock = threading.Lock()
         self._idle: list[queue.SimpleQueue[_Call]] = []
+        self._overdue: list[_Call] = []
 
     def __call__(self, function: Callable[[], T], seconds: float) -> T:
         """What `function` returns or raises. Raises Overdue after so many seconds.
@@ -72,6 +74,8 @@ class BoundedCalls:
                 return function()
         calls.put(call)
         if not call.done.acquire(timeout=seconds):
+            with self._lock:
+                self._overdue = [c for c in self._overdue if c.done.locked()] + [call]
             raise Overdue(f"no answer within {seconds:g} s")
         if call.error is not None:
             try:
@@ -80,6 +84,19 @@ class BoundedCalls:
                 del call  # which its traceback holds
         result: T = call.result
         return result
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until all calls have come back, but no longer than that. Whether they have."""
+        by = time.monotonic() + seconds
+        with self._lock:
+            overdue, self._overdue = self._overdue, []
+        for call in overdue:
+            if not call.done.acquire(timeout=max(0.0, by - time.monotonic())):
+                with self._lock:
+                    self._overdue += [c for c in overdue if c.done.locked()]
+                return False
+            call.done.release()
+        return True
 
     def _work(self, calls: queue.SimpleQueue[_Call]) -> None:
         lock, idle = self._lock, self._idle

@@ -21,7 +21,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from tests.factories import process, resolved, write_events
+from tests.factories import process, record, resolved, write_events
 from tests.fakes import RememberedEvents
 from tests.faults.hostile import KINDS, asked_about, honest, hostile
 from tuneonce.cli import main
@@ -125,10 +125,10 @@ def launches(count: int) -> None:
         if found.winner is None:
             known = {m.candidate: m for m in [KINDS["measurement"].make(asked)]}
             for one in known.values():
-                resolver.record(asked, one)
+                record(resolver, asked, one)
             resolver.publish(asked, known, asked.digests[0], origin="measured", tune_s=1.0)
-    for record in resolver.variants():
-        assert record.kernel
+    for variants in resolver.variants():
+        assert variants.kernel
 
 
 def commands(turn: int) -> list[str]:

@@ -82,6 +82,7 @@ def as_nobody(
         "from tuneonce.errors import Unreadable\n"
         "import tuneonce.store.files, tuneonce.store.memory, tuneonce.store.readonly\n"
         "from tuneonce.store import open_store\n"
+        "from tests.factories import record\n"
         "from tests.fakes import RememberedEvents, measured, question\n"
         "from tuneonce.resolver import Resolver\n"
         "def resolver(store):\n"
@@ -510,7 +511,7 @@ for address in (sys.argv[1], "file://" + sys.argv[1] + "?readonly=1"):
         assert process.resolve(asked).winner is None
         known = {{m.candidate: m for m in (measured(16, 1.0), measured(32, 2.0))}}
         for one in known.values():
-            process.record(asked, one)
+            record(process, asked, one)
         assert process.publish(asked, known, known.popitem()[0], origin="measured", tune_s=1.0)
     assert events.problems() == ["store_failed"]
 """,

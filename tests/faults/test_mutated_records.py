@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.factories import record
 from tests.fakes import RememberedEvents, candidate, measured, question
 from tuneonce.choice import choose
 from tuneonce.errors import RecordUnreadable
@@ -52,7 +53,7 @@ def tune(process: Resolver, asked: Question, blocks: tuple[int, ...]) -> str:
         if candidate(block).digest not in known:
             one = measured(block, times(block), work_class=asked.work_class)
             known[one.candidate] = one
-            process.record(asked, one)
+            record(process, asked, one)
     best = choose(asked.digests, known)
     assert best is not None
     return process.publish(asked, known, best, origin="measured", tune_s=8.0)
@@ -71,7 +72,7 @@ def make_key(store: FileStore, number: int) -> Question:
         tune(process, asked, BLOCKS)
     elif shape == "interrupted":
         for block in BLOCKS[:3]:
-            process.record(asked, measured(block, times(block)))
+            record(process, asked, measured(block, times(block)))
     elif shape == "shorter list":
         tune(process, question(*BLOCKS[:3], n=number), BLOCKS[:3])
     else:

@@ -30,6 +30,7 @@ from triton.runtime.autotuner import Autotuner
 from triton.runtime.interpreter import InterpretedFunction
 from triton.runtime.jit import JITFunction, TensorWrapper
 
+from tests.fakes import journals_of
 from tuneonce.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
 from tuneonce.triton.hook import Hook
@@ -73,10 +74,12 @@ class Events:
 def make_hook(store: Any) -> tuple[Hook, Events]:
     """The hook over `store`, not yet in place, and what it will tell."""
     events = Events()
-    resolver = Resolver(store, events)  # type: ignore[arg-type]
+    journals = None if isinstance(store, Forgetful) else journals_of(store)
+    resolver = Resolver(store, events, journals=journals)  # type: ignore[arg-type]
     persistence = Persistence(resolver, events, raise_errors=True)  # type: ignore[arg-type]
     workers = build_workers(2, events)  # type: ignore[arg-type]
-    return Hook(sys.modules["triton.runtime.autotuner"], persistence, workers), events
+    module = sys.modules["triton.runtime.autotuner"]
+    return Hook(module, persistence, workers, journals=journals), events
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from triton.backends.compiler import GPUTarget
 
-from tests.fakes import RememberedEvents
+from tests.fakes import RememberedEvents, journals_of
 from tuneonce.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
@@ -122,10 +122,12 @@ def tuner(*, workers: int = 2, store: Any = None, **gpu: Any) -> Iterator[Tuner]
     options = {"times": by_block, "do_bench": True, **gpu}
     with SimulatedGPU(**options) as simulated:
         events = RememberedEvents()
-        resolver = Resolver(MemoryStore() if store is None else store, events)
+        store = MemoryStore() if store is None else store
+        journals = journals_of(store)
+        resolver = Resolver(store, events, journals=journals)
         persistence = Persistence(resolver, events, raise_errors=True)
         behind = build_workers(workers, events)
-        hook = Hook(triton.runtime.autotuner, persistence, behind)
+        hook = Hook(triton.runtime.autotuner, persistence, behind, journals=journals)
         assert hook.install()
         try:
             yield Tuner(hook, events, behind._pool, simulated)

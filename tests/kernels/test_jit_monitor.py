@@ -18,6 +18,7 @@ import torch
 import triton
 from triton import knobs
 
+from tests.fakes import journal_folder, measurements_left
 from tests.kernels.equivalence_gpu import blocks, covering, make_copy
 from tests.kernels.equivalence_lab import tuneonce_on
 from tuneonce.records import Measurement
@@ -71,15 +72,7 @@ def launch(kernel: Any) -> Any:
 
 
 def measurements(store: FileStore) -> list[Measurement]:
-    import msgspec
-
-    found = []
-    for name in store.list(""):
-        if name.endswith(".measured.json"):
-            data = store.get(name)
-            assert data is not None
-            found.append(msgspec.json.decode(data.splitlines()[1], type=Measurement))
-    return found
+    return measurements_left(journal_folder(store))
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 2])

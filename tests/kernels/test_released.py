@@ -22,6 +22,7 @@ import triton
 from triton.runtime.autotuner import Autotuner
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+from tests.fakes import journals_of
 from tests.kernels.equivalence_calls import accumulate
 from tests.kernels.equivalence_gpu import blocks, covering, make_copy
 from tests.kernels.equivalence_lab import STOCK_RUN, Events, Lab, language_restored
@@ -62,11 +63,13 @@ def _no_collector() -> Iterator[None]:
 def ours(
     store: Store, *, workers: int = 2, recheck: Recheck = Recheck.OFF
 ) -> Iterator[tuple[Hook, Events]]:
-    events = Events()
+    events, journals = Events(), journals_of(store)
+    resolver = Resolver(store, events, journals=journals)  # type: ignore[arg-type]
     hook = Hook(
         sys.modules["triton.runtime.autotuner"],
-        Persistence(Resolver(store, events), events, raise_errors=True),  # type: ignore[arg-type]
+        Persistence(resolver, events, raise_errors=True),  # type: ignore[arg-type]
         build_workers(workers, events),  # type: ignore[arg-type]
+        journals=journals,
         progress=Progress(),
         recheck=recheck,
     )

@@ -14,6 +14,7 @@ import torch
 import triton
 from triton.runtime.errors import OutOfResources
 
+from tests.fakes import journal_folder, measurements_left
 from tests.kernels.pool_lab import (
     FOUR,
     SIZE,
@@ -27,7 +28,7 @@ from tests.kernels.pool_lab import (
     tuner,
 )
 from tuneonce.codec import decode
-from tuneonce.records import Measurement, Verdict, unpack
+from tuneonce.records import Verdict, unpack
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.device import device_for, out_of_memory
@@ -50,15 +51,13 @@ def launched(tuning: Tuner) -> set[int]:
 def stored(store: MemoryStore) -> tuple[list[Verdict], dict[Any, Any]]:
     """The verdicts of a store, and why each candidate failed, by its block (None: it ran)."""
     verdicts: list[Verdict] = []
-    measurements: list[Measurement] = []
+    measurements = measurements_left(journal_folder(store))
     for name in store.list(""):
         data = store.get(name)
         assert data is not None
         if name.endswith(".verdict.json"):
             verdicts.append(unpack(data, Verdict))
             measurements += verdicts[-1].measurements
-        elif name.endswith(".measured.json"):
-            measurements.append(unpack(data, Measurement))
     return verdicts, {decode(dict(m.config)["BLOCK"]): m.failed for m in measurements}
 
 

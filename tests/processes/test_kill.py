@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import pytest
 
-from tests.fakes import ROOT, events_of, last_json
+from tests.fakes import ROOT, events_of, last_json, measurements_left
 from tuneonce.codec import decode
 from tuneonce.events import read_processes
 from tuneonce.records import Measurement, Verdict, unpack
@@ -116,6 +116,10 @@ class Place:
             total([lines]) for lines in read_processes(events_of(self.store, self.environment()))
         ]
 
+    def left(self) -> list[Measurement]:
+        """What was measured and is in no verdict yet."""
+        return measurements_left(self.store / ".journal")
+
     def records(self, ending: str) -> list[Path]:
         return sorted(self.store.glob(f"v1/*/*/*/*{ending}"))
 
@@ -141,7 +145,7 @@ def test_killed_at_half_of_forty_candidates(place: Place) -> None:
     with place.child(KILLED, STAY_IN=21) as process:
         read_dots(process.stdout, 21)
         kill(process)
-    assert len(place.records(".measured.json")) == 20
+    assert len(place.left()) == 20
     [best] = place.run(KILLED)
     first, second = place.processes()
     assert first.candidates_measured == 20
@@ -151,7 +155,7 @@ def test_killed_at_half_of_forty_candidates(place: Place) -> None:
     assert second.problems == {}
     # The seventh of the first process is the best, with the seventh of the second behind it.
     assert best == 16 * 7
-    assert place.records(".measured.json") == []
+    assert place.left() == []
     place.run(KILLED)
     assert (place.processes()[-1].hits, place.processes()[-1].tunes) == (1, 0)
 
@@ -175,7 +179,7 @@ def test_killed_twice_in_the_same_candidate(place: Place) -> None:
     place.run(KILLED)
     assert [p.candidates_measured for p in place.processes()] == [0, 0, 39]
     assert place.processes()[-1].problems == {"candidate_ends_the_process": 1}
-    assert list((place.store / ".marks").iterdir()) == []
+    assert list((place.store / ".journal").iterdir()) == []
 
 
 def test_killed_again_and_again_at_any_moment(place: Place) -> None:
@@ -251,8 +255,7 @@ def test_eight_processes_meet_one_key(place: Place) -> None:
     assert set(run_crowd(place, 3)) == set(winners)
     later = place.processes()[8:]
     assert [(p.hits, p.tunes, p.candidates_measured) for p in later] == [(1, 0, 0)] * 3
-    for path in place.records(".measured.json"):  # left by a race of two that tidy up; harmless
-        unpack(path.read_bytes(), Measurement)
+    assert place.left() == []
 
 
 def winner_of(verdict: Verdict) -> int:

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import ROOT, events_of
+from tests.fakes import ROOT, events_of, measurements_left
 from tests.processes.groups import await_end_of
 from tuneonce.codec import decode
 from tuneonce.events import read_processes
@@ -102,9 +102,8 @@ class Kept:
                 kept.verdicts.append(verdict)
                 for measurement in verdict.measurements:
                     kept.measured[candidate(measurement)] = measurement
-            elif path.name.endswith(".measured.json"):
-                measurement = unpack(path.read_bytes(), Measurement)
-                kept.measured[candidate(measurement)] = measurement
+        for measurement in measurements_left(home / "store" / ".journal"):
+            kept.measured[candidate(measurement)] = measurement
         for path in (home / "cache").glob("*/__grp__*.json"):
             kept.binaries[path.parent.name] = path.stat().st_ino
         return kept

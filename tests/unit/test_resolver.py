@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.factories import record
 from tests.fakes import FaultyStore, RememberedEvents, candidate, measured, question
 from tuneonce.choice import choose
 from tuneonce.errors import (
@@ -61,7 +62,7 @@ class Desk:
 
     def record(self, asked: Question, *measurements: Measurement) -> None:
         for measurement in measurements:
-            self.resolver.record(asked, measurement)
+            record(self.resolver, asked, measurement)
 
     def tune(self, asked: Question, *measurements: Measurement) -> str:
         """Measure all candidates and publish the best; returns the winner to use."""

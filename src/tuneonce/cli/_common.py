@@ -89,7 +89,22 @@ def open_store_of(args: argparse.Namespace, *, must_be_there: bool = True) -> St
         raise UsageError(str(error)) from error
     if must_be_there:
         check_is_there(store)
-    return store
+    return _with_journals(store, store_address(args))
+
+
+def _with_journals(store: Store, address: str) -> Store:
+    """A store and what tunings that were cut off, or go on, have measured beside it."""
+    from ..journal import Journals
+    from ..settings import journals_near
+    from ..store.journaled import JournalStore
+    from ..store.older import StoreWithOlder
+
+    info = store.describe()
+    if info.kind != "files":
+        return store
+    near = journals_near(os.environ, address)
+    places = [Path(info.location, ".journal"), *([] if near is None else [near])]
+    return StoreWithOlder(store, JournalStore(Journals(lambda: places)))
 
 
 def check_is_there(store: Store) -> None:

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..descriptors import Descriptor
 from .compile_job import HELPER_MARK
-from .descriptors import Descriptor
 from .frames import Reader, encode
 
 _PROGRAM = Path(__file__).with_name("compile_helper.py")

@@ -29,6 +29,7 @@ from contextlib import closing
 from typing import Any
 
 from ..forks import renew_in_child
+from ..journal import Journals
 from ..progress import Progress
 from ..ranks import is_one_of_several
 from ..settings import Recheck
@@ -53,7 +54,6 @@ from .compile_errors import is_passed_over
 from .compiles import await_binary
 from .left_behind import Watched
 from .listen import CompileListener, compile_seconds
-from .marks import Marks
 from .outcome import Taken
 from .persist import Asked, Persistence
 from .recheck import Rechecker
@@ -77,10 +77,10 @@ class Hook:
         *,
         progress: Progress | None = None,
         recheck: Recheck = Recheck.OFF,
-        marks: Marks | None = None,
+        journals: Journals | None = None,
     ) -> None:
         self._module = module
-        self._marks = marks
+        self._journals = journals
         self._progress = progress or Progress(on=False)
         self._rechecker: Rechecker | None = None
         if recheck is not Recheck.OFF:
@@ -120,6 +120,7 @@ class Hook:
         """Restore what was there; under somebody's wrapper we stay and pass on to stock."""
         self._listener.uninstall()
         self._workers.close()
+        self._persistence.finish()
         self.active = False
         for state in list(self._states):
             state.shapes = {}
@@ -129,6 +130,7 @@ class Hook:
     def finish(self) -> None:
         """Start-up is over."""
         self._workers.finish()
+        self._persistence.finish()
 
     def check(self) -> None:
         """Notice, once, that somebody has replaced ``Autotuner.run`` after us.
@@ -330,7 +332,7 @@ class Hook:
             line.compiled(position)  # the event is the workers'
 
         known = Known()
-        watched = Watched(self._marks if not cold.together else None, asked, subject, events)
+        watched = Watched(self._journals if not cold.together else None, asked, subject, events)
         if asked is not None:
             self._ahead.begin()
             known = Known(measurements=asked.known, prior=asked.prior())
@@ -345,10 +347,10 @@ class Hook:
                 on_compiled=on_compiled,
                 launching=watched.launching,
             )
-        winner = tuned.winner
-        if asked is not None:
-            saved = sum(measurement.seconds for measurement in known.measurements.values())
-            winner = asked.publish(winner, tune_s=autotuner.bench_time + saved)
+            winner = tuned.winner
+            if asked is not None:
+                saved = sum(measurement.seconds for measurement in known.measurements.values())
+                winner = asked.publish(winner, tune_s=autotuner.bench_time + saved)
         autotuner.cache[cold.stock_key] = winner
         if tuned.measured:
             reset(cold, winner)

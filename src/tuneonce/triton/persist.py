@@ -11,17 +11,22 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from ..codec import Unencodable, digest
 from ..events import EventLog
+from ..journal import Journal
 from ..key import KernelId, Key
 from ..key import work_class as class_of
+from ..patched import patched_by
 from ..priors import Prior
 from ..records import Measurement, Variants
 from ..resolver import Outcome, Question, Resolution, Resolver
+from ..threads import BoundedCalls, Overdue
 from . import convert, probe
 from .benchmark import own_benchmark
 from .calls import Cold
@@ -35,13 +40,50 @@ logger = logging.getLogger("tuneonce")
 _OWN_BENCHMARK = ("do_bench()", ["str", "own"])
 
 
+T = TypeVar("T")
+
+# A launch waits so long for its verdict to be stored, to use that of another process that was
+# first: a disk takes some milliseconds. Whoever ends waits longer, since who comes next would have
+# to find the results in the journal. Both arbitrary.
+_STORED_WITHIN_S, _AT_THE_END_S = 0.05, 5.0
+
+
 @dataclass(frozen=True)
 class Persistence:
-    """What the hook needs of one process: the resolver, the events, whether errors are raised."""
+    """What the hook needs of one process: the resolver, the events, whether errors are raised.
+
+    `background`, if any, makes the calls that keep something in the store.
+    """
 
     resolver: Resolver
     events: EventLog
     raise_errors: bool = False
+    background: BoundedCalls | None = None
+
+    def keep(
+        self, what: str, call: Callable[[], T], *, meanwhile: T, wait_s: float = _STORED_WITHIN_S
+    ) -> T:
+        """What `call` returns; `meanwhile` where it fails, or has not come back by `wait_s`.
+
+        It goes on in the background then.
+        """
+
+        def guarded() -> T:
+            with self.guarded(what):
+                return call()
+            return meanwhile
+
+        if self.background is None or patched_by() is not None:
+            return guarded()
+        try:
+            return self.background(guarded, wait_s)
+        except Overdue:
+            return meanwhile
+
+    def finish(self) -> None:
+        """Wait, for a while, until the store has what it was given."""
+        if self.background is not None:
+            self.background.wait(_AT_THE_END_S)
 
     @contextlib.contextmanager
     def guarded(self, what: str) -> Iterator[None]:
@@ -135,6 +177,8 @@ class Asked:
         self.own_method = "kernel's own do_bench" if own_benchmark(autotuner) else None
         self._known = dict(resolution.known)
         self.resolution = resolution
+        self.journal: Journal | None = None
+        """Where measurements are kept while it is tuned."""
 
     @property
     def question(self) -> Question:
@@ -191,7 +235,9 @@ class Asked:
                     )
                 return
             self._known[candidate.digest] = measurement
-            self._persistence.resolver.record(self._question, measurement)
+            if self.journal is not None:
+                key = self._question.key.digest
+                self.journal.record(msgspec.structs.replace(measurement, key=key))
 
     def leave_out(self, digest: str, why: str) -> bool:
         """Keep that a candidate cannot run. False: it is no live one, or is known."""
@@ -209,7 +255,8 @@ class Asked:
 
     def keep_variants(self, found: Mapping[int, Variant]) -> None:
         """Keep what the candidates were compiled with, by position."""
-        with self._persistence.guarded("variants"):
+
+        def keep() -> None:
             common, each = split({self._digests[i]: v for i, v in sorted(found.items())})
             variants = Variants(
                 key=list(self._question.key.parts),
@@ -222,6 +269,8 @@ class Asked:
             )
             self._persistence.resolver.keep_variants(self._question, variants)
 
+        self._persistence.keep("variants", keep, meanwhile=None, wait_s=0.0)
+
     def publish(self, winner: Any, *, tune_s: float) -> Any:
         """Publish a measured winner; returns the live candidate that all processes use."""
         position = next(i for i, config in enumerate(self._pruned) if config is winner)
@@ -229,17 +278,26 @@ class Asked:
         measurement = self._known.get(digest)
         if measurement is None or measurement.failed is not None:
             return winner  # nothing ran, or the benchmark's results are not times
-        with self._persistence.guarded("publish"):
-            about = {**self._question.about, **probe.clocks()}
-            adopted = self._persistence.resolver.publish(
-                replace(self._question, about=about),
-                self._known,
-                digest,
-                origin="measured",
-                tune_s=tune_s,
-            )
-            return self._live(adopted)
-        return winner
+        about = self._question.about
+        with self._persistence.guarded("clocks"):
+            about = {**about, **probe.clocks()}
+        journal, self.journal = self.journal, None
+
+        def publish() -> str:
+            try:
+                return self._persistence.resolver.publish(
+                    replace(self._question, about=about),
+                    self._known,
+                    digest,
+                    origin="measured",
+                    tune_s=tune_s,
+                    on_kept=None if journal is None else journal.forget,
+                )
+            finally:
+                if journal is not None:
+                    journal.close()
+
+        return self._live(self._persistence.keep("publish", publish, meanwhile=digest))
 
     def take_over(self, timings: Mapping[Any, Any]) -> Any | None:
         """Adopt results that stock Triton kept on disk, as a provisional verdict.

@@ -14,6 +14,7 @@ import pytest
 
 from tests.factories import (
     H100,
+    leave_in_journal,
     make_key,
     process,
     put_loose,
@@ -21,6 +22,7 @@ from tests.factories import (
     resolved,
     write_events,
 )
+from tuneonce.settings import read
 from tuneonce.store.files import FileStore
 
 if TYPE_CHECKING:
@@ -125,6 +127,32 @@ def test_ls_names_an_unfinished_key_by_what_events_tell(
     out = tell("ls").out
     assert "unfinished" in out
     assert "(1 measured)" in out
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_what_a_killed_tuning_has_measured_is_shown_and_removed(
+    tell: Tell, store: FileStore, far: bool
+) -> None:
+    put_verdict(store, make_key(), TIMES)
+    location = store.describe().location
+    folder = Path(location, ".journal")
+    if far:
+        near = read({**os.environ, "TUNEONCE_STORE": location}).journals
+        assert near is not None
+        folder = near
+    for block in (64, 128):
+        leave_in_journal(folder, make_key("mul"), block, 0.2)
+    entries = tell("ls", "--json").json["entries"]
+    assert [(e["kernel"], e["origin"], e["measured"]) for e in entries] == [
+        ("kernels:add", "measured", 3),
+        ("mul", None, 2),
+    ]
+    assert "unfinished: 2 measured" in tell("show", "mul").out
+    assert tell("verify", "--json").json["measurements"] == 2
+    said = tell("rm", "mul", "--yes", "--json").json
+    assert (len(said["records"]), said["removed"]) == (2, 2)
+    assert list(folder.iterdir()) == []
+    assert len(tell("ls", "--json").json["entries"]) == 1
 
 
 def test_show_draws_each_measurement(tell: Tell, store: FileStore) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tuneonce.triton.descriptors import Descriptor
+from tuneonce.descriptors import Descriptor
 
 
 @pytest.fixture

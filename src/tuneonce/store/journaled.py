@@ -1,0 +1,32 @@
+"""What journals hold, as records of a store: for commands that show and remove them like others."""
+
+from __future__ import annotations
+
+from ..journal import Journals
+from ..key import measurement_file
+from ..records import Measurement, pack
+from .base import check_name
+from .memory import MemoryStore
+
+
+class JournalStore(MemoryStore):
+    """The measurements that were there when it was made; what is removed here is removed there."""
+
+    def __init__(self, journals: Journals) -> None:
+        super().__init__()
+        self._journals = journals
+        self._found: dict[str, tuple[str, Measurement]] = {}
+        for below, measurement in journals.all():
+            last = measurement_file(measurement.work_class, measurement.candidate)
+            try:
+                name = check_name(f"{below}/{last}")
+                self.put(name, pack(measurement))
+            except ValueError:  # somebody's
+                continue
+            self._found[name] = below, measurement
+
+    def delete_if(self, name: str, expected: bytes) -> bool:
+        if not super().delete_if(name, expected):
+            return False
+        below, gone = self._found[name]
+        return self._journals.drop(below, gone.work_class, gone.candidate)
