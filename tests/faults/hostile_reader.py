@@ -27,11 +27,12 @@ from tests.faults.hostile import KINDS, asked_about, honest, hostile
 from tuneonce.cli import main
 from tuneonce.cli._render import plain
 from tuneonce.resolver import Resolver
+from tuneonce.settings import journals_near
 from tuneonce.store.files import FileStore
 
 ROOT = Path(sys.argv[1]).resolve()
 STORE, EVENTS = ROOT / "store", ROOT / "events"
-ALLOWED = (str(STORE), str(EVENTS))
+ALLOWED = (str(STORE), str(EVENTS), str(journals_near(os.environ, str(STORE))))
 
 # One of each for a store, by turns, for people and as JSON by turns.
 COMMANDS = (

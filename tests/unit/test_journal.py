@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.fakes import candidate, measured
 from tuneonce.journal import Journal, Journals
@@ -165,6 +168,31 @@ def test_what_was_measured_is_found_after_a_kill_and_while_it_goes_on(tmp_path: 
     again.record(measured(64, failed="did not fit"))
     die(again)
     assert left(tmp_path) == [16, 32, 64]
+
+
+@given(st.data())
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_somebody_has_changed_raises_nothing_and_is_no_other_measurement(
+    tmp_path: Path, data: st.DataObject
+) -> None:
+    shutil.rmtree(tmp_path / "journal", ignore_errors=True)
+    journal = begin(tmp_path / "journal")
+    for block in (16, 32):
+        journal.record(measured(block, 1.0))
+    die(journal)
+    path = tmp_path / "journal" / "key.gpu"
+    good = path.read_bytes()
+    at = data.draw(st.integers(0, len(good)))
+    changed = (
+        good[:at] + data.draw(st.binary(max_size=40)) + good[at + data.draw(st.integers(0, 40)) :]
+    )
+    path.write_bytes(changed)
+    mine = journals(tmp_path / "journal")
+    known = [measured(block, 1.0) for block in (16, 32)]
+    assert all(m in known for m in mine.left("key"))
+    assert all(m in known for _, m in mine.all())
+    die(begin(tmp_path / "journal"))
+    assert all(m in known for m in mine.left("key"))
 
 
 def test_of_several_gpus_all_are_found(tmp_path: Path) -> None:
