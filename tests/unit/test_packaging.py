@@ -3,6 +3,7 @@ built here, and what the start-up file does in a real interpreter."""
 
 from __future__ import annotations
 
+import ast
 import configparser
 import email
 import os
@@ -15,6 +16,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from tuneonce.cli.demo import _NEEDS
 
 ROOT = Path(__file__).parents[2]
 STARTUP = (
@@ -106,6 +109,32 @@ def test_core_needs_two_small_packages_and_nobody_asks_for_torch_or_triton(wheel
     assert core == {"msgspec", "rich"}
     assert not (core | extras) & {"torch", "triton", "vllm", "sglang"}
     assert set(metadata.get_all("Provides-Extra") or []) == {"bench", "demo", "dev"}
+
+
+def test_the_extra_demo_has_all_that_the_demo_imports(wheel: Path) -> None:
+    metadata = email.message_from_string(read(wheel, ".dist-info/METADATA"))
+    required: dict[str, set[str]] = {}
+    for requirement in metadata.get_all("Requires-Dist") or []:
+        name = re.split(r"[^\w.-]", requirement)[0].lower()
+        _, _, extra = requirement.partition("extra == ")
+        required.setdefault(extra.strip("'\""), set()).add(name)
+    # Which the set-up installs first, or the machine has.
+    assert set(_NEEDS) == required["demo"] | {"torch", "triton"}
+    for package in ("demo", "bench", "cli"):
+        imported = third_party_imports(ROOT / "src/tuneonce" / package)
+        assert imported <= required[""] | set(_NEEDS), package
+
+
+def third_party_imports(folder: Path) -> set[str]:
+    """The top packages that the files of a folder import, anywhere in them, ours aside."""
+    names: set[str] = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(str(node.module).partition(".")[0])
+    return names - sys.stdlib_module_names - {"tuneonce"}
 
 
 def test_entry_points(wheel: Path) -> None:
