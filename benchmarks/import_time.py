@@ -28,6 +28,8 @@ import venv
 from datetime import datetime, timezone
 from pathlib import Path
 
+from documents import commit
+
 ROOT = Path(__file__).parents[1]
 HELP = "import sys; sys.argv = ['tuneonce', '--help']; from tuneonce.cli import main; main()"
 
@@ -134,6 +136,7 @@ def main() -> int:
         "schema": "tuneonce.benchmark.import_time/1",
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": ["python", "benchmarks/import_time.py", "--repeats", str(repeats)],
+        "commit": commit(),
         "machine": {
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",

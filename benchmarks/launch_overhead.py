@@ -36,6 +36,7 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
+from documents import commit
 
 import tuneonce
 from tuneonce.testing import SimulatedGPU
@@ -202,6 +203,7 @@ def main() -> int:
         "schema": SCHEMA,
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": ["python", "benchmarks/launch_overhead.py", *sys.argv[1:]],
+        "commit": commit(),
         "machine": {
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",

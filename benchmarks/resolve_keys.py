@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from documents import commit
+
 SCHEMA = "tuneonce.benchmark.resolve_keys/1"
 
 
@@ -82,6 +84,7 @@ def main() -> None:
     document = {
         "schema": SCHEMA,
         "command": ["python", "benchmarks/resolve_keys.py", *sys.argv[1:]],
+        "commit": commit(),
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version()},
         "cold": runs[0],
         "warm": runs[1:],

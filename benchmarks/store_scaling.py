@@ -30,6 +30,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
+from documents import commit
+
 from tuneonce.store import Store, open_store
 
 KERNELS = 50
@@ -50,6 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     document = {
         "schema": "tuneonce.benchmark.store-scaling/1",
         "command": " ".join(["python", *sys.argv]),
+        "commit": commit(),
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": {
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",

@@ -1,10 +1,11 @@
 """How wide must a tie be for independent tunes to agree, where candidates lie as they do on a GPU?
 
-`results/candidate-times-h100.json` holds the times of all candidates of 31 keys of fla-core,
-mamba-ssm and gemlite, as one tune each has measured them on an H100. Tunes are drawn from them:
-every candidate's time is moved by a normal shift (another allocation, another clock), and the
-winner is the first of the list within the tie. No samples are involved: this is the most that
-measuring can reach.
+`results/candidate-times-h100.json` holds the times of the candidates of 31 keys of fla-core,
+mamba-ssm and gemlite, as one tune each has measured them on an H100, and the documents of
+`tune_quality.py` those of all candidates of such keys on an H200 and an H100, each three times for
+300 ms (their median is taken). Tunes are drawn from them: every candidate's time is moved by a
+normal shift (another allocation, another clock), and the winner is the first of the list within the
+tie. No samples are involved: this is the most that measuring can reach.
 
     python benchmarks/tie_width.py [--shift 0.003] [--out tie-width.json]
 """
@@ -22,10 +23,31 @@ from typing import Any
 
 from documents import give
 
-SCHEMA = "tuneonce.tie-width/1"
-TIMES = Path(__file__).with_name("results") / "candidate-times-h100.json"
+SCHEMA = "tuneonce.tie-width/2"
+RESULTS = Path(__file__).with_name("results")
+TUNED = "candidate-times-h100.json"
+ORACLE = (
+    "tune-quality-fla-h200.json",
+    "tune-quality-mamba-h100.json",
+    "tune-quality-gemlite-h100.json",
+)
 TIES = (0.0, 0.01, 0.015, 0.02, 0.03, 0.04)
 TUNES = 10
+
+
+def tuned() -> list[list[float]]:
+    """By key, the times of its candidates; infinite where one failed or was not tried."""
+    keys = json.loads((RESULTS / TUNED).read_text())["keys"]
+    return [[inf if ms is None else ms for ms in key["median_ms"]] for key in keys]
+
+
+def oracle(name: str) -> list[list[float]]:
+    """The same, of a document of `tune_quality.py`."""
+    keys = json.loads((RESULTS / name).read_text())["oracle"]
+    return [
+        [statistics.median(found) if found else inf for found in key["candidates"].values()]
+        for key in keys
+    ]
 
 
 def winner(times: Sequence[float], tie: float) -> int:
@@ -63,19 +85,22 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    measured = json.loads(TIMES.read_text())
-    keys = [[inf if ms is None else ms for ms in key["median_ms"]] for key in measured["keys"]]
+    judged = {"tuned": tuned(), "oracle": [key for name in ORACLE for key in oracle(name)]}
+    judged["both"] = judged["tuned"] + judged["oracle"]
     found: dict[str, Any] = {
         "schema": SCHEMA,
-        "times": TIMES.name,
-        "keys": len(keys),
+        "times": {"tuned": TUNED, "oracle": ORACLE},
+        "keys": {name: len(keys) for name, keys in judged.items()},
         "tunes": TUNES,
         "shift": args.shift,
         "ties": {
-            f"{tie:g}": {
-                k: round(v, 5) for k, v in judge(keys, tie, args.shift, args.repeats).items()
+            name: {
+                f"{tie:g}": {
+                    k: round(v, 5) for k, v in judge(keys, tie, args.shift, args.repeats).items()
+                }
+                for tie in TIES
             }
-            for tie in TIES
+            for name, keys in judged.items()
         },
     }
     give(found, args.out)
