@@ -44,6 +44,9 @@ FAILURE_HOLDS_S = 7 * 24 * 3600.0
 # orders and prunes a race. Arbitrary; both take milliseconds on a disk.
 _NEIGHBOURS_S, _EXPECTED_S = 2.0, 0.5
 
+# So many verdicts are not read again for what is expected. Arbitrary: of one kernel some hundred.
+_KEPT = 128
+
 # Arbitrary: so many names of a key's directory are looked at, and so many verdicts beside the one
 # that was asked for are read, those of the nearest work classes.
 _NAMES, _VERDICTS = 2000, 32
@@ -107,7 +110,7 @@ class Question:
 
 
 class Resolver:
-    """Answers questions from a store and writes answers to it. Thread-safe: it keeps no state."""
+    """Answers questions from a store and writes answers to it. Thread-safe."""
 
     def __init__(
         self,
@@ -119,6 +122,7 @@ class Resolver:
     ) -> None:
         self._access = Access(store, events)
         self._journals = journals
+        self._neighbours: dict[str, Verdict] = {}
         self._events = events
         self._clock = clock
 
@@ -227,8 +231,18 @@ class Resolver:
             question.work_class,
             question.digests,
             children=lambda prefix, limit: self._access.children(prefix, limit, budget),
-            read=lambda name: self._access.read(name, Verdict, budget),
+            read=lambda name: self._neighbour(name, budget),
         ).at(question.digests)
+
+    def _neighbour(self, name: str, budget: Budget) -> Verdict | None:
+        """A verdict of which something is expected. The keys of one kernel have the same ones."""
+        if (verdict := self._neighbours.get(name)) is None:
+            verdict = self._access.read(name, Verdict, budget)
+            if verdict is not None:
+                if len(self._neighbours) >= _KEPT:
+                    self._neighbours.clear()
+                self._neighbours[name] = verdict
+        return verdict
 
     def variants(self) -> Iterator[Variants]:
         """What candidates of any kernel were compiled with anywhere, the earliest first.

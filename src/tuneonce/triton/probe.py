@@ -135,29 +135,26 @@ def _compiler_environment() -> tuple[tuple[str, str], ...]:
 
 def _set_variables(libtriton: Any) -> list[tuple[str, str]]:
     """Those that make the compiler another than it is when they are unset, in this version."""
-    switches = _switches()
+    switches = _switches(sys.modules.get("triton.knobs"))
     found: list[tuple[str, str]] = []
     for name, value in libtriton.get_cache_invalidating_env_vars().items():
         if name in switches:
-            default, now = switches[name]
-            if now != default:
+            knob = switches[name]
+            default = bool(knob.default() if callable(knob.default) else knob.default)
+            if (now := bool(knob.get())) != default:
                 found.append((name, str(now).lower()))
         elif value not in ("", "false", "0"):
             found.append((name, value))
     return found
 
 
-def _switches() -> dict[str, tuple[bool, bool]]:
-    """What Triton's variables that are on or off are by default, and now."""
-    knobs: Any = sys.modules.get("triton.knobs")
+@functools.lru_cache(maxsize=1)
+def _switches(knobs: Any) -> dict[str, Any]:
+    """By their names, Triton's variables that are on or off, which are attributes of classes."""
     kind: Any = getattr(knobs, "env_bool", None)
-    found: dict[str, tuple[bool, bool]] = {}
-    for group in list(vars(knobs).values()) if isinstance(kind, type) else ():
-        for knob in list(vars(type(group)).values()):
-            if isinstance(knob, kind):
-                default = knob.default() if callable(knob.default) else knob.default
-                found[knob.key] = bool(default), bool(knob.get())
-    return found
+    groups = list(vars(knobs).values()) if isinstance(kind, type) else []
+    knobs_of = [knob for group in groups for knob in list(vars(type(group)).values())]
+    return {knob.key: knob for knob in knobs_of if isinstance(knob, kind)}
 
 
 def _torch_facts(device: int) -> dict[str, Any]:
