@@ -161,6 +161,21 @@ def test_a_slot_that_nobody_gives_back_is_not_waited_for_for_ever(
             pass
 
 
+def test_what_is_not_urgent_starts_no_more_than_there_are_cores(tmp_path: Path) -> None:
+    """Of both kinds together; what is urgent waits for neither."""
+    urgent = slots.taken_slot(tmp_path, "slot", 2)
+    later = slots.taken_slot(tmp_path, "later", 2, wait=False, beside="slot")
+    assert later is not None
+    assert slots.taken_slot(tmp_path, "later", 2, wait=False, beside="slot") is None
+    without = slots.taken_slot(tmp_path, "later", 2, wait=False)
+    another = slots.taken_slot(tmp_path, "slot", 2, wait=False)
+    for fd in (urgent, later, without, another):
+        assert fd is not None
+        os.close(fd)
+    with slots.slot(tmp_path, "later", 1, wait=False, beside="slot") as got:
+        assert got
+
+
 @pytest.mark.parametrize("what", ["fifo", "directory", "link"])
 def test_what_stands_in_a_slot_s_place_is_not_waited_for(tmp_path: Path, what: str) -> None:
     slot = tmp_path / "slot-0.lock"

@@ -191,7 +191,7 @@ class Helper:
         while self.later and len(self.children) < self.limit and not self.ending:
             # Taken here, and not by the child: while it is queued it may become urgent.
             with slots.slot(
-                self.setup.get("slots"), "later", self.setup["workers"], wait=False
+                self.setup.get("slots"), "later", self.setup["workers"], wait=False, beside="slot"
             ) as got:
                 if not got or not self.compile(*self.later.popleft(), urgent=False):
                     return

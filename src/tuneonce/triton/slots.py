@@ -19,17 +19,18 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | 
 
 
 @contextlib.contextmanager
-def slot(directory, kind, count, *, wait=True):
+def slot(directory, kind, count, *, wait=True, beside=None):
     """One of the node's compile slots of this kind, of which there are as many as cores.
 
     Says whether there is one, which it always is for who waits. A child that is forked inside has
-    it too, until it ends.
+    it too, until it ends. With another kind, `beside`, only one whose number is free there as well,
+    so that there are no more of both together when it is taken.
     """
     fd, got = None, True
     if directory is not None:
         with contextlib.suppress(OSError):
             # A directory that cannot be used shares nothing, and stops nobody.
-            fd = taken_slot(directory, kind, count, wait=wait)
+            fd = taken_slot(directory, kind, count, wait=wait, beside=beside)
             got = fd is not None
     try:
         yield got
@@ -38,7 +39,7 @@ def slot(directory, kind, count, *, wait=True):
             os.close(fd)
 
 
-def taken_slot(directory, kind, count, *, wait=True):
+def taken_slot(directory, kind, count, *, wait=True, beside=None):
     """The descriptor of any slot that is free; else None, or one as soon as it is free.
 
     Not for ever: raises TimeoutError, as all that goes wrong is an OSError.
@@ -47,14 +48,13 @@ def taken_slot(directory, kind, count, *, wait=True):
 
     order = random.sample(range(count), count)
     for number in order:
-        fd = _open(directory, kind, number)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fd = _free(directory, kind, number)
+        if fd is not None and beside is not None:
+            other = _free(directory, beside, number)
+            os.close(fd if other is None else other)
+            fd = None if other is None else fd
+        if fd is not None:
             return fd
-        except OSError as error:
-            os.close(fd)
-            if not isinstance(error, BlockingIOError):
-                raise
 
     if not wait:
         return None
@@ -72,6 +72,21 @@ def taken_slot(directory, kind, count, *, wait=True):
         raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+    return fd
+
+
+def _free(directory, kind, number):
+    """The descriptor of a slot, if it is free. Raises OSError."""
+    import fcntl
+
+    fd = _open(directory, kind, number)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        if not isinstance(error, BlockingIOError):
+            raise
+        return None
     return fd
 
 
