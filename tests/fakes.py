@@ -215,7 +215,7 @@ def journal_folder(store: Store) -> Path:
         return Path(info.location, ".journal")
     if store not in _beside:
         _beside[store] = Path(tempfile.mkdtemp(prefix="tuneonce-test-"))
-        weakref.finalize(store, shutil.rmtree, _beside[store])
+        weakref.finalize(store, shutil.rmtree, _beside[store], ignore_errors=True)
     return _beside[store]
 
 

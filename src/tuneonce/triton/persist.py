@@ -236,8 +236,15 @@ class Asked:
                 return
             self._known[candidate.digest] = measurement
             if self.journal is not None:
-                key = self._question.key.digest
-                self.journal.record(msgspec.structs.replace(measurement, key=key))
+                self._note(self.journal, measurement)
+
+    def _note(self, journal: Journal, measurement: Measurement) -> None:
+        keyed = msgspec.structs.replace(measurement, key=self._question.key.digest)
+        try:
+            journal.record(keyed)
+        except ValueError as error:
+            detail = f"{self.label}: {error}"
+            self._persistence.events.emit("problem", what="not_storable", detail=detail)
 
     def leave_out(self, digest: str, why: str) -> bool:
         """Keep that a candidate cannot run. False: it is no live one, or is known."""
