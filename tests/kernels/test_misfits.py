@@ -34,7 +34,7 @@ def test_a_winner_that_does_not_fit(children: Children) -> None:
     events = children.home / "events"
     block, measured, _ = children.run(PROGRAM, "16")
     assert (block, measured) == (256, 3)
-    block, measured, _ = children.run(PROGRAM, "512", TUNEONCE_EVENTS=str(events))
+    block, measured, _ = children.run(PROGRAM, "256", TUNEONCE_EVENTS=str(events))
     assert block < 256
     assert measured == 3
     totals = summarise(events)
