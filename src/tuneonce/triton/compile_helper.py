@@ -188,6 +188,7 @@ class Helper:
         while self.waiting and self.urgent() < self.limit and not self.ending:
             if not self.begin_urgent():
                 return
+            self.reap()  # starting many takes longer than the first of them do
         while self.later and len(self.children) < self.limit and not self.ending:
             # Taken here, and not by the child: while it is queued it may become urgent.
             with slots.slot(
@@ -195,6 +196,7 @@ class Helper:
             ) as got:
                 if not got or not self.compile(*self.later.popleft(), urgent=False):
                     return
+            self.reap()
 
     def begin_urgent(self):
         """Start the first of what is urgent. False: nothing more can be started now."""
@@ -243,8 +245,8 @@ class Helper:
 
     def work(self, job, urgent):
         """In a child."""
-        if not urgent and self.setup.get("nice"):
-            os.nice(_NICER)
+        if nice := self.setup.get("nice"):
+            os.nice(nice - nice // 2 + (0 if urgent else _NICER))
         if job.get("staging") is not None:
             bound(resource.RLIMIT_CPU, _CPU_S)
             bound(resource.RLIMIT_AS, _MEMORY)

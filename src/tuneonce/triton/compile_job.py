@@ -41,8 +41,9 @@ def load_compiler(setup):
         raise OtherTriton(f"Python {sys.version.split()[0]}")
     sys.path.extend(path for path in setup["path"] if path not in sys.path)
     if setup.get("nice"):
-        # The process that measures goes first: its launches must not wait for a compiler.
-        os.nice(setup["nice"])
+        # The process that measures goes first: its launches must not wait for a compiler. Compilers
+        # get the rest of it: who starts them must not wait for them, nor leave their remains.
+        os.nice(setup["nice"] // 2)
     import triton.compiler.code_generator
     import triton.compiler.compiler
     import triton.runtime.cache
