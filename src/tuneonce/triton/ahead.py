@@ -87,7 +87,6 @@ class Ahead:
             for variant in self._in_order(world, _TOGETHER * pool.workers):
                 if sent >= _MOST or workers.pool() is not pool:
                     return
-                workers.launchers.begin(variant.source)
                 try:
                     with workers.turns.piece():
                         shipment = workers.recorded(

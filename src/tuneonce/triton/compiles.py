@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -31,8 +30,6 @@ logger = logging.getLogger("tuneonce")
 
 # So that a helper which is done has its next job already.
 _AHEAD = 4
-# One that is not built by then is built by the launch. Arbitrary: a C compiler takes a second.
-LAUNCHER_S = 60.0
 
 
 class Compiles:
@@ -62,7 +59,6 @@ class Compiles:
         self._ship = ship
         self._work = work
         self._waiting = deque[int]()
-        self._launchers: set[threading.Event] = set()
         self._on_compiled = on_compiled
         # Several candidates may share a binary: what they differ in was constant-folded away.
         self._running: dict[Future[Compiled], tuple[_Asked, list[int]]] = {}
@@ -88,9 +84,6 @@ class Compiles:
                     position = waiting.popleft()
                     if not self._send(pool, position):
                         heapq.heappush(ready, position)
-                elif ready and self._launchers:
-                    with self._wait():
-                        self._launchers.pop().wait(LAUNCHER_S)
                 elif ready:
                     yield heapq.heappop(ready)
                 elif self._running and self._may_begin(pool):
@@ -145,9 +138,6 @@ class Compiles:
             shipment = self._ship(position)
             if shipment is None:
                 return None
-            launcher = self._workers.launchers.begin(shipment.src)
-            if launcher is not None and not launcher.is_set():
-                self._launchers.add(launcher)
             compilation = self._workers.compile(pool, shipment, urgent=urgent)
             return None if compilation is None else _Asked(shipment, compilation)
         except HelperLost as error:
@@ -225,12 +215,9 @@ def await_binary(cold: Cold, config: Any, workers: Workers) -> None:
             shipment = workers.ship(cold, config, tuning=False)
         if shipment is None:
             return
-        launcher = workers.launchers.begin(shipment.src)
         compilation = workers.compile(pool, shipment, urgent=True)
         if compilation is not None:
             _collect(_Asked(shipment, compilation), workers)
-        if launcher is not None:
-            launcher.wait(LAUNCHER_S)
     except HelperLost as error:
         workers.lost(error)
     except Exception:  # the launch will say what is wrong

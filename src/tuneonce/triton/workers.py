@@ -18,7 +18,6 @@ from ..patched import patched_by
 from .calls import Cold
 from .code_texts import CodeTexts
 from .compile_pool import Compiled, CompilePool
-from .launchers import Launchers
 from .ship import Shipment, cache_manager, ship, shipment
 from .staging import Staging, likeness
 from .stock_compiler import blocked
@@ -46,12 +45,11 @@ class Compilation:
 class Workers:
     """Has things compiled in other processes, or says that this is not possible. Thread-safe.
 
-    `launchers` and `turns` are what all who have something compiled share. `works_ahead`: work
-    that can wait is being handed out (`tuneonce.triton.ahead`). Its lock comes before the pool's
-    (see there), and nobody is called back while it is held.
+    `turns` is what all who have something compiled share. `works_ahead`: work that can wait is
+    being handed out (`tuneonce.triton.ahead`). Its lock comes before the pool's (see there), and
+    nobody is called back while it is held.
     """
 
-    launchers: Launchers
     turns: Turns
     works_ahead: bool
 
@@ -213,7 +211,7 @@ class Workers:
         self._asked: dict[str, Compilation] = {}
         self._recorded: dict[str, Compilation] = {}
         self.staging = Staging()
-        self.launchers, self.turns = Launchers(), Turns()
+        self.turns = Turns()
 
 
 def build_workers(wanted: int | None, events: EventLog) -> Workers:
