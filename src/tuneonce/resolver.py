@@ -6,7 +6,7 @@ them in this order and stops at the first answer:
 
 1. the verdict for exactly this work class and list: one read;
 2. measurements of every candidate at this work class, from older verdicts or an interrupted
-   tuning: the winner is computed and published, nothing is measured;
+   tuning: the winner is computed, nothing is measured (`settle` publishes it);
 3. a verdict of another work class whose winner is a live candidate, unless this work class has one
    over another list: used, and counted as provisional;
 4. nothing, or not enough: the caller measures what is missing, and what was measured before it was
@@ -21,7 +21,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ._version import __version__
 from .access import Access, Budget
@@ -187,14 +187,6 @@ class Resolver:
             and (winner := choose(question.digests, known)) is not None
         ):
             saved = sum(known[digest].seconds for digest in set(question.digests))
-            winner = self.publish(
-                question,
-                known,
-                winner,
-                origin="assembled",
-                tune_s=saved,
-                on_kept=lambda: self._forget(question),
-            )
             return Resolution(Outcome.HIT, winner, known, reason="assembled", saved_s=saved)
         elsewhere = [v for v in verdicts if v.work_class != work_class]
         other = nearest(question.digests, work_class, elsewhere)
@@ -206,6 +198,23 @@ class Resolver:
             reason = "candidates_missing" if missing else "unfinished"
             return Resolution(Outcome.PARTIAL, None, known, reason=reason)
         return Resolution(Outcome.MISS, None, known, reason="all_failed" if known else "unknown")
+
+    def settle(self, question: Question, resolution: Resolution) -> Resolution:
+        """Publish a winner that was put together from measurements, and use that of who was first.
+
+        What was resolved otherwise is as it was.
+        """
+        if resolution.reason != "assembled" or resolution.winner is None:
+            return resolution
+        winner = self.publish(
+            question,
+            resolution.known,
+            resolution.winner,
+            origin="assembled",
+            tune_s=resolution.saved_s,
+            on_kept=lambda: self._forget(question),
+        )
+        return replace(resolution, winner=winner)
 
     def _usable(
         self, question: Question, measurements: Iterable[Measurement]

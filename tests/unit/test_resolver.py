@@ -58,7 +58,7 @@ class Desk:
         self.resolver = Resolver(store, self.events, clock=self.clock)
 
     def resolve(self, asked: Question) -> Resolution:
-        return self.resolver.resolve(asked)
+        return self.resolver.settle(asked, self.resolver.resolve(asked))
 
     def record(self, asked: Question, *measurements: Measurement) -> None:
         for measurement in measurements:

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -112,6 +113,9 @@ class Persistence:
                     raise identity
                 question = _question(autotuner, cold.nargs, cold.kwargs, pruned, identity)
                 resolution = self.resolver.resolve(question)
+                if resolution.reason == "assembled":
+                    settle = partial(self.resolver.settle, question, resolution)
+                    resolution = self.keep("settle", settle, meanwhile=resolution)
                 if cold.together:  # what is known is not for this process; what it finds is kept
                     resolution = Resolution(Outcome.MISS, reason="benchmark_of_ranks")
                 asked = Asked(self, question, resolution, pruned, autotuner)
@@ -330,9 +334,15 @@ class Asked:
                 return None
             self._known = found
             best = min((d for d in self._digests if d in runnable), key=lambda d: runnable[d].times)
-            adopted = self._persistence.resolver.publish(
-                self._question, self._known, best, origin="stock-cache", tune_s=0.0
+            publish = partial(
+                self._persistence.resolver.publish,
+                self._question,
+                self._known,
+                best,
+                origin="stock-cache",
+                tune_s=0.0,
             )
+            adopted = self._persistence.keep("take_over", publish, meanwhile=best)
             self.resolution = Resolution(
                 Outcome.PROVISIONAL, adopted, dict(self._known), reason="stock_cache"
             )

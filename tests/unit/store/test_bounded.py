@@ -14,6 +14,7 @@ from tuneonce.errors import StoreReadOnly, StoreUnavailable
 from tuneonce.records import Verdict
 from tuneonce.store.bounded import BoundedStore
 from tuneonce.store.memory import MemoryStore
+from tuneonce.threads import BoundedCalls, Overdue
 
 NAME = "k/w/d/verdict"
 # Only a test that would fail waits so long.
@@ -135,3 +136,27 @@ def test_a_thread_that_nobody_needs_ends(monkeypatch: pytest.MonkeyPatch) -> Non
         thread.join(TOO_LONG)
         assert not thread.is_alive()
     assert store.get(NAME) is None
+
+
+def test_a_store_is_far_if_no_call_came_back_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([0.0, 0.5, 1.0, 1.001, 2.0, 3.0])
+    store = BoundedStore(MemoryStore(), "memory:")
+    monkeypatch.setattr("tuneonce.store.bounded.time.monotonic", lambda: next(seconds))
+    assert not store.is_far  # nobody knows
+    store.get(NAME)
+    assert store.is_far
+    store.get(NAME)
+    assert not store.is_far
+    store.get(NAME)  # a disk may be busy
+    assert not store.is_far
+
+
+def test_waiting_for_calls_that_were_overdue() -> None:
+    calls, over = BoundedCalls(), threading.Event()
+    assert calls.wait(0.0)
+    with pytest.raises(Overdue):
+        calls(lambda: over.wait(TOO_LONG), 0.0)
+    assert not calls.wait(0.0)
+    over.set()
+    assert calls.wait(TOO_LONG)
+    assert calls.wait(0.0)
