@@ -19,7 +19,8 @@ The file is 4,096 bytes, JSON and spaces::
 
     {"below":"v1/<kernel>/<world>/<key>","launching":"9f0c...","strikes":{"77de...":1}}
 
-and then measurements, one after the other, as a store would hold them (`tuneonce.records`).
+and then measurements, one after the other, as a store would hold them (`tuneonce.records`). Files
+of this user count, of root, and of who owns the directory that the journals' is in; others do not.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,12 @@ STRIKES = 2
 class Journal:
     """The file of one key that this process tunes, and what it found there."""
 
-    def __init__(self, file: Descriptor, folder: Descriptor, name: str, below: str) -> None:
+    def __init__(
+        self, file: Descriptor, folder: Descriptor, name: str, below: str, owners: Container[int]
+    ) -> None:
         self._file, self._folder, self._name = file, folder, name
         self._below = below
-        head, measurements, self._end = _contents(file.fileno())
+        head, measurements, self._end = _contents(file.fileno(), owners)
         self._strikes = _strikes(head)
         self.left_out = [c for c, count in self._strikes.items() if count >= STRIKES]
         """Candidates that have ended two processes."""
@@ -174,7 +177,7 @@ class Journals:
         for directory in self._usable():
             for name in _names(directory, ""):
                 with contextlib.suppress(OSError), _locked(directory, name) as (folder, file):
-                    head, measurements, _ = _contents(file)
+                    head, measurements, _ = _contents(file, _owners(directory))
                     kept = [
                         m
                         for m in measurements
@@ -210,14 +213,14 @@ def _begin(directory: Path, name: str, below: str) -> Journal | None:
         folder = Descriptor(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW))
         opened.callback(folder.close)
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-        file = Descriptor(os.open(name, flags, 0o666, dir_fd=folder.fileno()))
+        file = Descriptor(os.open(name, flags, 0o600, dir_fd=folder.fileno()))
         opened.callback(file.close)
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Whoever had it may have removed it just now.
         there = os.stat(name, dir_fd=folder.fileno(), follow_symlinks=False)
         if there.st_ino != os.fstat(file.fileno()).st_ino:
             return None
-        journal = Journal(file, folder, name, below)
+        journal = Journal(file, folder, name, below, _owners(directory))
         opened.pop_all()
         return journal
 
@@ -251,15 +254,25 @@ def _contents_of(path: Path) -> tuple[Mapping[str, Any], list[Measurement], int]
     """Raises OSError."""
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        return _contents(file)
+        return _contents(file, _owners(path.parent))
     finally:
         os.close(file)
 
 
-def _contents(file: int) -> tuple[Mapping[str, Any], list[Measurement], int]:
+def _owners(directory: Path) -> Container[int]:
+    """Whose journals count. Raises OSError."""
+    return {0, os.geteuid(), directory.parent.stat().st_uid}
+
+
+def _contents(
+    file: int, owners: Container[int]
+) -> tuple[Mapping[str, Any], list[Measurement], int]:
     """Head, measurements, and where the last whole one ends. Raises OSError."""
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        raise OSError("not a file")
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode) or status.st_mode & stat.S_IWOTH:
+        raise OSError("no file, or everybody's")
+    if status.st_uid not in owners:
+        raise OSError("another user's")
     data = os.pread(file, _MOST_BYTES, 0)
     try:
         head = json.loads(data[:_HEAD_BYTES])

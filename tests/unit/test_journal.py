@@ -148,6 +148,24 @@ def test_where_there_is_no_place(tmp_path: Path) -> None:
         assert journals(*places).left("key") == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize(("uid", "mode", "counts"), [(0, 0o600, 1), (71, 0o600, 0), (0, 0o602, 0)])
+def test_whose_journals_count(tmp_path: Path, uid: int, mode: int, counts: int) -> None:
+    place = tmp_path / "store" / ".journal"
+    journal = begin(place)
+    journal.record(measured(16, 1.0))
+    die(journal)
+    os.chown(place / "key.gpu", uid, -1)
+    (place / "key.gpu").chmod(mode)
+    assert len(left(place)) == len([*journals(place).all()]) == counts
+    begun = journals(place).begin("key", "gpu", "v1/key")
+    assert (begun is not None) == bool(counts)
+    if begun is not None:
+        die(begun)
+    os.chown(tmp_path / "store", uid, -1)  # whose store it is
+    assert len(left(place)) == (mode == 0o600)
+
+
 # -- measurements --------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 from ..codec import digest
@@ -28,7 +29,8 @@ class Watched:
         if journals is None or asked is None:
             return
         question = asked.question
-        device = digest([probe.device_id()], length=8)
+        # Each user's apart: on a volume that several share, none may write to another's.
+        device = digest([probe.device_id(), str(os.geteuid())], length=8)
         asked.journal = journals.begin(question.journal, device, question.key.directory)
         for candidate in asked.journal.left_out if asked.journal is not None else ():
             if asked.leave_out(candidate, _WHY):
