@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from tests.fakes import candidate, measured
-from tuneonce.codec import digest, encode
+from tuneonce.codec import encode
 from tuneonce.events import SCHEMA
 from tuneonce.journal import Journals
-from tuneonce.key import KernelId, Key
+from tuneonce.key import KernelId, Key, journal_file
 from tuneonce.records import Measurement, Origin, Variants, Verdict, pack
 from tuneonce.resolver import Question, Resolver
 from tuneonce.store import Store
@@ -112,8 +112,7 @@ def leave_in_journal(
 ) -> None:
     """Leave one measurement as a process that was killed leaves it."""
     journals = Journals(lambda: [folder])
-    name = digest([key.digest, work_class], length=24)
-    journal = journals.begin(name, "gpu", key.directory)
+    journal = journals.begin(journal_file(key.digest, work_class), "gpu", key.directory)
     assert journal is not None
     one = measured(block, *times, work_class=work_class, at=NOON)
     journal.record(msgspec.structs.replace(one, key=key.digest))

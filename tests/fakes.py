@@ -19,7 +19,7 @@ from typing import Any
 from tuneonce.codec import encode
 from tuneonce.errors import StoreError
 from tuneonce.events import EventLog
-from tuneonce.journal import Journals
+from tuneonce.journal import FOLDER, Journals
 from tuneonce.key import Candidate, KernelId, Key
 from tuneonce.records import Measurement
 from tuneonce.resolver import Question
@@ -212,7 +212,7 @@ def journal_folder(store: Store) -> Path:
     """Where processes over this store have their journals; of one in memory, while it lives."""
     info = store.describe()
     if info.kind == "files":
-        return Path(info.location, ".journal")
+        return Path(info.location, FOLDER)
     if store not in _beside:
         _beside[store] = Path(tempfile.mkdtemp(prefix="tuneonce-test-"))
         weakref.finalize(store, shutil.rmtree, _beside[store], ignore_errors=True)

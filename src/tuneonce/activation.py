@@ -307,11 +307,13 @@ def _journal_places(store: Any, near: Path | None) -> Callable[[], list[Path]]:
     from functools import cache
     from pathlib import Path
 
+    from .journal import FOLDER
+
     @cache
     def beside() -> list[Path]:
         info = store.describe()
         kept = info.kind == "files" and info.writable
-        return [Path(info.location, ".journal")] if kept else []
+        return [Path(info.location, FOLDER)] if kept else []
 
     def places() -> list[Path]:
         first = [] if store.is_silent or store.is_far else beside()

@@ -50,6 +50,9 @@ _SLOW_S = 0.5
 _FILES, _NAMES = 16, 10_000
 STRIKES = 2
 
+FOLDER = ".journal"
+"""Where they are beside the records of a store of files."""
+
 
 class Journal:
     """The file of one key that this process tunes, and what it found there."""
@@ -139,10 +142,14 @@ class Journals:
         """The journal of a key; None if another process has it, or there is no place for it.
 
         `key` and `device` are parts of a file's name, `below` is the key's folder in the store.
+        The first place is taken that may be written to and knows locks.
         """
-        for directory in self._usable()[:1]:
+        for directory in self._usable():
             with self._timed(directory), contextlib.suppress(OSError):
-                return _begin(directory, f"{key}.{device}", below)
+                try:
+                    return _begin(directory, f"{key}.{device}", below)
+                except BlockingIOError:
+                    return None
         return None
 
     def left(self, key: str) -> list[Measurement]:
@@ -159,8 +166,9 @@ class Journals:
         """Remove those of a key that no process writes to any more."""
         for directory in self._usable():
             for name in _names(directory, f"{key}."):
-                with contextlib.suppress(OSError), _locked(directory, name) as (folder, _):
-                    os.unlink(name, dir_fd=folder)
+                with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
+                    folder, _ = _lock(opened, directory, name)
+                    os.unlink(name, dir_fd=folder.fileno())
 
     def all(self) -> Iterator[tuple[str, Measurement]]:
         """Every measurement, with its key's folder in the store. For people: reads all files."""
@@ -171,24 +179,21 @@ class Journals:
                     for measurement in measurements:
                         yield str(head.get("below")), measurement
 
-    def drop(self, below: str, work_class: str, candidate: str) -> bool:
+    def drop(self, key: str, candidate: str) -> bool:
         """Remove a candidate's measurements, but where a process writes to the journal."""
         dropped = False
         for directory in self._usable():
-            for name in _names(directory, ""):
-                with contextlib.suppress(OSError), _locked(directory, name) as (folder, file):
-                    head, measurements, _ = _contents(file, _owners(directory))
-                    kept = [
-                        m
-                        for m in measurements
-                        if (m.work_class, m.candidate) != (work_class, candidate)
-                    ]
-                    if head.get("below") != below or len(kept) == len(measurements):
+            for name in _names(directory, f"{key}."):
+                with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
+                    folder, file = _lock(opened, directory, name)
+                    measurements = _contents(file.fileno(), _owners(directory))[1]
+                    kept = [m for m in measurements if m.candidate != candidate]
+                    if len(kept) == len(measurements):
                         continue
-                    os.ftruncate(file, _HEAD_BYTES)
-                    os.pwrite(file, b"".join(map(pack, kept)), _HEAD_BYTES)
+                    os.ftruncate(file.fileno(), _HEAD_BYTES)
+                    os.pwrite(file.fileno(), b"".join(map(pack, kept)), _HEAD_BYTES)
                     if not kept:
-                        os.unlink(name, dir_fd=folder)
+                        os.unlink(name, dir_fd=folder.fileno())
                     dropped = True
         return dropped
 
@@ -205,24 +210,37 @@ class Journals:
                 self._slow.add(directory)
 
 
-def _begin(directory: Path, name: str, below: str) -> Journal | None:
-    """Raises OSError."""
+def _begin(directory: Path, name: str, below: str) -> Journal:
+    """Raises as `_lock`."""
     # It may be the first of the store, whose root is as open as the place that it is in.
     make_closed_directory(str(directory))
     with contextlib.ExitStack() as opened:
-        folder = Descriptor(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW))
-        opened.callback(folder.close)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-        file = Descriptor(os.open(name, flags, 0o600, dir_fd=folder.fileno()))
-        opened.callback(file.close)
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever had it may have removed it just now.
-        there = os.stat(name, dir_fd=folder.fileno(), follow_symlinks=False)
-        if there.st_ino != os.fstat(file.fileno()).st_ino:
-            return None
+        folder, file = _lock(opened, directory, name, os.O_CREAT)
         journal = Journal(file, folder, name, below, _owners(directory))
         opened.pop_all()
         return journal
+
+
+def _lock(
+    opened: contextlib.ExitStack, directory: Path, name: str, flags: int = 0
+) -> tuple[Descriptor, Descriptor]:
+    """The folder, and the file that nobody else writes to; `opened` closes both.
+
+    Raises OSError: BlockingIOError where a process writes to it, or has removed it just now.
+    """
+    folder = Descriptor(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW))
+    opened.callback(folder.close)
+    flags |= os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
+    file = Descriptor(os.open(name, flags, 0o600, dir_fd=folder.fileno()))
+    opened.callback(file.close)
+    fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        there = os.stat(name, dir_fd=folder.fileno(), follow_symlinks=False).st_ino
+    except FileNotFoundError:
+        there = None
+    if there != os.fstat(file.fileno()).st_ino:
+        raise BlockingIOError("whoever had it has removed it")
+    return folder, file
 
 
 def _names(directory: Path, beginning: str) -> list[str]:
@@ -232,22 +250,6 @@ def _names(directory: Path, beginning: str) -> list[str]:
     except OSError:  # most often there is none
         return []
     return sorted(name for name in names if name.startswith(beginning))
-
-
-@contextlib.contextmanager
-def _locked(directory: Path, name: str) -> Iterator[tuple[int, int]]:
-    """The folder and the file. Raises OSError, also where a process writes to it."""
-    folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        file = os.open(name, flags, dir_fd=folder)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield folder, file
-        finally:
-            os.close(file)
-    finally:
-        os.close(folder)
 
 
 def _contents_of(path: Path) -> tuple[Mapping[str, Any], list[Measurement], int]:

@@ -145,6 +145,11 @@ def measurement_file(work_class: str, candidate: str) -> str:
     return f"{work_class}.{candidate}{MEASUREMENT_END}"
 
 
+def journal_file(key: str, work_class: str) -> str:
+    """What the journal of a tuning is called, by its key's digest (`tuneonce.journal`)."""
+    return digest([key, work_class], length=24)
+
+
 _VERDICT_FILE = re.compile(rf"(c(?:[0-9][0-9]|xx))\.[0-9a-f]{{12}}{re.escape(VERDICT_END)}")
 
 

@@ -30,7 +30,7 @@ from .codec import digest
 from .errors import StoreError
 from .events import EventLog
 from .journal import Journals
-from .key import Candidate, Key, class_distance, class_of_verdict
+from .key import Candidate, Key, class_distance, class_of_verdict, journal_file
 from .priors import Prior, expect
 from .recorded import variants_names
 from .records import BadRecord, Measurement, Origin, Variants, Verdict, says_nothing, unpack
@@ -101,7 +101,7 @@ class Question:
     @property
     def journal(self) -> str:
         """What the journal of its tuning is called."""
-        return digest([self.key.digest, self.work_class], length=24)
+        return journal_file(self.key.digest, self.work_class)
 
     @property
     def label(self) -> str:

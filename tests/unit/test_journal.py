@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import itertools
 import os
 import shutil
@@ -279,13 +280,13 @@ def test_single_measurements_are_dropped(tmp_path: Path) -> None:
     first, second, third = journals(tmp_path).all()
     assert {below for below, _ in (first, second, third)} == {"v1/key"}
     gone = first[1]
-    assert not journals(tmp_path).drop("v1/key", gone.work_class, gone.candidate)  # it is open
+    assert not journals(tmp_path).drop("key", gone.candidate)  # it is open
     die(journal)
-    assert not journals(tmp_path).drop("v1/other", gone.work_class, gone.candidate)
-    assert not journals(tmp_path).drop("v1/key", "c07", gone.candidate)
-    assert journals(tmp_path).drop("v1/key", gone.work_class, gone.candidate)
+    assert not journals(tmp_path).drop("other", gone.candidate)
+    assert not journals(tmp_path).drop("key", candidate(64).digest)
+    assert journals(tmp_path).drop("key", gone.candidate)
     assert left(tmp_path) == [32]
-    assert journals(tmp_path).drop("v1/key", second[1].work_class, second[1].candidate)
+    assert journals(tmp_path).drop("key", second[1].candidate)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -336,3 +337,47 @@ def test_a_slow_place_is_not_used_again(tmp_path: Path) -> None:
         assert journal is not None
         die(journal)
         assert (tmp_path / str(seconds) / used / "key.gpu").exists()
+
+
+def test_where_there_are_no_locks_the_next_place_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far, near = tmp_path / "far", tmp_path / "near"
+    real = fcntl.flock
+
+    def flock(file: int, operation: int) -> None:
+        if Path(f"/proc/self/fd/{file}").readlink().is_relative_to(far):
+            raise OSError(errno.ENOLCK, "no locks")
+        real(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    journal = journals(far, near).begin("key", "gpu", "v1/key")
+    assert journal is not None
+    journal.record(measured(16, 1.0))
+    assert journals(far, near).begin("key", "gpu", "v1/key") is None  # another process has it
+    die(journal)
+    assert left(near) == [16]
+
+
+def test_a_file_in_another_s_place_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever had the name has removed it, and the next process has begun, before it is locked."""
+    journal = begin(tmp_path)
+    journal.record(measured(16, 1.0))
+    die(journal)
+    real = fcntl.flock
+    begun: list[Journal] = []
+
+    def flock(file: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", real)
+        journals(tmp_path).forget("key")
+        begun.append(begin(tmp_path))
+        begun[0].record(measured(32, 1.0))
+        real(file, operation)
+
+    for touch in (lambda mine: mine.forget("key"), lambda mine: mine.drop("key", "x")):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        touch(journals(tmp_path))
+        assert left(tmp_path) == [32]
+        die(begun.pop())

@@ -94,7 +94,7 @@ def open_store_of(args: argparse.Namespace, *, must_be_there: bool = True) -> St
 
 def _with_journals(store: Store, address: str) -> Store:
     """A store and what tunings that were cut off, or go on, have measured beside it."""
-    from ..journal import Journals
+    from ..journal import FOLDER, Journals
     from ..settings import journals_near
     from ..store.journaled import JournalStore
     from ..store.older import StoreWithOlder
@@ -103,7 +103,7 @@ def _with_journals(store: Store, address: str) -> Store:
     if info.kind != "files":
         return store
     near = journals_near(os.environ, address)
-    places = [Path(info.location, ".journal"), *([] if near is None else [near])]
+    places = [Path(info.location, FOLDER), *([] if near is None else [near])]
     return StoreWithOlder(store, JournalStore(Journals(lambda: places)))
 
 

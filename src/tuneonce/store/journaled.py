@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..journal import Journals
-from ..key import measurement_file
+from ..key import journal_file, measurement_file
 from ..records import Measurement, pack
 from .base import check_name
 from .memory import MemoryStore
@@ -15,7 +15,7 @@ class JournalStore(MemoryStore):
     def __init__(self, journals: Journals) -> None:
         super().__init__()
         self._journals = journals
-        self._found: dict[str, tuple[str, Measurement]] = {}
+        self._found: dict[str, Measurement] = {}
         for below, measurement in journals.all():
             last = measurement_file(measurement.work_class, measurement.candidate)
             try:
@@ -23,10 +23,10 @@ class JournalStore(MemoryStore):
                 self.put(name, pack(measurement))
             except ValueError:  # somebody's
                 continue
-            self._found[name] = below, measurement
+            self._found[name] = measurement
 
     def delete_if(self, name: str, expected: bytes) -> bool:
         if not super().delete_if(name, expected):
             return False
-        below, gone = self._found[name]
-        return self._journals.drop(below, gone.work_class, gone.candidate)
+        gone = self._found[name]
+        return self._journals.drop(journal_file(gone.key, gone.work_class), gone.candidate)
