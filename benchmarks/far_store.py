@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from documents import commit
+from documents import give
 
 SCHEMA = "tuneonce.benchmark.far-store/1"
 SECONDS_OF_A_START = 600.0
@@ -179,14 +179,13 @@ def main() -> None:
     document = {
         "schema": SCHEMA,
         "command": ["python", "benchmarks/far_store.py", *sys.argv[1:]],
-        "commit": commit(),
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version()},
         "others": options.others,
         "starts": options.starts,
         "medians": medians,
         "runs": runs,
     }
-    print(json.dumps(document, indent=1))
+    give(document, None)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ with the bare start of the same round. `importtime` is the interpreter's own acc
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import re
@@ -28,7 +27,7 @@ import venv
 from datetime import datetime, timezone
 from pathlib import Path
 
-from documents import commit
+from documents import give
 
 ROOT = Path(__file__).parents[1]
 HELP = "import sys; sys.argv = ['tuneonce', '--help']; from tuneonce.cli import main; main()"
@@ -136,7 +135,6 @@ def main() -> int:
         "schema": "tuneonce.benchmark.import_time/1",
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": ["python", "benchmarks/import_time.py", "--repeats", str(repeats)],
-        "commit": commit(),
         "machine": {
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",
@@ -153,8 +151,7 @@ def main() -> int:
             name: [round(value, 3) for value in values] for name, values in elapsed.items()
         },
     }
-    json.dump(document, sys.stdout, indent=1)
-    print()
+    give(document, None)
     return 0
 
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
-import json
 import os
 import platform
 import statistics
@@ -36,7 +35,7 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
-from documents import commit
+from documents import give
 
 import tuneonce
 from tuneonce.testing import SimulatedGPU
@@ -203,7 +202,6 @@ def main() -> int:
         "schema": SCHEMA,
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": ["python", "benchmarks/launch_overhead.py", *sys.argv[1:]],
-        "commit": commit(),
         "machine": {
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",
@@ -214,8 +212,7 @@ def main() -> int:
         "batch": args.batch,
         "kernels": kernels,
     }
-    json.dump(document, sys.stdout, indent=1)
-    print()
+    give(document, None)
     return 0
 
 

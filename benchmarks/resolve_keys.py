@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from documents import commit
+from documents import give
 
 SCHEMA = "tuneonce.benchmark.resolve_keys/1"
 
@@ -84,14 +84,13 @@ def main() -> None:
     document = {
         "schema": SCHEMA,
         "command": ["python", "benchmarks/resolve_keys.py", *sys.argv[1:]],
-        "commit": commit(),
         "machine": {"cpus": os.cpu_count(), "python": platform.python_version()},
         "cold": runs[0],
         "warm": runs[1:],
         "warm_median_s": warm[len(warm) // 2],
         "per_key_us": warm[len(warm) // 2] / args.keys * 1e6,
     }
-    print(json.dumps(document, indent=2))
+    give(document, None)
 
 
 if __name__ == "__main__":

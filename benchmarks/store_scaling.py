@@ -19,7 +19,6 @@ meanwhile is in the 99th percentiles; the medians hardly notice.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import random
@@ -30,7 +29,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-from documents import commit
+from documents import give
 
 from tuneonce.store import Store, open_store
 
@@ -52,7 +51,6 @@ def main(argv: list[str] | None = None) -> None:
     document = {
         "schema": "tuneonce.benchmark.store-scaling/1",
         "command": " ".join(["python", *sys.argv]),
-        "commit": commit(),
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": {
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -71,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
         "unit": "microseconds",
         "sizes": sizes,
     }
-    print(json.dumps(document, indent=2))
+    give(document, None)
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

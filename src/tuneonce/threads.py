@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from .forks import renew_in_child
+from .patched import patched_by
 
 T = TypeVar("T")
 
@@ -58,8 +59,10 @@ class BoundedCalls:
         """What `function` returns or raises. Raises Overdue after so many seconds.
 
         It is called in this thread where none can be started: while the interpreter ends, or where
-        there may be no more of them.
+        there may be no more of them; and in a program whose threads are greenlets.
         """
+        if patched_by() is not None:
+            return function()
         call = _Call(function)
         with self._lock:
             calls = self._idle.pop() if self._idle else None
@@ -88,12 +91,8 @@ class BoundedCalls:
     def wait(self, seconds: float) -> bool:
         """Wait until all calls have come back, but no longer than that. Whether they have."""
         by = time.monotonic() + seconds
-        with self._lock:
-            overdue, self._overdue = self._overdue, []
-        for call in overdue:
+        for call in self._overdue:  # a list that is replaced, and never changed
             if not call.done.acquire(timeout=max(0.0, by - time.monotonic())):
-                with self._lock:
-                    self._overdue += [c for c in overdue if c.done.locked()]
                 return False
             call.done.release()
         return True

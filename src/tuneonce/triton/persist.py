@@ -23,7 +23,6 @@ from ..events import EventLog
 from ..journal import Journal
 from ..key import KernelId, Key
 from ..key import work_class as class_of
-from ..patched import patched_by
 from ..priors import Prior
 from ..records import Measurement, Variants
 from ..resolver import Outcome, Question, Resolution, Resolver
@@ -74,7 +73,7 @@ class Persistence:
                 return call()
             return meanwhile
 
-        if self.background is None or patched_by() is not None:
+        if self.background is None:
             return guarded()
         try:
             return self.background(guarded, wait_s)
