@@ -35,7 +35,7 @@ from typing import Any
 
 from documents import give
 
-from tuneonce.triton import frames
+from tuneonce.triton.compile.worker import frames
 
 SCHEMA = "tuneonce.compile-pool/1"
 Jobs = list[dict[str, Any]]
@@ -50,8 +50,8 @@ def collect(path: Path) -> dict[str, Any]:
 
     import tuneonce
     from tuneonce.testing import SimulatedGPU
-    from tuneonce.triton.compile_pool import CompilePool
-    from tuneonce.triton.compiles import Compiles
+    from tuneonce.triton.compile.compile_pool import CompilePool
+    from tuneonce.triton.compile.compiles import Compiles
 
     jobs: Jobs = []
     front_s = 0.0
@@ -93,7 +93,8 @@ def load_compiler() -> None:
     import triton.compiler.compiler
     import triton.runtime.cache  # noqa: F401
 
-    from tuneonce.triton import compat, compile_job
+    from tuneonce.triton.compile.worker import compile_job
+    from tuneonce.triton.seams import compat
 
     setup = {
         "path": compat.import_path(),
@@ -109,7 +110,7 @@ def compile_one(job: dict[str, Any], *, enter: bool = True) -> float:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import compiler
 
-    from tuneonce.triton import compile_job
+    from tuneonce.triton.compile.worker import compile_job
 
     began = time.perf_counter()
     if enter:
@@ -127,7 +128,7 @@ def serial(jobs: Jobs, workers: int) -> dict[str, Any]:
 
 
 def threads(jobs: Jobs, workers: int) -> dict[str, Any]:
-    from tuneonce.triton import compile_job
+    from tuneonce.triton.compile.worker import compile_job
 
     load_compiler()
     compile_job.triton_backend(jobs[0])
@@ -150,8 +151,8 @@ def forked(jobs: Jobs, workers: int) -> dict[str, Any]:
 def helper(jobs: Jobs, workers: int) -> dict[str, Any]:
     import triton  # noqa: F401
 
-    from tuneonce.triton import compat
-    from tuneonce.triton.compile_pool import CompilePool
+    from tuneonce.triton.compile.compile_pool import CompilePool
+    from tuneonce.triton.seams import compat
 
     compat.triton_key()  # needed for the first key of any process that has tuneonce
     pool = CompilePool(workers=workers)

@@ -28,7 +28,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from tuneonce.activation import child_environment  # noqa: E402
+from tuneonce.activation.install import child_environment  # noqa: E402
 from tuneonce.bench.arms import ARMS, environment  # noqa: E402
 from tuneonce.bench.interrupts import Interrupts  # noqa: E402
 from tuneonce.bench.load import run_load  # noqa: E402
@@ -41,8 +41,8 @@ from tuneonce.bench.ports import free_port  # noqa: E402
 from tuneonce.bench.process import Server  # noqa: E402
 from tuneonce.bench.readings import engine_init_s  # noqa: E402
 from tuneonce.bench.result import Load  # noqa: E402
-from tuneonce.events import read_processes  # noqa: E402
-from tuneonce.stats import summarise  # noqa: E402
+from tuneonce.events.log import read_processes  # noqa: E402
+from tuneonce.events.totals import summarise  # noqa: E402
 
 SCHEMA = "tuneonce.one-store/1"
 HOST = "127.0.0.1"

@@ -3,7 +3,7 @@
     python benchmarks/race_picture.py [--seed 3] > docs/images/race.svg
 
 Every mark is one launch of one candidate, where it happened in the race; the times are those of
-tests/unit/race_model.py. Colours are chosen to be read on light and dark pages alike.
+tests/unit/tuning/race_model.py. Colours are chosen to be read on light and dark pages alike.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from tests.unit.race_model import Tune, make_key  # noqa: E402
-from tuneonce.race import Result, race  # noqa: E402
+from tests.unit.tuning.race_model import Tune, make_key  # noqa: E402
+from tuneonce.tuning.race import Result, race  # noqa: E402
 
 LEFT, TOP, ROW, WIDTH, RIGHT = 96, 46, 24, 500, 210
 GREY, BLUE, GREEN, ORANGE = "#848d97", "#3b82f6", "#1a9e5c", "#d9822b"

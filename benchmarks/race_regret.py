@@ -3,7 +3,8 @@
     python benchmarks/race_regret.py [--keys 400] [--tunes 10] [--out FILE]
 
 Prints a table; writes one JSON document to FILE (benchmarks/results/race-simulated.json is one).
-The model is tests/unit/race_model.py: it is told what the times really are, which no GPU tells.
+The model is tests/unit/tuning/race_model.py: it is told what the times really are, which no GPU
+tells.
 Runs on one core without a GPU, about two minutes.
 """
 
@@ -21,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from tests.unit.race_model import (  # noqa: E402
+from tests.unit.tuning.race_model import (  # noqa: E402
     Key,
     Tune,
     figures,
@@ -31,7 +32,7 @@ from tests.unit.race_model import (  # noqa: E402
     prior_of,
     tune_all,
 )
-from tuneonce.race import RULES, Rules, race  # noqa: E402
+from tuneonce.tuning.race import RULES, Rules, race  # noqa: E402
 
 SCHEMA = "tuneonce.benchmark.race_regret/1"
 Choose = Callable[[Tune], "int | None"]

@@ -95,7 +95,7 @@ def start(name: str, arm: str, home: Path, options: list[str]) -> dict[str, Any]
 
 def compiled_elsewhere(events: Path) -> list[float]:
     """Seconds of every compilation that a helper of the process did."""
-    from tuneonce.events import read_processes
+    from tuneonce.events.log import read_processes
 
     return [
         event["seconds"]
@@ -107,7 +107,7 @@ def compiled_elsewhere(events: Path) -> list[float]:
 
 def reasons(events: Path) -> dict[str, str]:
     """Why keys of a kernel were not persisted, by kernel, as tuneonce itself says."""
-    from tuneonce.events import read_processes
+    from tuneonce.events.log import read_processes
 
     return {
         event["kernel"]: event["reason"]
@@ -154,7 +154,7 @@ def verdicts(
 
 def examine(name: str, *, at_most: int | None, gpu: bool) -> dict[str, Any]:
     """All processes of one workload, and what they say together."""
-    from tuneonce import stats
+    from tuneonce.events import totals
 
     workload = importlib.import_module(f"{name}_calls")
     options = ["--gpu"] if gpu else []
@@ -164,8 +164,8 @@ def examine(name: str, *, at_most: int | None, gpu: bool) -> dict[str, Any]:
         runs = {arm: start(name, arm, home, options) for arm in ARMS}
         cold, warm, stock = runs.values()
         kernels = verdicts(cold, warm, reasons(home / "events-cold"))
-        problems = stats.summarise(home / "events-cold").problems
-        problems |= stats.summarise(home / "events-warm").problems
+        problems = totals.summarise(home / "events-cold").problems
+        problems |= totals.summarise(home / "events-warm").problems
     not_persisted: dict[str, int] = {}
     for kernel in kernels.values():
         for reason, count in kernel["not_persisted"].items():

@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 
 from tests.fakes import candidate, measured
-from tuneonce.codec import encode
-from tuneonce.events import SCHEMA
-from tuneonce.journal import Journals
-from tuneonce.key import KernelId, Key, journal_file
-from tuneonce.records import Measurement, Origin, Variants, Verdict, pack
-from tuneonce.resolver import Question, Resolver
+from tuneonce.events.log import SCHEMA
+from tuneonce.model.codec import encode
+from tuneonce.model.key import KernelId, Key, journal_file
+from tuneonce.model.records import Measurement, Origin, Variants, Verdict, pack
+from tuneonce.model.world import World
+from tuneonce.resolution.journal import Journals
+from tuneonce.resolution.resolver import Question, Resolver
 from tuneonce.store import Store
-from tuneonce.world import World
 
 NOON = 1_700_000_000.0
 """When the records of these factories were written, in seconds since 1970."""

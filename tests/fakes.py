@@ -16,16 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuneonce.codec import encode
 from tuneonce.errors import StoreError
-from tuneonce.events import EventLog
-from tuneonce.journal import FOLDER, Journals
-from tuneonce.key import Candidate, KernelId, Key
-from tuneonce.records import Measurement
-from tuneonce.resolver import Question
+from tuneonce.events.log import EventLog
+from tuneonce.model.codec import encode
+from tuneonce.model.key import Candidate, KernelId, Key
+from tuneonce.model.records import Measurement
+from tuneonce.model.world import World
+from tuneonce.resolution.journal import FOLDER, Journals
+from tuneonce.resolution.resolver import Question
 from tuneonce.settings import read
 from tuneonce.store import Store, StoreInfo
-from tuneonce.world import World
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,7 +5,7 @@ or the kernel's source. Names and digests follow, so the records stay valid and 
 they are what a server finds that was moved to other hardware or upgraded.
 
 All files of a key's directory move together, whatever kinds there are: a record is two lines of
-JSON (`tuneonce.records`), and what refers to the key in its body is the key's parts or their
+JSON (`tuneonce.model.records`), and what refers to the key in its body is the key's parts or their
 digest, under the name ``key``.
 """
 
@@ -17,8 +17,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from tuneonce.codec import digest
-from tuneonce.key import FORMAT, Parts, parts_digest, readable
+from tuneonce.model.codec import digest
+from tuneonce.model.key import FORMAT, Parts, parts_digest, readable
 from tuneonce.store import open_store
 
 CHANGES = {
@@ -58,7 +58,7 @@ def age_store(store: Path, aged: Path, *, change: str = "product") -> int:
 
 
 def directory(parts: Parts) -> str:
-    """The directory of the key that has these parts (`tuneonce.key.Key.directory`)."""
+    """The directory of the key that has these parts (`tuneonce.model.key.Key.directory`)."""
     named = dict(parts)
     kernel = [[name, value] for name, value in parts if name.startswith("kernel.")]
     world = [

@@ -122,8 +122,8 @@ def read_events(events: Path) -> dict[str, Any]:
     """
     import msgspec
 
-    from tuneonce.events import read_processes
-    from tuneonce.stats import total
+    from tuneonce.events.log import read_processes
+    from tuneonce.events.totals import total
 
     processes = list(read_processes(events))
     tunes = [event for lines in processes for event in lines if event.get("e") == "tune"]

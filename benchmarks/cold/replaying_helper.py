@@ -1,9 +1,9 @@
 """A compile helper whose compilations were made before: it records them, or sleeps in their place.
 
-It stands where `tuneonce.triton.compile_helper` stands, in processes of ``cold_tune.py --record``
-and ``--replay``. With it two cores show what sixteen compilers would do, apart from what these
-would take from each other: each compilation sleeps for the seconds that it once took, alone or
-beside one other, and then puts its files where it put them then.
+It stands where `triton.compile.worker.compile_helper` stands, in processes of
+``cold_tune.py --record`` and ``--replay``. With it two cores show what sixteen compilers would
+do, apart from what these would take from each other: each compilation sleeps for the seconds that
+it once took, alone or beside one other, and then puts its files where it put them then.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-HELPER = Path(__file__).resolve().parents[2] / "src/tuneonce/triton/compile_helper.py"
+REPOSITORY = Path(__file__).resolve().parents[2]
+HELPER = REPOSITORY / "src/tuneonce/triton/compile/worker/compile_helper.py"
 
 Compile = Callable[[dict[str, Any]], dict[str, Any]]
 

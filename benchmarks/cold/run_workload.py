@@ -140,7 +140,7 @@ def compile_elsewhere(args: argparse.Namespace) -> None:
     for what in ("record", "replay"):
         directory = getattr(args, what)
         if directory is not None:
-            from tuneonce.triton import helper_process
+            from tuneonce.triton.compile import helper_process
 
             directory.mkdir(parents=True, exist_ok=True)
             os.environ["COLD_COMPILES"] = f"{what}:{directory}"

@@ -6,7 +6,7 @@ Whatever goes wrong here must not keep the interpreter from starting.
 from __future__ import annotations
 
 try:
-    from .activation import install
+    from .activation.install import install
 
     install()
 except Exception as error:

@@ -21,7 +21,7 @@
 The default store is ``tuneonce/`` in the directory that people mount or bake for their server's
 caches: the ``TRITON_CACHE_DIR`` that the program was *started* with; else ``VLLM_CACHE_ROOT`` of
 vLLM or ``SGLANG_CACHE_DIR`` of SGLang, or their defaults in a process of theirs; else the user's
-cache directory, or where `tuneonce.paths.user_directory` finds a place. TorchInductor and vLLM may
+cache directory, or where `system.paths.user_directory` finds a place. TorchInductor and vLLM may
 rewrite ``TRITON_CACHE_DIR`` in a running process: that does not move us. `STARTED_WITH`, which we
 set, tells child processes what it was.
 """
@@ -38,7 +38,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from .errors import SettingsError
-from .paths import may_be, user_caches, user_directory
+from .system.paths import may_be, user_caches, user_directory
 
 STARTED_WITH = "TUNEONCE_TRITON_CACHE_DIR"
 """The ``TRITON_CACHE_DIR`` that the first process was started with, for its children; empty: none.

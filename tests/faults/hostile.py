@@ -17,8 +17,7 @@ from typing import Any
 import msgspec
 
 from tests.fakes import measured, question
-from tuneonce.choice import place
-from tuneonce.records import (
+from tuneonce.model.records import (
     MEASUREMENT,
     VARIANTS,
     VERDICT,
@@ -29,8 +28,9 @@ from tuneonce.records import (
     pack,
     unpack,
 )
-from tuneonce.resolver import Question
+from tuneonce.resolution.resolver import Question
 from tuneonce.store.base import check_name
+from tuneonce.tuning.choice import place
 
 BLOCKS = (16, 32, 64)
 

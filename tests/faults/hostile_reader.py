@@ -26,7 +26,7 @@ from tests.fakes import RememberedEvents
 from tests.faults.hostile import KINDS, asked_about, honest, hostile
 from tuneonce.cli import main
 from tuneonce.cli._render import plain
-from tuneonce.resolver import Resolver
+from tuneonce.resolution.resolver import Resolver
 from tuneonce.settings import journals_near
 from tuneonce.store.files import FileStore
 

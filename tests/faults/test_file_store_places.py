@@ -84,7 +84,7 @@ def as_nobody(
         "from tuneonce.store import open_store\n"
         "from tests.factories import record\n"
         "from tests.fakes import RememberedEvents, measured, question\n"
-        "from tuneonce.resolver import Resolver\n"
+        "from tuneonce.resolution.resolver import Resolver\n"
         "def resolver(store):\n"
         "    events = RememberedEvents()\n"
         "    return Resolver(store, events, clock=lambda: 2000.0), events\n"

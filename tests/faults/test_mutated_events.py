@@ -19,11 +19,11 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from tests.factories import make_key, process, put_loose, put_verdict, resolved
-from tuneonce import workload
 from tuneonce.cli import main
-from tuneonce.events import SCHEMA
-from tuneonce.history import read_history
-from tuneonce.inventory import listing
+from tuneonce.events.history import read_history
+from tuneonce.events.log import SCHEMA
+from tuneonce.inspect import workload
+from tuneonce.inspect.inventory import listing
 from tuneonce.store.files import FileStore
 
 INPUTS = int(os.environ.get("FUZZ_INPUTS", "300"))

@@ -23,12 +23,12 @@ import pytest
 
 from tests.factories import record
 from tests.fakes import RememberedEvents, candidate, measured, question
-from tuneonce.choice import choose
 from tuneonce.errors import RecordUnreadable
-from tuneonce.records import MEASUREMENT, VERDICT, BadRecord, Measurement, Verdict, unpack
-from tuneonce.resolver import Outcome, Question, Resolver
+from tuneonce.model.records import MEASUREMENT, VERDICT, BadRecord, Measurement, Verdict, unpack
+from tuneonce.resolution.resolver import Outcome, Question, Resolver
 from tuneonce.store.base import MAX_RECORD_BYTES
 from tuneonce.store.files import SET_ASIDE, FileStore
+from tuneonce.tuning.choice import choose
 
 ROUNDS = 50
 BLOCKS = (16, 32, 64, 128)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes import Children
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.compile_pool import CompilePool
+from tuneonce.triton.compile.compile_pool import CompilePool
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def pool() -> Iterator[CompilePool]:
 def obedient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Helpers do what jobs say (`tests.kernels.obedient_helper`)."""
     from tests.kernels.pool_lab import OBEDIENT
-    from tuneonce.triton import helper_process
+    from tuneonce.triton.compile import helper_process
 
     monkeypatch.setattr(helper_process, "_PROGRAM", OBEDIENT)
 

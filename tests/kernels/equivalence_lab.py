@@ -31,11 +31,11 @@ from triton.runtime.interpreter import InterpretedFunction
 from triton.runtime.jit import JITFunction, TensorWrapper
 
 from tests.fakes import journals_of
-from tuneonce.resolver import Resolver
+from tuneonce.resolution.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
-from tuneonce.triton.hook import Hook
-from tuneonce.triton.persist import Persistence
-from tuneonce.triton.workers import build_workers
+from tuneonce.triton.compile.workers import build_workers
+from tuneonce.triton.launch.hook import Hook
+from tuneonce.triton.launch.persist import Persistence
 
 STOCK_RUN = Autotuner.run
 VERSION = tuple(int(part) for part in triton.__version__.split(".")[:2])

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-HELPER = Path(__file__).parents[2] / "src" / "tuneonce" / "triton" / "compile_helper.py"
+HELPER = Path(__file__).parents[2] / "src/tuneonce/triton/compile/worker/compile_helper.py"
 
 spec = importlib.util.spec_from_file_location("compile_helper", HELPER)
 helper = importlib.util.module_from_spec(spec)

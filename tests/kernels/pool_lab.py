@@ -18,15 +18,15 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 
 from tests.fakes import RememberedEvents, journals_of
-from tuneonce.resolver import Resolver
+from tuneonce.resolution.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.code_texts import CodeTexts
-from tuneonce.triton.compile_pool import CompilePool
-from tuneonce.triton.hook import Hook
-from tuneonce.triton.persist import Persistence
-from tuneonce.triton.ship import Shipment, shipment
-from tuneonce.triton.workers import build_workers
+from tuneonce.triton.compile.code_texts import CodeTexts
+from tuneonce.triton.compile.compile_pool import CompilePool
+from tuneonce.triton.compile.ship import Shipment, shipment
+from tuneonce.triton.compile.workers import build_workers
+from tuneonce.triton.launch.hook import Hook
+from tuneonce.triton.launch.persist import Persistence
 
 SIZE = 1024
 FOUR = (64, 128, 256, 512)

@@ -22,9 +22,9 @@ import pytest
 
 from tests.fakes import ROOT, events_of, last_json
 from tests.processes.stand_ins import KERNELS as KERNEL
-from tuneonce.activation import child_environment
-from tuneonce.events import read_processes
-from tuneonce.stats import Totals, summarise
+from tuneonce.activation.install import child_environment
+from tuneonce.events.log import read_processes
+from tuneonce.events.totals import Totals, summarise
 
 triton = pytest.importorskip("triton")
 msgspec = pytest.importorskip("msgspec")
@@ -532,8 +532,8 @@ print(json.dumps([added, gone, hooked, run.__module__, run.__qualname__, sys.met
 """
     )
     assert machine.run(program) == [
-        1, True, "tuneonce.triton.hook", "triton.runtime.autotuner", "Autotuner.run", True, True,
-        None, "SourceFileLoader", "SourceFileLoader",
+        1, True, "tuneonce.triton.launch.hook", "triton.runtime.autotuner", "Autotuner.run",
+        True, True, None, "SourceFileLoader", "SourceFileLoader",
     ]  # fmt: skip
 
 

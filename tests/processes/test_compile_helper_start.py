@@ -139,7 +139,7 @@ def test_a_program_that_is_no_python_is_not_started_again(programs: Programs, ho
 def test_the_helpers_environment_is_marked(programs: Programs) -> None:
     said = programs.run(
         """
-        from tuneonce import activation
+        from tuneonce.activation import install as activation
 
         with gpu:
             tune(1024)

@@ -20,7 +20,7 @@ import pytest
 
 from tests.fakes import ROOT
 from tests.processes.groups import TOO_LONG, await_end_of, group
-from tuneonce.triton import compile_helper
+from tuneonce.triton.compile.worker import compile_helper
 
 pytest.importorskip("triton")
 
@@ -29,7 +29,7 @@ import json, os, signal, sys, threading
 import triton
 from tests.kernels.pool_lab import OBEDIENT, job
 from tuneonce.triton import helper_process
-from tuneonce.triton.compile_pool import CompilePool
+from tuneonce.triton.compile.compile_pool import CompilePool
 
 helper_process._PROGRAM = OBEDIENT
 
@@ -203,7 +203,7 @@ runpy.run_path({str(file)!r}, run_name="__main__")
     child = start(
         f"""
         from pathlib import Path
-        from tuneonce.triton import helper_process
+        from tuneonce.triton.compile import helper_process
         path = Path(sys.argv[0]).with_name("asked.py")
         path.write_text({program!r})
         helper_process._PROGRAM = path
@@ -374,7 +374,7 @@ def test_started_with_no_file_to_spare(start: Any) -> None:
     child = start(
         """
         import resource
-        from tuneonce.triton.helper_process import HelperLost
+        from tuneonce.triton.compile.helper_process import HelperLost
         one = job(64)
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
         files = []

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import Children
-from tuneonce.stats import summarise
+from tuneonce.events.totals import summarise
 
 pytest.importorskip("triton")
 

@@ -20,10 +20,10 @@ from typing import IO, Any
 import pytest
 
 from tests.fakes import ROOT, events_of, last_json, measurements_left
-from tuneonce.codec import decode
-from tuneonce.events import read_processes
-from tuneonce.records import Measurement, Verdict, unpack
-from tuneonce.stats import Totals, total
+from tuneonce.events.log import read_processes
+from tuneonce.events.totals import Totals, total
+from tuneonce.model.codec import decode
+from tuneonce.model.records import Measurement, Verdict, unpack
 
 pytest.importorskip("triton")
 

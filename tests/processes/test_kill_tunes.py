@@ -23,10 +23,10 @@ import pytest
 
 from tests.fakes import ROOT, events_of, measurements_left
 from tests.processes.groups import await_end_of
-from tuneonce.codec import decode
-from tuneonce.events import read_processes
-from tuneonce.expected import Trust
-from tuneonce.records import Measurement, Verdict, unpack
+from tuneonce.events.log import read_processes
+from tuneonce.model.codec import decode
+from tuneonce.model.records import Measurement, Verdict, unpack
+from tuneonce.tuning.expected import Trust
 
 pytest.importorskip("triton")
 pytest.importorskip("torch")

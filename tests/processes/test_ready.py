@@ -13,7 +13,7 @@ import pytest
 
 from tests.fakes import last_json
 from tests.processes.test_activation import FORCE_FIRST, KERNEL, Machine, outcome
-from tuneonce.activation import child_environment
+from tuneonce.activation.install import child_environment
 
 pytest.importorskip("triton")
 pytest.importorskip("msgspec")
@@ -170,7 +170,7 @@ def test_the_line_names_no_password(machine: Machine) -> None:
 
 REPLACED = f"""
 import little
-from tuneonce import activation
+from tuneonce.activation import install as activation
 activation.check()
 {FORCE_FIRST}
 autotuner.Autotuner.run = run

@@ -367,10 +367,10 @@ def test_whatever_is_broken_the_server_starts(server: Machine, broken: dict[str,
 def test_an_error_of_ours_is_one_line(server: Machine) -> None:
     program = """
     import json
-    import tuneonce.activation
+    import tuneonce.activation.install
     def broken():
         raise ValueError("of ours")
-    tuneonce.activation.install = broken
+    tuneonce.activation.install.install = broken
     from vllm.plugins import load_general_plugins
     load_general_plugins()
     print(json.dumps([]))
@@ -471,7 +471,7 @@ def test_the_real_vllm(
     totals = machine.totals()
     assert totals.ready == 1
     if problem is None:
-        assert said["run"] == "tuneonce.triton.hook"
+        assert said["run"] == "tuneonce.triton.launch.hook"
         assert (totals.tunes, len(told)) == (1, 2)
     else:
         assert said["run"] == "vllm.triton_utils.force_first_config"

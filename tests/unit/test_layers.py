@@ -17,6 +17,7 @@ import pytest
 
 SRC = Path(__file__).parents[2] / "src"
 PACKAGE = "tuneonce"
+WORKER = "tuneonce.triton.compile.worker"
 
 
 @dataclass(frozen=True)
@@ -28,64 +29,25 @@ class Layer:
 
 
 LAYERS = (
-    Layer(
-        "facts",
-        (
-            "tuneonce._version",
-            "tuneonce.errors",
-            "tuneonce.imports",
-            "tuneonce.paths",
-            "tuneonce.modes",
-            "tuneonce.forks",
-            "tuneonce.ranks",
-            "tuneonce.patched",
-            "tuneonce.cgroups",
-            "tuneonce.cpus",
-            "tuneonce.room",
-            "tuneonce.threads",
-            "tuneonce.descriptors",
-            "tuneonce.settings",
-            "tuneonce.logs",
-            "tuneonce.records",
-            "tuneonce.journal",
-        ),
-        third_party=frozenset({"msgspec"}),
-    ),
-    Layer(
-        "naming and bytes",
-        ("tuneonce.world", "tuneonce.key", "tuneonce.codec", "tuneonce.wording"),
-    ),
+    Layer("facts", ("tuneonce._version", "tuneonce.errors", "tuneonce.activation.imports")),
+    Layer("system", ("tuneonce.system",)),
+    Layer("settings", ("tuneonce.settings", "tuneonce.activation.logs")),
+    Layer("model", ("tuneonce.model",), third_party=frozenset({"msgspec"})),
     Layer("store", ("tuneonce.store",)),
+    Layer("tuning", ("tuneonce.tuning",)),
+    Layer("events", ("tuneonce.events",)),
+    Layer("resolution", ("tuneonce.resolution",)),
+    Layer("inspect", ("tuneonce.inspect",)),
     Layer(
-        "decisions",
-        (
-            "tuneonce.events",
-            "tuneonce.stats",
-            "tuneonce.claims",
-            "tuneonce.access",
-            "tuneonce.recorded",
-            "tuneonce.priors",
-            "tuneonce.choice",
-            "tuneonce.resolver",
-            "tuneonce.race",
-            "tuneonce.expected",
-            "tuneonce.finals",
-            "tuneonce.folders",
-            "tuneonce.inventory",
-            "tuneonce.history",
-            "tuneonce.explain",
-            "tuneonce.upkeep",
-            "tuneonce.workload",
-            "tuneonce.runs",
-            "tuneonce.progress",
-            "tuneonce.oracle",
-        ),
-    ),
-    Layer(
-        "triton",
-        ("tuneonce.triton", "tuneonce.testing"),
+        "triton: seams",
+        ("tuneonce.triton", "tuneonce.triton.seams", "tuneonce.triton.compile.worker"),
         third_party=frozenset({"torch", "triton", "numpy"}),
     ),
+    Layer("triton: kernel", ("tuneonce.triton.kernel",)),
+    Layer("triton: compile", ("tuneonce.triton.compile",)),
+    Layer("triton: measure", ("tuneonce.triton.measure",)),
+    Layer("triton: launch", ("tuneonce.triton.launch",)),
+    Layer("testing", ("tuneonce.testing",)),
     Layer("replay", ("tuneonce.replay",)),
     Layer(
         "hosts",
@@ -110,20 +72,20 @@ LAYERS = (
 
 # Below this layer all code runs on a machine with neither torch nor triton: not even a function
 # that is called later imports them.
-FIRST_WITH_TRITON = "triton"
+FIRST_WITH_TRITON = "triton: seams"
 
 # (importing module, imported module): why this one step against the order is right.
 EXCEPTIONS: dict[tuple[str, str], str] = {
-    ("tuneonce.hosts.vllm", "tuneonce.activation"): (
+    ("tuneonce.hosts.vllm", "tuneonce.activation.install"): (
         "The plugin is a way in, as the start-up file is: vLLM calls it to switch us on, and the "
         "import stands in the function it calls."
     ),
-    ("tuneonce.hosts.sglang", "tuneonce.activation"): "The same, for SGLang.",
-    ("tuneonce.progress", "rich.console"): (
+    ("tuneonce.hosts.sglang", "tuneonce.activation.install"): "The same, for SGLang.",
+    ("tuneonce.events.progress", "rich.console"): (
         "A line that is drawn while a server tunes, and rich draws it; imported where it is drawn."
     ),
-    ("tuneonce.progress", "rich.live"): "The same.",
-    ("tuneonce.progress", "rich.text"): "The same.",
+    ("tuneonce.events.progress", "rich.live"): "The same.",
+    ("tuneonce.events.progress", "rich.text"): "The same.",
 }
 
 GUARDS = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
@@ -302,11 +264,27 @@ def test_every_exception_is_explained_and_used(
     assert set(EXCEPTIONS) <= seen
 
 
-def test_decisions_and_below_know_neither_torch_nor_triton() -> None:
+def test_what_is_below_triton_knows_neither_torch_nor_triton() -> None:
     names = [layer.name for layer in LAYERS]
     early = LAYERS[: names.index(FIRST_WITH_TRITON)]
-    assert [layer.name for layer in early] == ["facts", "naming and bytes", "store", "decisions"]
+    assert early[-1].name == "inspect"
     assert not {"torch", "triton"} & {name for layer in early for name in layer.third_party}
+
+
+def test_the_worker_imports_the_standard_library_and_triton_only(
+    source: tuple[dict[str, Path], list[Import]],
+) -> None:
+    # It runs by its file, in a process in which this package is not imported.
+    inside = [one for one in source[1] if one.importer.startswith(WORKER + ".")]
+    elsewhere = [
+        one.where
+        for one in inside
+        if one.target != "triton"
+        and not one.target.startswith("triton.")
+        and one.target.partition(".")[0] not in sys.stdlib_module_names
+    ]
+    assert inside
+    assert elsewhere == []
 
 
 # The rules themselves, each on a small package that breaks one of them.
@@ -323,7 +301,7 @@ def written(root: Path, files: dict[str, str]) -> tuple[dict[str, Path], list[Im
 
 def test_a_new_module_must_be_entered(tmp_path: Path) -> None:
     modules, _ = written(
-        tmp_path, {"errors": "", "helpers": "", "triton/hook": "", "unknown/x": ""}
+        tmp_path, {"errors": "", "helpers": "", "triton/launch/hook": "", "unknown/x": ""}
     )
     assert without_a_layer(modules) == ["tuneonce.helpers", "tuneonce.unknown.x"]
 
@@ -331,30 +309,31 @@ def test_a_new_module_must_be_entered(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "import tuneonce.resolver",
-        "import tuneonce.resolver as r",
-        "from tuneonce import resolver",
-        "from tuneonce.resolver import resolve",
-        "from .. import resolver",
-        "from ..resolver import resolve",
-        "def later():\n    from ..resolver import resolve",
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..resolver import resolve",
-        "import importlib\nimportlib.import_module('tuneonce.resolver')",
-        "from importlib import import_module\nimport_module('..resolver', __package__)",
-        "__import__('tuneonce.resolver')",
+        "import tuneonce.resolution.resolver",
+        "import tuneonce.resolution.resolver as r",
+        "from tuneonce.resolution import resolver",
+        "from tuneonce.resolution.resolver import resolve",
+        "from ..resolution import resolver",
+        "from ..resolution.resolver import resolve",
+        "def later():\n    from ..resolution.resolver import resolve",
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from ..resolution.resolver import resolve",
+        "import importlib\nimportlib.import_module('tuneonce.resolution.resolver')",
+        "from importlib import import_module\nimport_module('..resolution.resolver', __package__)",
+        "__import__('tuneonce.resolution.resolver')",
     ],
 )
 def test_a_step_against_the_order_is_found(tmp_path: Path, text: str) -> None:
-    _, imports = written(tmp_path, {"resolver": "", "store/files": text})
+    _, imports = written(tmp_path, {"resolution/resolver": "", "store/files": text})
     wrong = against_the_order(imports)
     assert [(one.importer, one.target) for one in wrong] == [
-        ("tuneonce.store.files", "tuneonce.resolver")
+        ("tuneonce.store.files", "tuneonce.resolution.resolver")
     ]
 
 
 def test_the_facade_belongs_to_nobody_below_it(tmp_path: Path) -> None:
-    _, imports = written(tmp_path, {"codec": "from tuneonce import __version__"})
-    assert unexcused(against_the_order(imports)) == ["tuneonce.codec:1 imports tuneonce"]
+    _, imports = written(tmp_path, {"model/codec": "from tuneonce import __version__"})
+    assert unexcused(against_the_order(imports)) == ["tuneonce.model.codec:1 imports tuneonce"]
 
 
 def test_steps_along_the_order_are_free(tmp_path: Path) -> None:
@@ -362,11 +341,11 @@ def test_steps_along_the_order_are_free(tmp_path: Path) -> None:
         tmp_path,
         {
             "errors": "",
-            "resolver": "from .errors import StoreError\nfrom . import store\nimport json",
+            "resolution/resolver": "from ..errors import StoreError\nfrom .. import store",
             "store/__init__": "from .base import Store\nfrom . import base",
             "store/base": "from ..errors import StoreError\nimport msgspec",
-            "triton/hook": "import torch\nimport triton.language as tl\nfrom . import probe",
-            "triton/probe": "import numpy\nfrom .. import resolver",
+            "triton/launch/hook": "import torch, triton.language\nfrom ..kernel import probe",
+            "triton/kernel/probe": "import numpy\nfrom ...resolution import resolver",
         },
     )
     assert against_the_order(imports) == []
@@ -384,7 +363,7 @@ def test_steps_along_the_order_are_free(tmp_path: Path) -> None:
         "import importlib\ndef later():\n    importlib.import_module('triton')",
     ],
 )
-@pytest.mark.parametrize("module", ["errors", "key", "store/files", "resolver"])
+@pytest.mark.parametrize("module", ["errors", "model/key", "store/files", "resolution/resolver"])
 def test_early_layers_import_neither_torch_nor_triton(
     tmp_path: Path, module: str, text: str
 ) -> None:
@@ -395,8 +374,10 @@ def test_early_layers_import_neither_torch_nor_triton(
 
 
 def test_our_own_triton_package_is_not_triton(tmp_path: Path) -> None:
-    _, imports = written(tmp_path, {"cli/env": "from ..triton import probe", "triton/probe": ""})
-    assert [one.target for one in imports] == ["tuneonce.triton.probe"]
+    _, imports = written(
+        tmp_path, {"cli/env": "from ..triton.kernel import probe", "triton/kernel/probe": ""}
+    )
+    assert [one.target for one in imports] == ["tuneonce.triton.kernel.probe"]
     assert not_allowed_third_party(imports) == []
 
 
@@ -409,15 +390,17 @@ def test_a_cycle_among_siblings_is_found(tmp_path: Path) -> None:
     _, imports = written(
         tmp_path,
         {
-            "stats": "def later():\n    from .claims import Claim",
-            "claims": "from .resolver import resolve",
-            "resolver": "from . import stats",
+            "resolution/journal": "def later():\n    from .access import read",
+            "resolution/access": "from .resolver import resolve",
+            "resolution/resolver": "from . import journal",
         },
     )
     assert against_the_order(imports) == []
     cycle = cycle_among_siblings(imports)
     assert cycle is not None
-    assert set(cycle) == {"tuneonce.stats", "tuneonce.claims", "tuneonce.resolver"}
+    assert set(cycle) == {
+        f"tuneonce.resolution.{name}" for name in ("journal", "access", "resolver")
+    }
 
 
 def test_a_part_may_name_its_whole_in_annotations(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import tuneonce
-from tuneonce import paths, settings
+from tuneonce import settings
 from tuneonce.errors import SettingsError
 from tuneonce.settings import (
     STARTED_WITH,
@@ -25,6 +25,7 @@ from tuneonce.settings import (
     store_to_look_at,
 )
 from tuneonce.store import open_store
+from tuneonce.system import paths
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from typing import Protocol
 import msgspec
 
 from .._version import __version__
-from ..stats import summarise
+from ..events.totals import summarise
 from .arms import ARMS, EMPTIED, Arm, environment
 from .errors import BenchError
 from .interrupts import Interrupts

@@ -13,7 +13,7 @@ from .tune import print_end
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..workload import Checked, Regret
+    from ..inspect.workload import Checked, Regret
 
 _DESCRIPTION = """\
 Runs a Python program, and wherever it uses a stored verdict for the first time, measures all
@@ -39,9 +39,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Run the program, then tell what its verdicts cost; returns its exit code."""
-    from ..inventory import listing
+    from ..inspect.inventory import listing
+    from ..inspect.workload import REGRET, regret
     from ..store import open_store
-    from ..workload import REGRET, regret
 
     out = output_of(args, REGRET)
     recheck = {"TUNEONCE_RECHECK": "fix" if args.fix else "report"}
@@ -106,7 +106,7 @@ def _draw(found: Regret, out: Console) -> None:
 def _draw_keys(found: Regret, out: Console) -> None:
     from itertools import groupby
 
-    from ..wording import programs_text
+    from ..model.wording import programs_text
     from ._render import plain, table
 
     for kernel, rows in groupby(found.checked, key=lambda one: one.kernel):

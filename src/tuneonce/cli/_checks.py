@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from ..errors import SettingsError, StoreError
-from ..paths import may_write, nearest
+from ..system.paths import may_write, nearest
 from ._environment import Environment, describe_environment
 
 Verdict = Literal["ok", "note", "wrong"]
@@ -107,7 +107,7 @@ def _store(found: Environment) -> Iterator[Check]:
 
 def _read_some(url: str) -> tuple[int, list[str], str]:
     """How many records could be read, why others could not, and why no more were looked at."""
-    from ..folders import folders
+    from ..inspect.folders import folders
     from ..store import open_store
 
     held, unread = 0, []
@@ -161,8 +161,8 @@ def _triton(found: Environment) -> Iterator[Check]:
 
 
 def _limits(found: Environment) -> Iterator[Check]:
-    from ..cpus import usable_cpus
-    from ..room import room_for_memory, room_for_processes
+    from ..system.cpus import usable_cpus
+    from ..system.room import room_for_memory, room_for_processes
 
     cores = usable_cpus()
     wanted = found.workers if found.workers is not None else cores

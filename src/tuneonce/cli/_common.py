@@ -94,9 +94,9 @@ def open_store_of(args: argparse.Namespace, *, must_be_there: bool = True) -> St
 
 def _with_journals(store: Store, address: str) -> Store:
     """A store and what tunings that were cut off, or go on, have measured beside it."""
-    from ..journal import FOLDER, Journals
+    from ..inspect.journaled import JournalStore
+    from ..resolution.journal import FOLDER, Journals
     from ..settings import journals_near
-    from ..store.journaled import JournalStore
     from ..store.older import StoreWithOlder
 
     info = store.describe()
@@ -134,7 +134,7 @@ def check_is_there(store: Store) -> None:
 
 def why_unreadable(store: Store) -> str | None:
     """Why this process may not read what is in a store; None if it may, or nothing is there."""
-    from ..folders import ROOT
+    from ..inspect.folders import ROOT
 
     info = store.describe()
     try:
@@ -229,7 +229,7 @@ def moment(text: str) -> float:
 
 def unknown_kernel(kernel: str, *, where: str, known: Iterable[str]) -> UsageError:
     """For a kernel that is not there: says so and names those that may have been meant."""
-    from ..folders import near_names
+    from ..inspect.folders import near_names
 
     names = list(known)
     near = near_names(kernel, names)

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from .._version import __version__
-from ..activation import bootstrap_dir
+from ..activation.install import bootstrap_dir
 from ..errors import SettingsError
 from ..settings import Mode, complaints, read, read_mode, store_to_look_at
 from ..store import open_store
@@ -35,7 +35,7 @@ _PROBE = """
 import importlib, json, sys
 module = importlib.import_module("triton.runtime.autotuner")
 sys.path.append(sys.argv[1])
-from tuneonce.triton import compat
+from tuneonce.triton.seams import compat
 seams = compat.find(module)
 found = {name: getattr(seams, name) for name in ("version", "missing", "foreign", "usable")}
 print(json.dumps(found))

@@ -24,7 +24,7 @@ from ._output import add_output_options
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..history import Events
+    from ..events.history import Events
     from ._output import Output
 
 
@@ -69,8 +69,8 @@ def run_workload(
     nothing would be kept; StoreUnavailable if it `reads` a store that is not there. Ctrl-C and
     SIGTERM are the program's: whatever it makes of them, what it did until then is told.
     """
-    from ..activation import child_environment
-    from ..history import read_history
+    from ..activation.install import child_environment
+    from ..events.history import read_history
 
     command = _command(args)
     environment = {**os.environ, **variables}

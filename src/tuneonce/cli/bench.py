@@ -193,7 +193,7 @@ def carry_out(plan: Plan, *, out: Output) -> int:
 
     Returns the exit code: 1 if any request failed, 128 + signal if interrupted.
     """
-    from ..activation import child_environment
+    from ..activation.install import child_environment
     from ..bench.interrupts import Interrupted, Interrupts
     from ..bench.restart import run_restart
     from ..bench.result import encode

@@ -14,7 +14,7 @@ from ._common import (
 )
 
 if TYPE_CHECKING:
-    from ..inventory import Entry, Listing
+    from ..inspect.inventory import Entry, Listing
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,9 +38,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """List the store."""
-    from ..folders import kernel_names
-    from ..history import KnownKeys
-    from ..inventory import listing
+    from ..events.history import KnownKeys
+    from ..inspect.folders import kernel_names
+    from ..inspect.inventory import listing
     from ._render import print_json
 
     with open_store_of(args) as store:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 def _draw(found: Listing) -> None:
     from itertools import groupby
 
-    from ..wording import programs_text
+    from ..model.wording import programs_text
     from ._render import age, console, count, plain, print_problems, table
 
     out = console()

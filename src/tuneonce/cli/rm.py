@@ -17,7 +17,7 @@ from ._common import (
 )
 
 if TYPE_CHECKING:
-    from ..upkeep import Removal, Selection
+    from ..inspect.upkeep import Removal, Selection
 
 _DAY = 24 * 3600.0
 
@@ -68,9 +68,9 @@ def _days(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Remove what the arguments select."""
-    from ..folders import kernel_names
-    from ..history import KnownKeys
-    from ..upkeep import plan_removal, remove
+    from ..events.history import KnownKeys
+    from ..inspect.folders import kernel_names
+    from ..inspect.upkeep import plan_removal, remove
     from ._render import print_json
 
     selection = _selection(args)
@@ -100,8 +100,8 @@ def run(args: argparse.Namespace) -> int:
 def _selection(args: argparse.Namespace) -> Selection:
     from typing import get_args
 
-    from ..records import Origin
-    from ..upkeep import Selection
+    from ..inspect.upkeep import Selection
+    from ..model.records import Origin
 
     if args.all == (args.pattern is not None):
         raise UsageError("rm: name a kernel (or a glob), or pass --all")

@@ -1,6 +1,6 @@
 """``tuneonce run -- command``: the command, with tuneonce switched on in it and its children.
 
-What it came to is said at its end by the command itself (`tuneonce.runs`, which says why).
+What it came to is said at its end by the command itself (`events.runs`, which says why).
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Replace this process by the command."""
-    from ..activation import child_environment
-    from ..runs import VARIABLE, new_run
+    from ..activation.install import child_environment
+    from ..events.runs import VARIABLE, new_run
     from ..settings import Mode, read_mode, store_location
     from ..store import open_store
 

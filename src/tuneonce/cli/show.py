@@ -16,7 +16,7 @@ from ._common import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..inventory import Entry, Line, Listing
+    from ..inspect.inventory import Entry, Line, Listing
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,9 +35,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Show one kernel."""
-    from ..folders import kernel_names
-    from ..history import KnownKeys
-    from ..inventory import sheets
+    from ..events.history import KnownKeys
+    from ..inspect.folders import kernel_names
+    from ..inspect.inventory import sheets
     from ._render import print_json
 
     with open_store_of(args) as store:
@@ -63,7 +63,7 @@ def _draw(found: Listing) -> None:
 def _draw_entry(out: Console, entry: Entry) -> None:
     from rich.bar import Bar
 
-    from ..wording import programs_text
+    from ..model.wording import programs_text
     from ._render import plain, seconds, table
 
     out.print(f"{plain(entry.kernel)}  {plain(entry.key_text)}", style="bold")

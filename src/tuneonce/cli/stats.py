@@ -17,8 +17,8 @@ from ._common import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..history import Statistics
-    from ..stats import Totals
+    from ..events.history import Statistics
+    from ..events.totals import Totals
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,7 +38,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Add up the last processes."""
-    from ..history import statistics
+    from ..events.history import statistics
     from ._render import print_json
 
     found = statistics(required_events_directory(args), last=last_of(args), since=args.since)

@@ -12,7 +12,7 @@ from ._workload import add_workload_arguments, print_document, run_workload
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..workload import Filled
+    from ..inspect.workload import Filled
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     Raises UsageError if it ended well and has met no kernel: it is the wrong one, or an option of
     this command was taken for its name.
     """
-    from ..workload import TUNE, filled
+    from ..inspect.workload import TUNE, filled
 
     out = output_of(args, TUNE)
     ran = run_workload(args, variables={"TUNEONCE_RECHECK": ""}, reads=False, writes=True)
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 def _draw(found: Filled, out: Console) -> None:
     from itertools import groupby
 
-    from ..wording import programs_text
+    from ..model.wording import programs_text
     from ._render import count, plain, seconds, table
 
     for kernel, rows in groupby(found.tuned, key=lambda one: one.kernel):

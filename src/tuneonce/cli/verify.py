@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ._common import add_json_option, add_store_option, open_store_of
 
 if TYPE_CHECKING:
-    from ..upkeep import Verification
+    from ..inspect.upkeep import Verification
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,7 +27,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Verify the store."""
-    from ..upkeep import verify
+    from ..inspect.upkeep import verify
     from ._render import print_json
 
     with open_store_of(args) as store:

@@ -19,7 +19,7 @@ from ._common import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..explain import LastSeen, Miss, Why
+    from ..inspect.explain import LastSeen, Miss, Why
 
 # A list that shares no candidate with the record's would fill the screen; --json has all of it.
 _SHOWN = 12
@@ -43,8 +43,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Explain the misses of one kernel."""
-    from ..explain import explain
-    from ..history import is_label, kernels_met, latest, read_history
+    from ..events.history import is_label, kernels_met, latest, read_history
+    from ..inspect.explain import explain
     from ._render import print_json
 
     directory = required_events_directory(args)
@@ -82,7 +82,7 @@ def _draw(found: Why) -> None:
 
 
 def _draw_last(out: Console, last: LastSeen) -> None:
-    from ..wording import programs_text
+    from ..model.wording import programs_text
     from ._render import clock, command_text, count, plain
 
     process = last.process
@@ -103,7 +103,7 @@ def _draw_last(out: Console, last: LastSeen) -> None:
 
 
 def _draw_miss(out: Console, miss: Miss) -> None:
-    from ..wording import programs_text
+    from ..model.wording import programs_text
     from ._render import clock, plain
 
     times = f", {miss.processes} processes" if miss.processes > 1 else ""

@@ -21,7 +21,7 @@ import functools
 import logging
 from typing import Any
 
-from ..imports import when_imported
+from ..activation.imports import when_imported
 
 _MODULE = "sglang.srt.managers.scheduler"
 _METHOD = "handle_freeze_gc"
@@ -30,11 +30,11 @@ _METHOD = "handle_freeze_gc"
 def register() -> None:
     """Switch tuneonce on in this process. Raises nothing."""
     try:
-        from .. import activation
+        from ..activation import install
 
-        if not activation.install():
+        if not install.install():
             return
-        activation.check()
+        install.check()
         when_imported(_MODULE, _wrap)
     except Exception as error:
         logging.getLogger("tuneonce").warning("tuneonce: not activated: %r", error)
@@ -59,8 +59,8 @@ def _wrap(module: Any) -> None:
 
 def _ready() -> None:
     try:
-        from .. import activation
+        from ..activation import install
 
-        activation.ready()
+        install.ready()
     except Exception as error:
         logging.getLogger("tuneonce").warning("tuneonce: statistics failed: %r", error)

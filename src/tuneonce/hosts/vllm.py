@@ -17,7 +17,7 @@ import functools
 import logging
 from typing import Any
 
-from ..imports import when_imported
+from ..activation.imports import when_imported
 
 # Where the class stands, in this and in older versions.
 _MODULES = ("vllm.v1.worker.worker_base", "vllm.worker.worker_base")
@@ -26,13 +26,13 @@ _MODULES = ("vllm.v1.worker.worker_base", "vllm.worker.worker_base")
 def register() -> None:
     """Switch tuneonce on in this process. Raises nothing: vLLM would not start."""
     try:
-        from .. import activation
+        from ..activation import install
 
         # First: what installing has to say is said in vLLM's format too.
         adopt_logging(logging.getLogger("tuneonce"), logging.getLogger("vllm"))
-        if not activation.install():
+        if not install.install():
             return
-        activation.check()
+        install.check()
         for name in _MODULES:
             when_imported(name, _wrap)
     except Exception as error:
@@ -76,9 +76,9 @@ def _surround(
 def _tell(what: str) -> None:
     """Raises nothing."""
     try:
-        from .. import activation
+        from ..activation import install
 
-        getattr(activation, what)()
+        getattr(install, what)()
     except Exception as error:
         logging.getLogger("vllm.tuneonce").warning("tuneonce: %s failed: %r", what, error)
 

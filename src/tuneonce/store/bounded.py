@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from ..errors import StoreUnavailable
-from ..threads import BoundedCalls, Overdue
+from ..system.threads import BoundedCalls, Overdue
 from .base import Store, StoreInfo
 
 T = TypeVar("T")

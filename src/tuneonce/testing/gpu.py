@@ -13,7 +13,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from ..forks import renew_in_child
+from ..system.forks import renew_in_child
 from .cuda import Patches, patch_torch
 from .driver import Benchmarked, Handle, SimulatedDriver, Thread, make_benchmarker
 from .latency import LatencyModel, Launch

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..forks import lazy
+from ..system.forks import lazy
 
 # Arbitrary, chosen so that times lie where those of real inference kernels do: a lone program
 # takes 4 to 12 microseconds, 100,000 programs of 64 x 64 tiles take 1 to 3 milliseconds.

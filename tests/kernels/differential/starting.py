@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fakes import ROOT
-from tuneonce.events import read_processes
+from tuneonce.events.log import read_processes
 
 FOLDER = Path(__file__).parent
 H200 = "NVIDIA H200 (simulated)"

@@ -32,7 +32,7 @@ from typing import Any
 import torch  # noqa: F401  so that forks have it
 import triton.testing  # noqa: F401
 
-from tuneonce.triton.compat import triton_key
+from tuneonce.triton.seams.compat import triton_key
 
 PREFIX = "program_"
 Result = dict[str, Any]

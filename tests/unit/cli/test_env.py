@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tuneonce.activation import bootstrap_dir
+from tuneonce.activation.install import bootstrap_dir
 from tuneonce.cli._environment import explain_mode, probe_seams, startup_file
 from tuneonce.settings import read
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fakes import RememberedEvents
-from tuneonce.access import Access
 from tuneonce.errors import StoreReadOnly, StoreUnavailable
-from tuneonce.records import Verdict
+from tuneonce.model.records import Verdict
+from tuneonce.resolution.access import Access
 from tuneonce.store.bounded import BoundedStore
 from tuneonce.store.memory import MemoryStore
-from tuneonce.threads import BoundedCalls, Overdue
+from tuneonce.system.threads import BoundedCalls, Overdue
 
 NAME = "k/w/d/verdict"
 # Only a test that would fail waits so long.
@@ -128,7 +128,7 @@ def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_thread_that_nobody_needs_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuneonce.threads._IDLE_S", 0.01)
+    monkeypatch.setattr("tuneonce.system.threads._IDLE_S", 0.01)
     store = BoundedStore(MemoryStore(), "x")
     before = set(threading.enumerate())
     assert store.get(NAME) is None

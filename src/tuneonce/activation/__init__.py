@@ -1,0 +1,1 @@
+"""How tuneonce is switched on in a process, and off again. See `activation.install`."""

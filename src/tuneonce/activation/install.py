@@ -1,0 +1,339 @@
+"""Switches tuneonce on and off in this process.
+
+Nothing is imported until it is needed: `install` reads the settings; if Triton's autotuner is
+loaded it is hooked at once, otherwise a finder on ``sys.meta_path`` waits for it. A program that
+never imports Triton pays for neither the hook nor its imports.
+
+Ways in: ``tuneonce.install()``; ``TUNEONCE=1`` through the ``.pth`` file of an ordinary
+installation; ``tuneonce run -- ...``, which sets it and also puts `bootstrap_dir` on ``PYTHONPATH``
+for installations whose ``.pth`` files Python does not read (``pip install --target``); vLLM's
+plugin entry point.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from .imports import when_imported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_AUTOTUNER = "triton.runtime.autotuner"
+
+_lock = threading.RLock()
+_installed: _Installation | None = None
+
+
+def _renew_lock() -> None:
+    """In a forked child, where a thread that was just installing does not exist."""
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
+class _Installation:
+    """What `install` changed, so that `uninstall` can put it back."""
+
+    def __init__(self, settings: Any, environ: dict[str, str]) -> None:
+        self.settings = settings
+        self.environ = environ
+        self.cancel: Callable[[], None] | None = None
+        self.hook: Any = None
+        self.events: Any = None
+        self.live: Any = None
+        self.exported: dict[str, tuple[str | None, str]] = {}
+
+    def export(self, name: str, value: str) -> None:
+        """Set a variable that children inherit."""
+        if os.environ.get(name) != value:
+            self.exported[name] = (os.environ.get(name), value)
+            os.environ[name] = value
+
+    def restore_environment(self) -> None:
+        for name, (before, value) in self.exported.items():
+            if os.environ.get(name) != value:
+                continue  # the program has set it since: it is theirs
+            if before is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = before
+
+
+def install() -> bool:
+    """Switch tuneonce on in this process; idempotent.
+
+    Takes no arguments: the environment says the rest, and is read here. Works before and after
+    Triton is imported and kernels are decorated. Returns whether tuneonce is on:
+    ``TUNEONCE=0`` and ``TRITON_CACHE_AUTOTUNING=0`` keep it off, and so does a setting that cannot
+    be read, with a warning. Also True with ``TUNEONCE=observe``, and where a Triton that comes
+    later turns out not to fit. Raises nothing, unless ``TUNEONCE_RAISE=1`` lets an error of ours
+    through.
+    """
+    global _installed
+    from .. import settings as settings_module
+    from ..errors import SettingsError
+
+    with _lock:
+        if _installed is not None:
+            return True
+        try:
+            mode = settings_module.read_mode(os.environ)
+            if mode is settings_module.Mode.OFF:
+                return False
+            started_with = settings_module.environment_at_start()
+            at_start = settings_module.triton_cache_at_start(os.environ, started_with=started_with)
+            environ = {**os.environ, settings_module.STARTED_WITH: at_start}
+            settings = settings_module.read(environ)
+        except SettingsError as error:
+            _warn("stays off: %s", error)
+            return False
+        if settings.log is not None:
+            from . import logs
+
+            logs.configure(settings.log)
+        for complaint in settings_module.complaints(os.environ):
+            _warn("%s", complaint)
+        installation = _Installation(settings, environ)
+        if mode is settings_module.Mode.ON:
+            # Resolved once: a child may run in another directory, or be told another cache.
+            installation.export(settings_module.STARTED_WITH, at_start)
+            if os.environ.get("TUNEONCE_STORE", "").strip():
+                installation.export("TUNEONCE_STORE", settings.store)
+        if "TUNEONCE_EVENTS" in os.environ and settings.events is not None:
+            installation.export("TUNEONCE_EVENTS", str(settings.events))
+        _installed = installation
+        _tell_at_the_end(installation)
+        installation.cancel = when_imported(_AUTOTUNER, lambda m: _hook(m, installation))
+        return True
+
+
+def uninstall() -> None:
+    """Switch tuneonce off again and restore what was there before `install`.
+
+    Triton's method and the variables that `install` set for child processes are put back; what is
+    stored stays. Where somebody has wrapped Triton's method since, the wrapper stays and calls
+    stock. Does nothing where tuneonce is not on. Raises nothing.
+    """
+    global _installed
+    with _lock:
+        installation, _installed = _installed, None
+        if installation is None:
+            return
+        if installation.cancel is not None:
+            installation.cancel()
+        if installation.hook is not None:
+            installation.hook.uninstall()
+        if installation.events is not None:
+            installation.events.close()
+        installation.restore_environment()
+
+
+def prepare() -> None:
+    """Begin in the background what the first kernel would wait for; changes no result.
+
+    For servers' integrations: in a process that will launch kernels, before it loads weights.
+    """
+    installation = _installed
+    if installation is not None and installation.hook is not None and installation.hook.active:
+        from ..triton.compile import early
+
+        early.begin()
+
+
+def ready() -> None:
+    """Say that start-up is over and serving begins: events and statistics are split here.
+
+    For servers' integrations, in each process that launches kernels, after the warm-up. A second
+    call in a process does nothing, nor does one where tuneonce is off or Triton is not imported.
+    Logs one line, at INFO, with what the start found, tuned and saved (in seconds), if it met any
+    kernel. Ends the compile helper; a later cold key starts it again.
+    """
+    installation = _installed
+    if installation is None or installation.live is None or installation.live.ready:
+        return
+    check()
+    if installation.hook is not None:
+        installation.hook.finish()
+    totals = installation.live.now()
+    installation.events.emit("ready")
+    if totals.hits or totals.provisional or totals.misses or totals.compiles:
+        _log("ready: %s", totals.sentence())
+
+
+def check() -> None:
+    """Notice that somebody has replaced ``Autotuner.run`` since `install`, and say so once."""
+    installation = _installed
+    if installation is not None and installation.hook is not None:
+        installation.hook.check()
+
+
+def is_installed() -> bool:
+    """Whether `install` has switched tuneonce on in this process, and nobody off again."""
+    return _installed is not None
+
+
+def bootstrap_dir() -> Path:
+    """A directory that, first on ``PYTHONPATH``, activates tuneonce where TUNEONCE is set."""
+    from pathlib import Path
+
+    return Path(__file__).parents[1] / "_bootstrap"
+
+
+def child_environment(environ: dict[str, str], *, mode: str = "1") -> dict[str, str]:
+    """A copy of `environ` under which a Python child starts with tuneonce in `mode`.
+
+    The child's Python must be able to import tuneonce: nothing of this environment is put in front
+    of its packages.
+    """
+    inherited = [p for p in environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    bootstrap = str(bootstrap_dir())
+    paths = [bootstrap, *[p for p in inherited if p != bootstrap]]
+    return {**environ, "TUNEONCE": mode, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _tell_at_the_end(installation: _Installation) -> None:
+    """In the first process of a ``tuneonce run``: print what all of them came to as it ends."""
+    run = os.environ.get("TUNEONCE_RUN")
+    if not run:
+        return
+    import atexit
+
+    from ..events import runs
+
+    pid = os.getpid()
+    if not runs.is_first(run):
+        return
+
+    def tell() -> None:
+        if os.getpid() == pid:  # not in a forked child
+            live = installation.live
+            runs.tell(run, installation.settings.events, None if live is None else live.now())
+
+    atexit.register(tell)
+
+
+def _log(message: str, *args: object) -> None:
+    import logging
+
+    logging.getLogger("tuneonce").info(f"tuneonce: {message}", *args)
+
+
+def _warn(message: str, *args: object) -> None:
+    # Imported here: every Python process in which TUNEONCE is set imports this file.
+    import logging
+
+    logging.getLogger("tuneonce").warning(f"tuneonce: {message}", *args)
+
+
+def _hook(module: Any, installation: _Installation) -> None:
+    """Build the parts and put the hook in place. Raises nothing unless errors are to be raised."""
+    try:
+        _build(module, installation)
+    except Exception as error:
+        if installation.settings.raise_errors:
+            raise
+        _warn("stays off, Triton is stock: %r", error)
+
+
+def _server() -> str | None:
+    """The server that this is a process of: Triton comes when the server is there."""
+    return next((name for name in ("vllm", "sglang") if name in sys.modules), None)
+
+
+def _build(module: Any, installation: _Installation) -> None:
+    from ..events.log import EventLog
+    from ..events.totals import Live
+    from ..settings import Mode, read
+
+    settings = installation.settings = read(installation.environ, server=_server())
+    store = _without_password(settings.store)
+    installation.live = Live(lambda: _log("on, store %s", store))
+    installation.events = EventLog(
+        settings.events,
+        mode=settings.mode.value,
+        store=store,
+        run=os.environ.get("TUNEONCE_RUN") or None,
+        listener=installation.live,
+    )
+    if settings.mode is Mode.OBSERVE:
+        from ..triton.launch.observe import Observer
+
+        installation.hook = Observer(module, installation.events)
+    else:
+        import atexit
+
+        from ..events.progress import Progress
+        from ..resolution.journal import Journals
+        from ..resolution.resolver import Resolver
+        from ..store import open_with_older
+        from ..store.bounded import BoundedStore
+        from ..system.threads import BoundedCalls
+        from ..triton.compile.workers import build_workers
+        from ..triton.launch.hook import Hook
+        from ..triton.launch.persist import Persistence
+
+        opened = BoundedStore(open_with_older(settings.store, settings.older), store)
+        journals = Journals(_journal_places(opened, settings.journals))
+        resolver = Resolver(opened, installation.events, journals=journals)
+        persistence = Persistence(
+            resolver, installation.events, settings.raise_errors, BoundedCalls()
+        )
+        atexit.register(persistence.finish)
+        workers = build_workers(settings.workers, installation.events)
+        progress = Progress(on=settings.progress, raise_errors=settings.raise_errors)
+        installation.hook = Hook(
+            module,
+            persistence,
+            workers,
+            progress=progress,
+            recheck=settings.recheck,
+            journals=journals,
+        )
+    installation.hook.install()
+
+
+def _journal_places(store: Any, near: Path | None) -> Callable[[], list[Path]]:
+    """Where journals may be: beside the records, where another container finds them too, or near.
+
+    Nowhere for a store that keeps nothing, or not in files.
+    """
+    from functools import cache
+    from pathlib import Path
+
+    from ..resolution.journal import FOLDER
+
+    @cache
+    def beside() -> list[Path]:
+        info = store.describe()
+        kept = info.kind == "files" and info.writable
+        return [Path(info.location, FOLDER)] if kept else []
+
+    def places() -> list[Path]:
+        first = [] if store.is_silent or store.is_far else beside()
+        # Near, too, for what was left there by a process for which the store was far.
+        return [*first, near] if near is not None and (first or store.is_far) else first
+
+    return places
+
+
+def _without_password(url: str) -> str:
+    """A store's address without the account before its host; a path is shown whole."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or "/" in scheme:  # a directory, whatever it is called
+        return url
+    slash = min((place for mark in "/?#" if (place := rest.find(mark)) >= 0), default=len(rest))
+    authority, path = rest[:slash], rest[slash:]
+    _account, at, host = authority.rpartition("@")
+    _name, colon, port = authority.rpartition(":")
+    if not at and colon and port and not port.isdigit():
+        # No port: a password in which somebody has not written a slash as %2F.
+        authority, path = rest, ""
+        _account, at, host = rest.rpartition("@")
+    return f"{scheme}{separator}{host if at else authority}{path}"

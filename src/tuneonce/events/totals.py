@@ -1,0 +1,168 @@
+"""Totals over events: what a process, or a directory of processes, spent and saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .log import number, read_processes
+
+
+class Totals(msgspec.Struct):
+    """Counts and seconds. `saved_s` is the recorded tuning time of every hit.
+
+    `tunes` counts tuning runs that measured at least one candidate; `reasons` counts why keys were
+    not hits, `problems` what went wrong without costing a launch, `untuned` why launches decided
+    nothing. `ready` counts the processes that said that their start-up was over, and the counts and
+    seconds of `serving_*` are those after it.
+    """
+
+    processes: int = 0
+    hits: int = 0
+    provisional: int = 0
+    misses: int = 0
+    not_persisted: int = 0
+    tunes: int = 0
+    candidates_measured: int = 0
+    compiles: int = 0
+    disk_loads: int = 0
+    tune_s: float = 0.0
+    compile_s: float = 0.0
+    load_s: float = 0.0
+    saved_s: float = 0.0
+    ready: int = 0
+    serving_tunes: int = 0
+    serving_compiles: int = 0
+    serving_s: float = 0.0
+    reasons: dict[str, int] = msgspec.field(default_factory=dict)
+    problems: dict[str, int] = msgspec.field(default_factory=dict)
+    untuned: dict[str, int] = msgspec.field(default_factory=dict)
+
+    def add(self, event: dict[str, Any], *, serving: bool = False) -> None:
+        """Count one event; events this version does not know are passed over."""
+        if serving:
+            self._add_serving(event)
+        match event.get("e"):
+            case "resolve":
+                self._add_resolve(event)
+            case "measure":
+                self.candidates_measured += 1
+                # An observer cannot know when a tuning run ends: it adds up candidate by candidate.
+                self.tune_s += _seconds(event, "tune_s")
+            case "tune":
+                self.tunes += 1
+                self.tune_s += _seconds(event, "seconds")
+            case "compile":
+                self.compiles += 1
+                self.compile_s += _seconds(event, "seconds")
+            case "load":
+                self.disk_loads += 1
+                self.load_s += _seconds(event, "seconds")
+            case "ready":
+                self.ready += 1
+            case "problem":
+                _count(self.problems, event.get("what"))
+            case "untuned":
+                _count(self.untuned, event.get("why"))
+
+    def _add_serving(self, event: dict[str, Any]) -> None:
+        # What a tuning run compiles is in events of its own.
+        match event.get("e"):
+            case "tune":
+                self.serving_tunes += 1
+                self.serving_s += _seconds(event, "seconds") - _seconds(event, "compile_s")
+            case "measure" if "tune_s" in event:
+                self.serving_s += _seconds(event, "tune_s") - _seconds(event, "compile_s")
+            case "compile":
+                self.serving_compiles += 1
+                self.serving_s += _seconds(event, "seconds")
+
+    @property
+    def met(self) -> bool:
+        """Whether an autotuned kernel was launched."""
+        outcomes = self.hits + self.provisional + self.misses + self.not_persisted
+        return outcomes + self.tunes + self.candidates_measured > 0
+
+    def sentence(self) -> str:
+        """What a start came to, for a log."""
+        provisional = f" ({self.provisional} provisional)" if self.provisional else ""
+        return (
+            f"{self.hits + self.provisional} hits{provisional}, {self.tunes} tunes "
+            f"({self.tune_s:.1f} s), {self.compiles} compiles ({self.compile_s:.1f} s), "
+            f"{self.saved_s:.1f} s saved"
+        )
+
+    def _add_resolve(self, event: dict[str, Any]) -> None:
+        match event.get("outcome"):
+            case "hit":
+                self.hits += 1
+            case "provisional":
+                self.provisional += 1
+            case "not_persisted":
+                self.not_persisted += 1
+            case _:
+                self.misses += 1
+        self.saved_s += _seconds(event, "saved_s")
+        if event.get("outcome") != "hit":
+            _count(self.reasons, event.get("reason"))
+
+
+def _seconds(event: dict[str, Any], field: str) -> float:
+    """A field of an event, 0 where it is missing or no number: files may be damaged."""
+    return number(event.get(field))
+
+
+def _count(counts: dict[str, int], name: object) -> None:
+    if name:
+        counts[str(name)] = counts.get(str(name), 0) + 1
+
+
+def total(processes: Iterable[list[dict[str, Any]]]) -> Totals:
+    """The sum over processes as `events.log.read_processes` yields them."""
+    totals = Totals()
+    for events in processes:
+        totals.processes += 1
+        serving = False
+        for event in events:
+            totals.add(event, serving=serving)
+            serving = serving or event.get("e") == "ready"
+    return totals
+
+
+class Live:
+    """The totals of this process while it runs: a listener of its events.
+
+    `on_first` is called when the first kernel is met. A forked child counts for itself.
+    """
+
+    def __init__(self, on_first: Callable[[], None]) -> None:
+        self._on_first = on_first
+        self._totals = Totals(processes=1)
+        self._pid = os.getpid()
+        self._met = False
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        self.now().add(event, serving=self.ready)
+        if not self._met and event.get("e") == "resolve":
+            self._met = True
+            self._on_first()
+
+    @property
+    def ready(self) -> bool:
+        """Whether this process has said that its start-up is over."""
+        return self._pid == os.getpid() and self._totals.ready > 0
+
+    def now(self) -> Totals:
+        """The totals so far."""
+        if self._pid != os.getpid():
+            self._pid, self._totals = os.getpid(), Totals(processes=1)
+        return self._totals
+
+
+def summarise(directory: Path) -> Totals:
+    """The sum over every process that left a file in `directory`."""
+    return total(read_processes(directory))

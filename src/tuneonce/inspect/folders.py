@@ -1,0 +1,285 @@
+"""Reads a store's records for people: key by key, kernels found by name.
+
+`folders` believes what the resolver believes, and hands out what cannot be used as `Broken` instead
+of raising: one bad record must not hide the others. One key's records are in memory at a time, and
+no more of them than a key may have.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, TypeAlias
+
+import msgspec
+
+from ..errors import RecordUnreadable
+from ..model.key import FORMAT, MEASUREMENT_END, VARIANTS_END, VERDICT_END, Parts, readable
+from ..model.records import BadRecord, Measurement, R, Variants, Verdict, unpack
+from ..resolution.access import Budget
+from ..store.base import Store
+from ..tuning.choice import check_place
+
+ROOT = f"{FORMAT}/"
+# Arbitrary: a key has some twenty verdicts of a few KB, and one folder no more than as many keys.
+_BYTES_OF_KEY, _NAMES = 16 * 1024 * 1024, 100_000
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A record that cannot be used. `reason` is one of a few words, `detail` a sentence."""
+
+    name: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """`sha256` is that of the bytes that could not be used; None where none could be read.
+
+    One that is not `movable` was not looked at, or is somebody else's.
+    """
+
+    problem: Problem
+    sha256: str | None = None
+    movable: bool = True
+
+
+@dataclass(frozen=True)
+class Held(Generic[R]):
+    """A record and the digest of the bytes that it was read from."""
+
+    name: str
+    sha256: str
+    record: R
+
+
+AnyHeld: TypeAlias = "Held[Verdict] | Held[Measurement] | Held[Variants]"
+
+
+@dataclass
+class Folder:
+    """All records of one key. `kernel` and `world` are path parts, `readable~digest`."""
+
+    kernel: str
+    world: str
+    key: str
+    verdicts: list[Held[Verdict]] = field(default_factory=list)
+    loose: list[Held[Measurement]] = field(default_factory=list)
+    variants: list[Held[Variants]] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+    @property
+    def parts(self) -> Parts | None:
+        """The key's parts, which loose measurements do not carry."""
+        if self.verdicts:
+            return tuple(self.verdicts[0].record.key)
+        return tuple(self.variants[0].record.key) if self.variants else None
+
+    @property
+    def held(self) -> list[AnyHeld]:
+        """Verdicts, loose measurements, and what candidates were compiled with."""
+        return [*self.verdicts, *self.loose, *self.variants]
+
+    def unfinished(self) -> dict[str, list[Measurement]]:
+        """By work class, the measurements of candidates that no verdict there is about."""
+        settled = {(v.record.work_class, c) for v in self.verdicts for c in v.record.candidates}
+        classes: dict[str, list[Measurement]] = {}
+        for held in self.loose:
+            m = held.record
+            if (m.work_class, m.candidate) not in settled:
+                classes.setdefault(m.work_class, []).append(m)
+        return classes
+
+
+def folders(store: Store, prefix: str = ROOT) -> Iterator[Folder]:
+    """Read every key below `prefix`, in the order of their addresses.
+
+    Raises StoreError if the store itself fails; a record that cannot be used is in `broken`.
+    """
+    for name in _keys(store, prefix, levels=3):
+        _, kernel, world_name, key = f"{name}//".split("/")[:4]
+        folder = Folder(kernel, world_name, key)
+        if not name.endswith("/"):
+            folder.unknown.append(name)
+            yield folder
+            continue
+        try:
+            names = store.children(name, limit=_NAMES)
+        except RecordUnreadable as error:
+            folder.broken.append(_unreadable(error))
+            yield folder
+            continue
+        if names:
+            _read_folder(store, names, folder)
+            if len(names) == _NAMES:
+                rest = Problem(name, "unread", f"it holds more than {_NAMES - 1:,} names")
+                folder.broken.append(Broken(rest, movable=False))
+            yield folder
+
+
+def _unreadable(error: RecordUnreadable) -> Broken:
+    problem = Problem(error.name, error.reason.value, error.detail)
+    return Broken(problem, movable=error.in_the_way)
+
+
+def _keys(store: Store, prefix: str, levels: int) -> Iterator[str]:
+    """The folders of keys, what is no folder above them, and folders that are closed."""
+    try:
+        names = store.children(prefix, limit=_NAMES)
+    except RecordUnreadable as error:
+        yield error.name  # whoever lists it is told why
+        return
+    for name in sorted(names):
+        if levels > 1 and name.endswith("/"):
+            yield from _keys(store, name, levels - 1)
+        else:
+            yield name
+
+
+def _read_folder(store: Store, names: Iterable[str], folder: Folder) -> None:
+    budget = Budget(_BYTES_OF_KEY)
+    for name in sorted(name.rstrip("/") for name in names):  # a folder in a record's place, too
+        if name.endswith(VERDICT_END):
+            _sort_in(_read(store, name, Verdict, budget), folder.verdicts, folder.broken)
+        elif name.endswith(MEASUREMENT_END):
+            _sort_in(_read(store, name, Measurement, budget), folder.loose, folder.broken)
+        elif name.endswith(VARIANTS_END):
+            _sort_in(_read(store, name, Variants, budget), folder.variants, folder.broken)
+        else:
+            folder.unknown.append(name)
+
+
+def _sort_in(found: Held[R] | Broken | None, whole: list[Held[R]], broken: list[Broken]) -> None:
+    if isinstance(found, Broken):
+        broken.append(found)
+    elif found is not None:
+        whole.append(found)
+
+
+def _read(store: Store, name: str, kind: type[R], budget: Budget) -> Held[R] | Broken | None:
+    """None: it was removed since it was listed."""
+    if budget.left <= 0:
+        beside = f"it lies beside {_BYTES_OF_KEY:,} bytes of other records of its key"
+        return Broken(Problem(name, "unread", beside), movable=False)
+    sha256 = None
+    try:
+        data = store.get(name)
+        if data is None:
+            return None
+        budget.left -= len(data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        record = unpack(data, kind)
+        check_place(name, record)
+        return Held(name, sha256, record)
+    except RecordUnreadable as error:
+        return _unreadable(error)
+    except BadRecord as error:
+        detail = str(error).removeprefix(f"{error.reason}: ")
+        return Broken(Problem(name, error.reason, detail), sha256, movable=error.in_the_way)
+
+
+# -- kernels by name -----------------------------------------------------------------------------
+
+
+def kernel_prefix(kernel: str) -> str:
+    """What the addresses of all versions of a kernel start with. `kernel` may have its module."""
+    return f"{ROOT}{readable(kernel.rpartition(':')[2])}~"
+
+
+def pattern_prefix(pattern: str | None) -> str:
+    """The least that must be listed to find everything that `pattern` matches."""
+    if pattern is None or any(mark in pattern for mark in "*?["):
+        return ROOT
+    return kernel_prefix(pattern)
+
+
+def matches(pattern: str | None, *, name: str, module: str | None) -> bool:
+    """Whether a kernel is meant: by its name, as module:name, or by a glob on either.
+
+    `module` is None for a kernel of which only loose measurements are left.
+    """
+    if pattern is None:
+        return True
+    label = kernel_label(name, module)
+    if pattern in (name, label) or any(fnmatch.fnmatchcase(t, pattern) for t in (name, label)):
+        return True
+    return module is None and readable(pattern.rpartition(":")[2]) == readable(name)
+
+
+def kernel_label(name: str, module: str | None) -> str:
+    """``module:name``, as events name a kernel."""
+    return name if module is None else f"{module}:{name}"
+
+
+# What events know about a key: its kernel's label and its parts, by the key's digest.
+Known = Callable[[str], "tuple[str, Parts] | None"]
+
+
+def nothing_known(key: str) -> None:
+    """For a caller that has no events."""
+
+
+@dataclass
+class Naming:
+    """The name and module of one kernel, as the newest of its verdicts has them.
+
+    A file that moves is the same kernel, so records of one kernel may differ in its module.
+    """
+
+    directory: str
+    name: str = ""
+    module: str | None = None
+    _newest: float = -math.inf
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.directory.rpartition("~")[0]
+
+    def see(self, folder: Folder) -> None:
+        """Learn from one of the kernel's folders."""
+        for held in folder.verdicts:
+            if held.record.published_at > self._newest:
+                self._newest = held.record.published_at
+                self.name = dict(held.record.key).get("kernel.name", self.name)
+                self.module = held.record.about.get("kernel.module")
+
+    def ask(self, folder: Folder, known: Known) -> Parts | None:
+        """The parts of a key without a verdict, where events tell them; learns from them too."""
+        told = known(folder.key) if folder.loose and not folder.verdicts else None
+        if told is None:
+            return None
+        label, parts = told
+        if self._newest == -math.inf:
+            module, _, self.name = label.rpartition(":")
+            self.module = module or None
+        return parts
+
+    @property
+    def label(self) -> str:
+        return kernel_label(self.name, self.module)
+
+    def is_meant(self, pattern: str | None) -> bool:
+        """Whether `pattern` means this kernel."""
+        return matches(pattern, name=self.name, module=self.module)
+
+
+def near_names(name: str, known: Iterable[str]) -> list[str]:
+    """The names that somebody may have meant, the likeliest first; labels match by their names."""
+    wanted = name.rpartition(":")[2].lower()
+    by_name: dict[str, str] = {}
+    for full in sorted(known):
+        by_name.setdefault(full.rpartition(":")[2].lower(), full)
+    inside = [n for n in by_name if wanted in n]
+    close = difflib.get_close_matches(wanted, by_name, n=3, cutoff=0.5)
+    return [by_name[n] for n in dict.fromkeys([*close, *inside])][:3]
+
+
+def kernel_names(store: Store) -> list[str]:
+    """The readable names of all kernels, for error messages."""
+    kernels = store.children(ROOT, limit=_NAMES)
+    return sorted({name.split("/")[1].rpartition("~")[0] for name in kernels} - {""})

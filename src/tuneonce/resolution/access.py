@@ -1,0 +1,176 @@
+"""Records in and out of a store that may be bad, for a launch: reports and goes on, never raises.
+
+A store that fails is reported once, and the process goes on without it. A record that cannot be
+used is counted and treated as absent, and set aside unless it may be of use to others: to another
+user, or to another version. What one question may read is bounded, whatever
+somebody has left in the store.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import RecordUnreadable, StoreError
+from ..events.log import EventLog
+from ..model.records import BadRecord, R, Record, pack, unpack
+from ..store.base import Store
+from ..tuning.choice import check_place
+
+logger = logging.getLogger("tuneonce")
+
+
+@dataclass
+class Budget:
+    """How many bytes of records one question may still read, and until when (``time.monotonic``).
+
+    The last may go beyond. Arbitrary: a hundred verdicts over a hundred candidates each, twenty
+    times what is common.
+    """
+
+    left: int = 4 * 1024 * 1024
+    until: float = math.inf
+
+    @classmethod
+    def of_seconds(cls, seconds: float) -> Budget:
+        """One for so long: a store may be far away."""
+        return cls(until=time.monotonic() + seconds)
+
+    @property
+    def is_spent(self) -> bool:
+        return self.left <= 0 or time.monotonic() > self.until
+
+
+class Access:
+    """A store for who must not be stopped by it. Thread-safe: it only remembers what it said."""
+
+    def __init__(self, store: Store, events: EventLog) -> None:
+        self.store = store
+        self._events = events
+        self._warned: set[str] = set()
+
+    def read(self, name: str, kind: type[R], budget: Budget | None = None) -> R | None:
+        """The record, None if it is not there or cannot be used, or the budget is spent."""
+        if budget is not None and budget.is_spent:
+            return None
+        data: bytes | None = None
+        try:
+            data = self.store.get(name)
+            if data is None:
+                return None
+            if budget is not None:
+                budget.left -= len(data)
+            record = unpack(data, kind)
+            check_place(name, record)
+            return record
+        except RecordUnreadable as error:
+            self._not_used(name, error, None)
+        except BadRecord as error:
+            self._not_used(name, error, data)
+        except StoreError as error:
+            self.failed(error)
+        return None
+
+    def children(self, prefix: str, limit: int, budget: Budget | None = None) -> Sequence[str]:
+        """A level of names, at most `limit`; none where the budget is spent."""
+        if budget is not None and budget.is_spent:
+            return []
+        try:
+            return self.store.children(prefix, limit=limit)
+        except RecordUnreadable as error:  # a folder of somebody else
+            self._not_used(prefix, error, None)
+            return []
+        except StoreError as error:
+            self.failed(error)
+            return []
+
+    def put(
+        self,
+        name: str,
+        record: Record,
+        *,
+        only_if_absent: bool = False,
+        durable: bool = True,
+    ) -> bool | None:
+        """True: stored. False: another was there first. None: it could not be stored."""
+        try:
+            data = pack(record)
+        except ValueError as error:
+            self._problem("not_storable", f"{name}: {error}")
+            return None
+        # Twice, because a directory or the like may have the name.
+        for _ in range(2):
+            try:
+                if only_if_absent:
+                    return self.store.put_if_absent(name, data, durable=durable)
+                self.store.put(name, data, durable=durable)
+                return True
+            except RecordUnreadable as error:
+                self._not_used(name, error, None)
+            except StoreError as error:
+                self.failed(error)
+                return None
+            except ValueError as error:
+                self._problem("not_storable", f"{name}: {error}")
+                return None
+        return None
+
+    def remove(self, name: str) -> bool:
+        """Remove a record that is not needed any more. False: the store does not let us."""
+        try:
+            data = self.store.get(name)
+            if data is not None:
+                self.store.delete_if(name, data)
+        except (RecordUnreadable, StoreError):
+            return False
+        return True
+
+    def failed(self, error: StoreError) -> None:
+        """Report that the store does not work, once for each kind of failure."""
+        kind = type(error).__name__
+        if kind not in self._warned:
+            self._warned.add(kind)
+            self._problem("store_failed", f"{kind}: {error}")
+            logger.warning("tuneonce: %s; going on without it, in this process only", error)
+
+    def _not_used(self, name: str, error: RecordUnreadable | BadRecord, seen: bytes | None) -> None:
+        reason = str(error.reason)
+        if error.in_the_way:
+            self._set_aside(name, reason, seen)
+            return
+        if isinstance(error, RecordUnreadable) and error.detail:
+            reason = f"{reason}, {error.detail}"
+        self._left(name, reason, "it may be of use to others")
+
+    def _set_aside(self, name: str, reason: str, seen: bytes | None) -> None:
+        try:
+            moved = self.store.set_aside(name, seen=seen)
+            left = None if moved or not self._still_there(name, seen) else "it may not be moved"
+        except StoreError as error:
+            moved, left = False, str(error)
+        # Whoever moves the record counts it, so that it is counted once in a fleet; one that stays
+        # is counted once by each process that meets it.
+        if moved:
+            self._problem("record_unreadable", f"{name}: {reason}")
+            logger.warning("tuneonce: set aside an unreadable record (%s): %s", reason, name)
+        elif left is not None:
+            self._left(name, reason, left)
+
+    def _left(self, name: str, reason: str, why: str) -> None:
+        if name not in self._warned:
+            self._warned.add(name)
+            self._problem("record_unreadable", f"{name}: {reason} (left in place: {why})")
+
+    def _still_there(self, name: str, seen: bytes | None) -> bool:
+        """Whether nobody else has moved what could not be used. Raises StoreError."""
+        try:
+            data = self.store.get(name)
+        except RecordUnreadable:
+            return seen is None
+        return data is not None and data == seen
+
+    def _problem(self, what: str, detail: str) -> None:
+        self._events.emit("problem", what=what, detail=detail)

@@ -1,0 +1,356 @@
+"""Decides what is known about a key, and keeps what is learned.
+
+One key directory holds verdicts (immutable, one per work class and list of candidates) and loose
+measurements (written as a tuning goes on, removed once a verdict contains them). `resolve` reads
+them in this order and stops at the first answer:
+
+1. the verdict for exactly this work class and list: one read;
+2. measurements of every candidate at this work class, from older verdicts or an interrupted
+   tuning: the winner is computed, nothing is measured (`settle` publishes it);
+3. a verdict of another work class whose winner is a live candidate, unless this work class has one
+   over another list: used, and counted as provisional;
+4. nothing, or not enough: the caller measures what is missing, and what was measured before it was
+   killed, or with another list, is not measured again.
+
+Nothing here raises because a store or a record is bad (`access`). A stored winner is only ever the
+digest of a candidate, looked up in the live list.
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from .._version import __version__
+from ..errors import StoreError
+from ..events.log import EventLog
+from ..model.codec import digest
+from ..model.key import Candidate, Key, class_distance, class_of_verdict, journal_file
+from ..model.records import BadRecord, Measurement, Origin, Variants, Verdict, says_nothing, unpack
+from ..store.base import Store
+from ..tuning.choice import by_candidate, choose, nearest
+from ..tuning.priors import Prior, expect
+from .access import Access, Budget
+from .journal import Journals
+from .recorded import variants_names
+
+# A candidate that failed to compile or to fit is not tried again for a week: long enough to spare
+# every restart, short enough that a passing cause (memory taken by a neighbour) heals by itself.
+FAILURE_HOLDS_S = 7 * 24 * 3600.0
+
+# A far store is asked for so long what else holds for a key, and what is expected of it, which only
+# orders and prunes a race. Arbitrary; both take milliseconds on a disk.
+_NEIGHBOURS_S, _EXPECTED_S = 2.0, 0.5
+
+# So many verdicts are not read again for what is expected. Arbitrary: of one kernel some hundred.
+_KEPT = 128
+
+# Arbitrary: so many names of a key's directory are looked at, and so many verdicts beside the one
+# that was asked for are read, those of the nearest work classes.
+_NAMES, _VERDICTS = 2000, 32
+
+
+class Outcome(enum.Enum):
+    """What a resolution found."""
+
+    HIT = "hit"
+    """A winner measured at this work class."""
+    PROVISIONAL = "provisional"
+    """A winner measured at another work class, or taken over from Triton's own cache."""
+    PARTIAL = "partial"
+    """Some candidates are measured, the others must be."""
+    MISS = "miss"
+    """Nothing is known."""
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """`winner` is a candidate's digest; `known` are the usable measurements by digest."""
+
+    outcome: Outcome
+    winner: str | None = None
+    known: dict[str, Measurement] = field(default_factory=dict)
+    reason: str | None = None
+    saved_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Question:
+    """One key at one work class, with the live candidates in their order."""
+
+    key: Key
+    work_class: str
+    programs: int | None
+    candidates: Sequence[Candidate]
+    about: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def digests(self) -> list[str]:
+        return [candidate.digest for candidate in self.candidates]
+
+    @property
+    def seed(self) -> int:
+        """A number for what a race leaves to chance: the same in every world, for every source."""
+        parts = [
+            list(p) for p in self.key.parts if p[0] == "kernel.name" or p[0].startswith("key.")
+        ]
+        return int(digest([*parts, self.work_class], length=12), 16)
+
+    @property
+    def journal(self) -> str:
+        """What the journal of its tuning is called."""
+        return journal_file(self.key.digest, self.work_class)
+
+    @property
+    def label(self) -> str:
+        """The kernel as events name it."""
+        return f"{self.key.kernel.module}:{self.key.kernel.name}"
+
+
+class Resolver:
+    """Answers questions from a store and writes answers to it. Thread-safe."""
+
+    def __init__(
+        self,
+        store: Store,
+        events: EventLog,
+        *,
+        journals: Journals | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._access = Access(store, events)
+        self._journals = journals
+        self._neighbours: dict[str, Verdict] = {}
+        self._events = events
+        self._clock = clock
+
+    # -- questions ---------------------------------------------------------------------------
+
+    def report(self, question: Question, resolution: Resolution) -> None:
+        """Tell the events what became of a key."""
+        miss = resolution.outcome in (Outcome.MISS, Outcome.PARTIAL)
+        # Only a miss has to explain itself; `tuneonce why` compares these parts.
+        explanation = {
+            "parts": question.key.parts,
+            "candidates": {c.digest: c.text for c in question.candidates},
+        }
+        self._events.emit(
+            "resolve",
+            kernel=question.label,
+            key=question.key.digest,
+            work_class=question.work_class,
+            outcome=resolution.outcome.value,
+            reason=resolution.reason,
+            saved_s=round(resolution.saved_s, 6),
+            **(explanation if miss else {}),
+        )
+
+    def resolve(self, question: Question) -> Resolution:
+        """What is known about a key."""
+        name = question.key.verdict_name(question.work_class, question.digests)
+        verdict = self._access.read(name, Verdict)
+        if verdict is not None and verdict.winner in question.digests:
+            known = self._usable(question, verdict.measurements)
+            if verdict.origin == "stock-cache":  # only where the work class is unknown to both
+                return Resolution(Outcome.PROVISIONAL, verdict.winner, known, "stock_cache")
+            return Resolution(Outcome.HIT, verdict.winner, known, saved_s=verdict.tune_s)
+        return self._from_neighbours(question)
+
+    def _from_neighbours(self, question: Question) -> Resolution:
+        """Rules 2 to 4: one listing of the key's directory, then its records."""
+        work_class, budget = question.work_class, Budget.of_seconds(_NEIGHBOURS_S)
+        names = self._access.children(question.key.directory + "/", _NAMES)
+        classes = {name: found for name in names if (found := class_of_verdict(name)) is not None}
+        ours = {question.key.measurement_name(work_class, digest) for digest in question.digests}
+
+        def apart(name: str) -> tuple[float, str]:
+            return class_distance(classes[name], work_class), name
+
+        read = self._access.read
+        near = [read(name, Verdict, budget) for name in sorted(classes, key=apart)[:_VERDICTS]]
+        verdicts = [verdict for verdict in near if verdict is not None]
+        alone = [read(name, Measurement, budget) for name in names if name in ours]
+        loose = [measurement for measurement in alone if measurement is not None]
+        if self._journals is not None:
+            left = self._journals.left(question.journal)
+            loose += [measurement for measurement in left if measurement.key == question.key.digest]
+        behind = [m for verdict in verdicts for m in verdict.measurements]
+        known = self._usable(question, [*behind, *loose])
+        missing = [digest for digest in question.digests if digest not in known]
+        # A race that was cut off has seen all, and decided nothing.
+        unsettled = any(not known[d].settled for d in question.digests if d in known)
+        if (
+            not missing
+            and not unsettled
+            and (winner := choose(question.digests, known)) is not None
+        ):
+            saved = sum(known[digest].seconds for digest in set(question.digests))
+            return Resolution(Outcome.HIT, winner, known, reason="assembled", saved_s=saved)
+        elsewhere = [v for v in verdicts if v.work_class != work_class]
+        other = nearest(question.digests, work_class, elsewhere)
+        if other is not None and not (known and len(elsewhere) < len(verdicts)):
+            reason = "stock_cache" if other.origin == "stock-cache" else "work_class"
+            theirs = by_candidate(question.digests, other.measurements)
+            return Resolution(Outcome.PROVISIONAL, other.winner, theirs, reason, other.tune_s)
+        if known and (missing or unsettled):
+            reason = "candidates_missing" if missing else "unfinished"
+            return Resolution(Outcome.PARTIAL, None, known, reason=reason)
+        return Resolution(Outcome.MISS, None, known, reason="all_failed" if known else "unknown")
+
+    def settle(self, question: Question, resolution: Resolution) -> Resolution:
+        """Publish a winner that was put together from measurements, and use that of who was first.
+
+        What was resolved otherwise is as it was.
+        """
+        if resolution.reason != "assembled" or resolution.winner is None:
+            return resolution
+        winner = self.publish(
+            question,
+            resolution.known,
+            resolution.winner,
+            origin="assembled",
+            tune_s=resolution.saved_s,
+            on_kept=lambda: self._forget(question),
+        )
+        return replace(resolution, winner=winner)
+
+    def _usable(
+        self, question: Question, measurements: Iterable[Measurement]
+    ) -> dict[str, Measurement]:
+        """By candidate, those of this list and work class; a failure only while it holds.
+
+        One that is dated as far ahead was dated by a clock that was wrong, and would hold for ever.
+        """
+        now = self._clock()
+        fitting = (
+            m
+            for m in measurements
+            if m.work_class == question.work_class
+            and (m.failed is None or abs(now - m.measured_at) <= FAILURE_HOLDS_S)
+        )
+        return by_candidate(question.digests, fitting)
+
+    def expected(self, question: Question) -> Prior[int]:
+        """What verdicts that do not hold here let expect of the candidates, by position."""
+        budget = Budget.of_seconds(_EXPECTED_S)
+        return expect(
+            question.key,
+            question.work_class,
+            question.digests,
+            children=lambda prefix, limit: self._access.children(prefix, limit, budget),
+            read=lambda name: self._neighbour(name, budget),
+        ).at(question.digests)
+
+    def _neighbour(self, name: str, budget: Budget) -> Verdict | None:
+        """A verdict of which something is expected. The keys of one kernel have the same ones."""
+        if (verdict := self._neighbours.get(name)) is None:
+            verdict = self._access.read(name, Verdict, budget)
+            if verdict is not None:
+                if len(self._neighbours) >= _KEPT:
+                    self._neighbours.clear()
+                self._neighbours[name] = verdict
+        return verdict
+
+    def variants(self) -> Iterator[Variants]:
+        """What candidates of any kernel were compiled with anywhere, the earliest first.
+
+        Of very many, some of every kernel.
+        """
+        budget = Budget()
+        names = variants_names(self._access.children)
+        read = (self._access.read(name, Variants, budget) for name in names)
+        found = [record for record in read if record is not None]
+        yield from sorted(found, key=lambda record: record.recorded_at)
+
+    def keep_variants(self, question: Question, variants: Variants) -> None:
+        """Keep what the candidates of a key were compiled with, unless it is there already."""
+        name = question.key.variants_name(question.work_class, question.digests)
+        self._access.put(name, variants, only_if_absent=True, durable=False)
+
+    # -- answers -----------------------------------------------------------------------------
+
+    def publish(
+        self,
+        question: Question,
+        known: dict[str, Measurement],
+        winner: str,
+        *,
+        origin: Origin,
+        tune_s: float,
+        on_kept: Callable[[], None] | None = None,
+    ) -> str:
+        """Publish the winner unless another process was first; returns the winner to use.
+
+        Measurements that an earlier version has kept by themselves are removed where the published
+        verdict has them. Calls `on_kept` once there is one.
+        """
+        # A verdict taken over from Triton says nothing about the size it was measured at.
+        work_class = question.work_class if origin != "stock-cache" else "cxx"
+        verdict = Verdict(
+            key=list(question.key.parts),
+            about={"kernel.module": question.key.kernel.module, **question.about},
+            work_class=work_class,
+            programs=question.programs,
+            candidates=question.digests,
+            winner=winner,
+            measurements=list(known.values()),
+            origin=origin,
+            tune_s=tune_s,
+            compile_s=sum(m.compile_s for m in known.values()),
+            published_at=self._clock(),
+            tuneonce=__version__,
+        )
+        name = question.key.verdict_name(work_class, question.digests)
+        adopted, kept = winner, set[str]()
+        # Twice, because what has the name may turn out to be unreadable.
+        for _ in range(2):
+            stored = self._access.put(name, verdict, only_if_absent=True)
+            if stored is None:
+                break
+            first = verdict if stored else self._access.read(name, Verdict)
+            if first is not None and first.winner in question.digests:
+                adopted, kept = first.winner, {m.candidate for m in first.measurements}
+                break
+        if kept and on_kept is not None:
+            on_kept()
+        if kept and work_class == question.work_class:
+            there = self._access.children(question.key.directory + "/", _NAMES)
+            loose = {question.key.measurement_name(work_class, c) for c in kept & known.keys()}
+            for name in there:
+                if name in loose and not self._access.remove(name):
+                    break
+        return adopted
+
+    def _forget(self, question: Question) -> None:
+        if self._journals is not None:
+            self._journals.forget(question.journal)
+
+    def replace(
+        self, question: Question, known: dict[str, Measurement], winner: str, *, wrong: str | None
+    ) -> bool:
+        """Put a better winner in the place of the verdict that says `wrong`, or where none is.
+
+        True: the store says `winner` now. A verdict that says something else by now is left alone.
+        Who asks between the removal and the new verdict finds none, and tunes as ever.
+        """
+        if any(map(says_nothing, known.values())):  # it would not be published
+            return False
+        name = question.key.verdict_name(question.work_class, question.digests)
+        tune_s = sum(m.seconds for m in known.values())
+        try:
+            data = self._access.store.get(name)
+            if data is not None:
+                old = unpack(data, Verdict)
+                if old.winner != wrong or not self._access.store.delete_if(name, data):
+                    return False
+                tune_s = old.tune_s
+        except BadRecord:  # whoever resolves this key next sets it aside
+            return False
+        except StoreError as error:
+            self._access.failed(error)
+            return False
+        self.publish(question, known, winner, origin="rechecked", tune_s=tune_s)
+        published = self._access.read(name, Verdict)
+        return published is not None and published.winner == winner

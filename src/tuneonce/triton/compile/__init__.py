@@ -1,0 +1,1 @@
+"""Candidates are compiled in other processes, and their binaries arrive in Triton's cache."""

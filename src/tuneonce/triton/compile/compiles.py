@@ -1,0 +1,224 @@
+"""Compiles the candidates of one key ahead of their benchmarks, in other processes.
+
+`Compiles.arrivals` yields candidates in the order in which they become ready to be launched. What
+only this process can do (Python to TTIR) is done in between, so that the helpers always have
+something to do and the caller measures while they do it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ..kernel.calls import Cold
+from ..seams import compat
+from .compile_pool import Compiled, CompilePool, Crashed, NotCompiled
+from .helper_process import HelperLost
+from .ship import NotShippable, Shipment, in_cache
+from .staging import adopt
+from .worker.compile_job import OtherTriton
+from .workers import MANY, Compilation, Workers
+
+logger = logging.getLogger("tuneonce")
+
+# So that a helper which is done has its next job already.
+_AHEAD = 4
+
+
+class Compiles:
+    """One key's candidates on their way through the compiler.
+
+    `ship(position)` makes a shipment, None if nothing has to be compiled; what it raises is left
+    for the launch in this process to raise again. `work(position)` says which take longest to
+    compile: those go first, since the last one is waited for. `spare` are those that may be asked
+    for later, the likeliest first: compilers that would be idle begin with them. `failures` holds
+    candidates that the compiler rejected as a benchmark would, and those on which it crashed: they
+    must not be launched. `seconds` holds what each compilation took where it was done.
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        ship: Callable[[int], Shipment | None],
+        *,
+        work: Callable[[int], tuple[float, ...]],
+        on_compiled: Callable[[int, float], None],
+        spare: Iterable[int] = (),
+    ) -> None:
+        self._workers = workers
+        self._pool: CompilePool | None = None
+        self._spare = deque(spare)
+        self._begun: dict[int, _Asked] = {}  # of the spare ones
+        self._ship = ship
+        self._work = work
+        self._waiting = deque[int]()
+        self._on_compiled = on_compiled
+        # Several candidates may share a binary: what they differ in was constant-folded away.
+        self._running: dict[Future[Compiled], tuple[_Asked, list[int]]] = {}
+        self._passed_over = {error.__name__ for error in compat.passed_over()}
+        self.failures: dict[int, str] = {}
+        self.seconds: dict[int, float] = {}
+        self.front_s = 0.0
+        self.wait_s = 0.0
+
+    def arrivals(self, wave: Sequence[int]) -> Generator[int, None, None]:
+        """The candidates of `wave` as they become ready, those that failed among them."""
+        pool = self._pool = self._workers.pool()
+        if pool is None or (len(wave) < 2 and not self._begun):
+            yield from wave
+            return
+        self._spare = deque(position for position in self._spare if position not in wave)
+        waiting = self._waiting = deque(sorted(wave, key=self._work, reverse=True))
+        ready: list[int] = []  # handed out in the list's order: the first may end the tuning
+        try:
+            while waiting or self._running or ready:
+                feeding = bool(waiting) and len(self._running) < pool.workers + _AHEAD
+                if feeding:
+                    position = waiting.popleft()
+                    if not self._send(pool, position):
+                        heapq.heappush(ready, position)
+                elif ready:
+                    yield heapq.heappop(ready)
+                elif self._running and self._may_begin(pool):
+                    position = self._spare.popleft()
+                    if (begun := self._hand_out(pool, position, urgent=False)) is not None:
+                        self._begun[position] = begun
+                elif self._running:
+                    with self._wait():
+                        wait(self._running, return_when=FIRST_COMPLETED)
+                for position in self._settled():
+                    heapq.heappush(ready, position)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Drop what was asked for and is not compiled yet. What was begun besides is finished."""
+        running, self._running = self._running, {}
+        if self._pool is not None:
+            self._pool.drop(running)
+
+    def _may_begin(self, pool: CompilePool) -> bool:
+        """Whether a compiler would be idle otherwise."""
+        if not self._spare or pool.workers < MANY or self._workers.works_ahead:
+            return False
+        return self._workers.has(pool) and pool.owed() < pool.workers
+
+    @contextmanager
+    def _wait(self) -> Iterator[None]:
+        began = time.perf_counter()
+        with self._workers.turns.away():
+            yield
+        self.wait_s += time.perf_counter() - began
+
+    def _send(self, pool: CompilePool, position: int) -> bool:
+        """Have it compiled now. False: there is nothing to wait for."""
+        if not self._workers.has(pool):  # it was lost meanwhile
+            return False
+        asked = self._begun.pop(position, None)
+        if asked is not None:
+            pool.hurry(asked.compilation.future)
+        else:
+            asked = self._hand_out(pool, position, urgent=True)
+        if asked is None:
+            return False
+        self._running.setdefault(asked.compilation.future, (asked, []))[1].append(position)
+        return True
+
+    def _hand_out(self, pool: CompilePool, position: int, *, urgent: bool) -> _Asked | None:
+        """None: it is there already, or is left for the launch to compile."""
+        began = time.perf_counter()
+        try:
+            shipment = self._ship(position)
+            if shipment is None:
+                return None
+            compilation = self._workers.compile(pool, shipment, urgent=urgent)
+            return None if compilation is None else _Asked(shipment, compilation)
+        except HelperLost as error:
+            self._workers.lost(error)
+        except NotShippable:
+            pass
+        except Exception:  # the launch raises it again, where the program expects it
+            logger.debug("tuneonce: a candidate could not be compiled ahead", exc_info=True)
+        finally:
+            self.front_s += time.perf_counter() - began
+        return None
+
+    def _settled(self) -> Iterator[int]:
+        for future in [future for future in self._running if future.done()]:
+            asked, positions = self._running.pop(future)
+            try:
+                compiled = _collect(asked, self._workers)
+                for position in positions:
+                    self.seconds[position] = compiled.seconds / len(positions)
+                self._on_compiled(positions[0], compiled.seconds)
+            except Crashed as error:
+                if asked.compilation.recorded:  # within bounds that a launch's compilation has not
+                    self._waiting.extendleft(reversed(positions))
+                    continue
+                self.failures.update(dict.fromkeys(positions, str(error)))
+            except NotCompiled as error:
+                if error.kind in self._passed_over:
+                    text = f"{error.kind}: {error}"
+                    self.failures.update(dict.fromkeys(positions, text))
+                else:
+                    logger.debug("tuneonce: compiled in this process (%s: %s)", error.kind, error)
+            except CancelledError:  # by a thread that had asked for it first, and ended in an error
+                pass
+            except HelperLost as error:
+                self._workers.lost(error)
+            yield from positions
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What was asked for, and where it is."""
+
+    shipment: Shipment
+    compilation: Compilation
+
+
+def _collect(asked: _Asked, workers: Workers) -> Compiled:
+    """Wait for a compilation. Raises its failure; HelperLost, too, if Triton finds no binary."""
+    shipment, compilation = asked.shipment, asked.compilation
+    try:
+        compiled = compilation.future.result()
+        if compilation.staging is not None and not in_cache(shipment.hash, shipment.src):
+            adopt(shipment, compilation.staging)
+    except NotCompiled as error:
+        if error.kind == OtherTriton.__name__:
+            raise HelperLost(str(error)) from error
+        raise
+    except OSError as error:
+        raise NotCompiled("OSError", str(error)) from error
+    finally:
+        if compilation.staging is not None:
+            workers.settled(shipment)
+    if not in_cache(shipment.hash, shipment.src):
+        raise HelperLost("Triton does not find its binaries")
+    return compiled
+
+
+def await_binary(cold: Cold, config: Any, workers: Workers) -> None:
+    """Let the helpers finish what they have begun for a candidate, or do it, before its launch."""
+    pool = workers.pool()
+    if pool is None:
+        return
+    try:
+        with workers.turns.tuning():
+            shipment = workers.ship(cold, config, tuning=False)
+        if shipment is None:
+            return
+        compilation = workers.compile(pool, shipment, urgent=True)
+        if compilation is not None:
+            _collect(_Asked(shipment, compilation), workers)
+    except HelperLost as error:
+        workers.lost(error)
+    except Exception:  # the launch will say what is wrong
+        logger.debug("tuneonce: a winner could not be compiled ahead", exc_info=True)

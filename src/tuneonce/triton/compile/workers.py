@@ -1,0 +1,234 @@
+"""The compile pool of a process, with what is on its way and what lies ready."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import weakref
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from ...events.log import EventLog
+from ...system.cpus import slots_directory, usable_cpus
+from ...system.forks import renew_in_child
+from ...system.patched import patched_by
+from ..kernel.calls import Cold
+from .code_texts import CodeTexts
+from .compile_pool import Compiled, CompilePool
+from .ship import Shipment, cache_manager, ship, shipment
+from .staging import Staging, likeness
+from .stock_compiler import blocked
+from .turns import Turns
+
+logger = logging.getLogger("tuneonce")
+
+# With fewer compilers, one that is busy with what is never asked for is missed.
+MANY = 4
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """One on its way, or done. `staging`: it must be adopted from there before a launch.
+
+    `recorded`: it was begun because a record said so, within the bounds of that.
+    """
+
+    future: Future[Compiled]
+    staging: str | None
+    recorded: bool = False
+    likeness: str = ""
+
+
+class Workers:
+    """Has things compiled in other processes, or says that this is not possible. Thread-safe.
+
+    `turns` is what all who have something compiled share. `works_ahead`: work that can wait is
+    being handed out (`triton.compile.ahead`). Its lock comes before the pool's (see there), and
+    nobody is called back while it is held.
+    """
+
+    turns: Turns
+    works_ahead: bool
+
+    def __init__(self, pool: CompilePool | None, events: EventLog) -> None:
+        self._pool = pool
+        self._events = events
+        self.renew()
+        renew_in_child(self)
+        # A helper that was lost or idle is not closed again, but what it made is to be removed.
+        atexit.register(_close, weakref.ref(self))
+
+    def pool(self) -> CompilePool | None:
+        """The pool, if compilations can leave this process now. About a millisecond."""
+        pool = self._pool
+        if pool is None or pool.workers < 2 or patched_by() is not None:
+            return None
+        return pool if blocked() is None else None
+
+    def has(self, pool: CompilePool) -> bool:
+        """Whether this pool, which was there a moment ago, still is."""
+        return self._pool is pool
+
+    # -- what has to be compiled -------------------------------------------------------------
+
+    def ship(self, cold: Cold, config: Any, *, tuning: bool = True) -> Shipment | None:
+        """What has to be compiled before `config` can be launched (`triton.compile.ship`)."""
+        texts = self._texts(cold)
+        return ship(cold, config, texts, on_its_way=self._is_on_its_way, tuning=tuning)
+
+    def recorded(
+        self, src: Any, target: Any, options: Mapping[str, Any], texts: CodeTexts
+    ) -> Shipment:
+        """The same for a variant that nobody launches yet."""
+        return shipment(
+            src, target, options, texts, on_its_way=self._recorded.__contains__, recorded=True
+        )
+
+    def _texts(self, cold: Cold) -> CodeTexts:
+        """Those of the key that this thread tunes."""
+        known: tuple[weakref.ref[Cold], CodeTexts] | None
+        known = getattr(self._of_thread, "texts", None)
+        if known is None or known[0]() is not cold:
+            known = self._of_thread.texts = weakref.ref(cold), CodeTexts()
+        return known[1]
+
+    def _is_on_its_way(self, hash: str) -> bool:
+        return hash in self._asked
+
+    # -- compiling ---------------------------------------------------------------------------
+
+    def compile(self, pool: CompilePool, shipment: Shipment, *, urgent: bool) -> Compilation | None:
+        """Have it compiled for a launch; None if its binary is there.
+
+        Raises HelperLost, BadFrame and OSError.
+        """
+        new = False
+        with self._lock:
+            compilation = self._asked.get(shipment.hash)
+            if compilation is None and shipment.job is not None:
+                compilation = self._alike(shipment)
+                if compilation is None:
+                    compilation = self._submit(pool, shipment, shipment.job, urgent=urgent)
+                    new = True
+                self._asked[shipment.hash] = compilation
+        if compilation is None:
+            return None
+        if new:
+            staged = compilation.staging is not None
+            compilation.future.add_done_callback(lambda f: self._arrived(shipment, f, staged))
+        else:
+            # One that a record had asked for may be dropped now like any other.
+            compilation.future.add_done_callback(lambda f: self._dropped(shipment, f))
+            if urgent:
+                pool.hurry(compilation.future)
+        return compilation
+
+    def compile_recorded(self, pool: CompilePool, shipment: Shipment) -> Compilation | None:
+        """Have it compiled aside, because a record says that it will be needed.
+
+        None if that is not necessary. Raises like `compile`.
+        """
+        job = shipment.job
+        if job is None:
+            return None
+        with self._lock:
+            if shipment.hash in self._recorded or shipment.hash in self._asked:
+                return None
+            job["staging"] = self.staging.place()
+            future = pool.submit(job, urgent=False)
+            compilation = Compilation(future, job["staging"], True, likeness(job))
+            self._recorded[shipment.hash] = compilation
+        future.add_done_callback(lambda f: self._tell(shipment, f))
+        return compilation
+
+    def settled(self, shipment: Shipment) -> None:
+        """It has been collected: who asks now finds it in Triton's cache, or has it compiled."""
+        with self._lock:
+            self._asked.pop(shipment.hash, None)
+
+    def lost(self, error: Exception) -> None:
+        """The helper cannot be had: go on without, and say so once."""
+        with self._lock:
+            had, self._pool = self._pool, None
+        if had is not None:
+            had.close()
+            self._events.emit("problem", what="compile_helper_lost", detail=str(error))
+            logger.warning("tuneonce: no compile helper (%s); compiling in this process", error)
+
+    def finish(self) -> None:
+        """Start-up is over: leave no process behind that has nothing to do."""
+        if self._pool is not None:
+            self._pool.finish()
+
+    def close(self) -> None:
+        """End what was started, and remove what was not needed."""
+        if self._pool is not None:
+            self._pool.close()
+        self.staging.close()
+
+    # -- with the lock held ------------------------------------------------------------------
+
+    def _alike(self, shipment: Shipment) -> Compilation | None:
+        """What was compiled because of a record, if it is what this program asks for now."""
+        early = self._recorded.get(shipment.hash)
+        if early is None or shipment.job is None or early.likeness != likeness(shipment.job):
+            return None
+        del self._recorded[shipment.hash]
+        return early
+
+    def _submit(
+        self, pool: CompilePool, shipment: Shipment, job: dict[str, Any], *, urgent: bool
+    ) -> Compilation:
+        if not _keeps_files(shipment.hash):
+            job["staging"] = self.staging.place()
+        return Compilation(pool.submit(job, urgent=urgent), job["staging"])
+
+    # -- called back -------------------------------------------------------------------------
+
+    def _arrived(self, shipment: Shipment, future: Future[Compiled], staged: bool) -> None:
+        if not staged:
+            self.settled(shipment)
+        self._dropped(shipment, future)
+        self._tell(shipment, future)
+
+    def _dropped(self, shipment: Shipment, future: Future[Compiled]) -> None:
+        if future.cancelled():
+            self.settled(shipment)
+
+    def _tell(self, shipment: Shipment, future: Future[Compiled]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            seconds = round(future.result().seconds, 6)
+            self._events.emit("compile", kernel=shipment.src.name, seconds=seconds, ahead=True)
+
+    def renew(self) -> None:
+        """Also in a forked child, where nothing of its parent's is on its way."""
+        self._lock = threading.Lock()
+        self._of_thread = threading.local()
+        self.works_ahead = False
+        self._asked: dict[str, Compilation] = {}
+        self._recorded: dict[str, Compilation] = {}
+        self.staging = Staging()
+        self.turns = Turns()
+
+
+def build_workers(wanted: int | None, events: EventLog) -> Workers:
+    """Workers as the settings want them; nothing is started before the first cold key."""
+    count = usable_cpus() if wanted is None else wanted
+    pool = CompilePool(workers=count, slots=slots_directory) if count > 1 else None
+    return Workers(pool, events)
+
+
+def _keeps_files(hash: str) -> bool:
+    """Whether what keeps binaries here is what keeps them in a helper."""
+    from triton.runtime.cache import FileCacheManager
+
+    return type(cache_manager(hash)) is FileCacheManager
+
+
+def _close(workers: weakref.ref[Workers]) -> None:
+    alive = workers()
+    if alive is not None:
+        alive.close()

@@ -1,0 +1,1 @@
+"""What a launch is of: the kernel, its candidates, its arguments and the device."""

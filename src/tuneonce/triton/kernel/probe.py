@@ -1,0 +1,184 @@
+"""Reads the facts of the current device for `model.world`: at the first miss, never earlier.
+
+Everything here runs in a process that is about to launch a kernel, so asking for the device does
+not initialise anything that would not be initialised anyway. Facts that cannot be had are None.
+
+What a device is does not change and is read once. What compiles for it does: variables that the
+program sets between two kernels change the code of the second, so they are read at every cold key.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import platform
+import sys
+from typing import Any
+
+from ...model.world import World
+from . import nvml
+
+
+def current_world(*, interpreted: bool) -> World:
+    """The world of the current device. Raises what Triton raises where there is no device."""
+    return _interpreter_world() if interpreted else _device_world(_driver().get_current_device())
+
+
+def capturing() -> bool:
+    """Whether the current stream is being captured into a CUDA graph."""
+    torch = sys.modules.get("torch")
+    try:
+        return bool(torch is not None and torch.cuda.is_current_stream_capturing())
+    except Exception:  # a torch without CUDA has no stream to capture
+        return False
+
+
+def clocks() -> dict[str, str]:
+    """The current device's clocks and what limits them, for the record; empty where not known."""
+    try:
+        device = _driver().get_current_device()
+        return nvml.clocks(_uuid(device))
+    except Exception:  # no device, or one that has no such library
+        return {}
+
+
+def device_id() -> str:
+    """The current device, by its own identity where that is known; "" if there is none."""
+    try:
+        device = _driver().get_current_device()
+        return _uuid(device) or str(device)
+    except Exception:  # the interpreter
+        return ""
+
+
+class Product:
+    """One of several products among this process's GPUs, equal only to itself."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def __deepcopy__(self, memo: object) -> Product:
+        return self
+
+
+@functools.lru_cache(maxsize=1)
+def products() -> tuple[Product, ...]:
+    """The product of each device, by its number; empty where all are of one, or it is not known."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return ()
+    try:
+        found = [_torch_facts(device) for device in range(torch.cuda.device_count())]
+    except Exception:  # a torch without CUDA
+        return ()
+    kinds = {str(facts): Product(str(facts.get("product"))) for facts in found}
+    return tuple(kinds[str(facts)] for facts in found) if len(kinds) > 1 else ()
+
+
+def product() -> Product | None:
+    """That of the current device."""
+    device = _driver().get_current_device()
+    return products()[device] if device < len(products()) else None
+
+
+def forget() -> None:
+    """Drop what was read, for a process whose devices changed (tests do this)."""
+    products.cache_clear()
+    _device_facts.cache_clear()
+    _uuid.cache_clear()
+
+
+def _driver() -> Any:
+    return sys.modules["triton.runtime.driver"].driver.active
+
+
+def _version() -> str:
+    return str(getattr(sys.modules.get("triton"), "__version__", "unknown"))
+
+
+def _interpreter_world() -> World:
+    return World("interpreter", platform.machine(), f"triton-{_version()}")
+
+
+def _device_world(device: int) -> World:
+    target = _driver().get_current_target()
+    return World(
+        backend=str(target.backend),
+        arch=str(target.arch),
+        compiler=_compiler_build(target),
+        environment=_compiler_environment(),
+        **_device_facts(device, str(target.backend)),
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _device_facts(device: int, backend: str) -> dict[str, Any]:
+    return {**_torch_facts(device), **(nvml.facts(_uuid(device)) if backend == "cuda" else {})}
+
+
+def _compiler_build(target: Any) -> str:
+    """Triton's version, and a digest of its installation and of the backend's own tools."""
+    compiler = sys.modules["triton.compiler.compiler"]
+    cache: Any = sys.modules.get("triton.runtime.cache")
+    triton_key = getattr(cache, "triton_key", None) or compiler.triton_key
+    text = f"{triton_key()}-{compiler.make_backend(target).hash()}"
+    return f"triton-{_version()}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _compiler_environment() -> tuple[tuple[str, str], ...]:
+    libtriton: Any = sys.modules["triton._C.libtriton"]
+    return tuple(sorted((str(k), str(v)) for k, v in _set_variables(libtriton)))
+
+
+def _set_variables(libtriton: Any) -> list[tuple[str, str]]:
+    """Those that make the compiler another than it is when they are unset, in this version."""
+    switches = _switches(sys.modules.get("triton.knobs"))
+    found: list[tuple[str, str]] = []
+    for name, value in libtriton.get_cache_invalidating_env_vars().items():
+        if name in switches:
+            knob = switches[name]
+            default = bool(knob.default() if callable(knob.default) else knob.default)
+            if (now := bool(knob.get())) != default:
+                found.append((name, str(now).lower()))
+        elif value not in ("", "false", "0"):
+            found.append((name, value))
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def _switches(knobs: Any) -> dict[str, Any]:
+    """By their names, Triton's variables that are on or off, which are attributes of classes."""
+    kind: Any = getattr(knobs, "env_bool", None)
+    groups = list(vars(knobs).values()) if isinstance(kind, type) else []
+    knobs_of = [knob for group in groups for knob in list(vars(type(group)).values())]
+    return {knob.key: knob for knob in knobs_of if isinstance(knob, kind)}
+
+
+def _torch_facts(device: int) -> dict[str, Any]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {}
+    try:
+        properties = torch.cuda.get_device_properties(device)
+    except Exception:
+        return {}
+    memory = getattr(properties, "total_memory", None)
+    return {
+        "product": getattr(properties, "name", None),
+        "sm_count": getattr(properties, "multi_processor_count", None),
+        "memory_gib": None if memory is None else round(memory / 2**30),
+    }
+
+
+@functools.lru_cache(maxsize=64)
+def _uuid(device: int) -> str | None:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
+    try:
+        return str(getattr(torch.cuda.get_device_properties(device), "uuid", "")) or None
+    except Exception:
+        return None

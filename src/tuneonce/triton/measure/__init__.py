@@ -1,0 +1,1 @@
+"""Candidates are timed on the device, and the winner is named."""

@@ -1,0 +1,1 @@
+"""How a winner is found: pure decisions on numbers, with no clock, no I/O and no Triton."""

@@ -1,0 +1,85 @@
+"""Who wins, which verdict is nearest, where a record belongs: functions without a store."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from ..model.key import (
+    class_distance,
+    list_digest,
+    measurement_file,
+    parts_digest,
+    variants_file,
+    verdict_file,
+)
+from ..model.records import BadRecord, Measurement, Record, Variants, Verdict
+from .race import RULES
+
+
+def choose(order: Sequence[str], known: dict[str, Measurement]) -> str | None:
+    """The first candidate, in the list's order, with the least times: Triton's rule.
+
+    Of candidates that raced, the first within the tie of the fastest: the race's rule. None if no
+    candidate could run. `order` may name only measured candidates.
+    """
+    runnable = [digest for digest in order if known[digest].failed is None]
+    if not runnable:
+        return None
+    best = min(runnable, key=lambda digest: known[digest].times)
+    if any(not known[digest].samples for digest in runnable):
+        return best
+    tie = known[best].times[0] * (1 + RULES.tie)
+    return next(digest for digest in runnable if known[digest].times[0] <= tie)
+
+
+def by_candidate(
+    live: Collection[str], measurements: Iterable[Measurement]
+) -> dict[str, Measurement]:
+    """The newest measurement of each live candidate."""
+    found: dict[str, Measurement] = {}
+    for measurement in sorted(measurements, key=lambda m: m.measured_at):
+        if measurement.candidate in live:
+            found[measurement.candidate] = measurement
+    return found
+
+
+def nearest(
+    digests: Collection[str], work_class: str, verdicts: Iterable[Verdict]
+) -> Verdict | None:
+    """The verdict whose work class is nearest, of those whose winner is a live candidate.
+
+    At equal distance the larger work class: a winner for much work loses little on less, a winner
+    for little work may lose much on more. Then the newest.
+    """
+    usable = [v for v in verdicts if v.winner in digests]
+    exact = list_digest(digests)
+    return min(
+        usable,
+        key=lambda v: (
+            class_distance(v.work_class, work_class),
+            v.work_class < work_class,
+            list_digest(v.candidates) != exact,
+            -v.published_at,
+        ),
+        default=None,
+    )
+
+
+def place(record: Record) -> str:
+    """The last two parts of the only name under which a record answers."""
+    if isinstance(record, Verdict):
+        last = verdict_file(record.work_class, record.candidates)
+        return f"{parts_digest(record.key)}/{last}"
+    if isinstance(record, Variants):
+        last = variants_file(record.work_class, record.candidates)
+        return f"{parts_digest(record.key)}/{last}"
+    return f"{record.key}/{measurement_file(record.work_class, record.candidate)}"
+
+
+def check_place(name: str, record: Record) -> None:
+    """Raises BadRecord("misplaced") for a record that was copied to another name.
+
+    It must not answer for what belongs there.
+    """
+    if name.split("/")[-2:] != place(record).split("/"):
+        raise BadRecord("misplaced", f"it belongs at {place(record)}")

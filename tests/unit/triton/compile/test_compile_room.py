@@ -1,0 +1,67 @@
+"""How many compilers there is room for."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("triton")
+
+from tuneonce.triton.compile import compile_pool
+from tuneonce.triton.compile.compile_pool import affordable
+from tuneonce.triton.compile.helper_process import HelperLost
+from tuneonce.triton.seams import compat
+
+
+@pytest.fixture(autouse=True)
+def _no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    room(monkeypatch)
+
+
+def room(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    processes: int | None = None,
+    memory: int | None = None,
+    threads: int = 0,
+) -> None:
+    monkeypatch.setattr(compat, "threads_of_a_compiler", lambda: threads)
+    monkeypatch.setattr(compile_pool, "room_for_processes", lambda: processes)
+    monkeypatch.setattr(compile_pool, "room_for_memory", lambda: memory)
+
+
+def test_without_limits_there_is_room_for_all() -> None:
+    assert affordable(48) == 48
+
+
+@pytest.mark.parametrize(
+    ("processes", "threads", "expected"), [(1000, 0, 48), (100, 0, 22), (20, 0, 2), (100, 8, 4)]
+)
+def test_processes(
+    monkeypatch: pytest.MonkeyPatch, processes: int, threads: int, expected: int
+) -> None:
+    room(monkeypatch, processes=processes, threads=threads)
+    assert affordable(48) == expected
+
+
+def test_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    room(monkeypatch, memory=4 << 30)
+    assert affordable(48) == 6
+
+
+@pytest.mark.parametrize("limits", [{"processes": 19}, {"processes": 0}, {"memory": 1 << 30}])
+def test_no_room_for_two(monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]) -> None:
+    room(monkeypatch, **limits)
+    with pytest.raises(HelperLost, match="no room"):
+        affordable(2)
+
+
+@pytest.mark.parametrize(
+    ("version", "cores"), [("3.4.0", 7), ("3.5.1", 7), ("3.6.0", 0), ("3.9.0+git1", 0), ("4.0", 0)]
+)
+def test_versions_whose_compiler_starts_threads(
+    monkeypatch: pytest.MonkeyPatch, version: str, cores: int
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr("os.cpu_count", lambda: 7)
+    monkeypatch.setattr("triton.__version__", version)
+    assert compat.threads_of_a_compiler() == cores
