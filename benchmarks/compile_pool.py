@@ -50,8 +50,8 @@ def collect(path: Path) -> dict[str, Any]:
 
     import tuneonce
     from tuneonce.testing import SimulatedGPU
-    from tuneonce.triton.compile.compile_pool import CompilePool
-    from tuneonce.triton.compile.compiles import Compiles
+    from tuneonce.triton.compile.arrivals import Compiles
+    from tuneonce.triton.compile.pool import CompilePool
 
     jobs: Jobs = []
     front_s = 0.0
@@ -151,7 +151,7 @@ def forked(jobs: Jobs, workers: int) -> dict[str, Any]:
 def helper(jobs: Jobs, workers: int) -> dict[str, Any]:
     import triton  # noqa: F401
 
-    from tuneonce.triton.compile.compile_pool import CompilePool
+    from tuneonce.triton.compile.pool import CompilePool
     from tuneonce.triton.seams import compat
 
     compat.triton_key()  # needed for the first key of any process that has tuneonce

@@ -30,7 +30,7 @@ from tuneonce.model.records import (
 )
 from tuneonce.resolution.resolver import Question
 from tuneonce.store.base import check_name
-from tuneonce.tuning.choice import place
+from tuneonce.tuning.selection import place
 
 BLOCKS = (16, 32, 64)
 

@@ -23,7 +23,7 @@ from tuneonce.cli import main
 from tuneonce.events.history import read_history
 from tuneonce.events.log import SCHEMA
 from tuneonce.inspect import workload
-from tuneonce.inspect.inventory import listing
+from tuneonce.inspect.listing import listing
 from tuneonce.store.files import FileStore
 
 INPUTS = int(os.environ.get("FUZZ_INPUTS", "300"))

@@ -28,7 +28,7 @@ from tuneonce.model.records import MEASUREMENT, VERDICT, BadRecord, Measurement,
 from tuneonce.resolution.resolver import Outcome, Question, Resolver
 from tuneonce.store.base import MAX_RECORD_BYTES
 from tuneonce.store.files import SET_ASIDE, FileStore
-from tuneonce.tuning.choice import choose
+from tuneonce.tuning.selection import choose
 
 ROUNDS = 50
 BLOCKS = (16, 32, 64, 128)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes import Children
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.compile.compile_pool import CompilePool
+from tuneonce.triton.compile.pool import CompilePool
 
 
 @pytest.fixture(autouse=True)

@@ -22,8 +22,8 @@ from tuneonce.resolution.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile.code_texts import CodeTexts
-from tuneonce.triton.compile.compile_pool import CompilePool
-from tuneonce.triton.compile.ship import Shipment, shipment
+from tuneonce.triton.compile.pool import CompilePool
+from tuneonce.triton.compile.shipment import Shipment, shipment
 from tuneonce.triton.compile.workers import build_workers
 from tuneonce.triton.launch.hook import Hook
 from tuneonce.triton.launch.persist import Persistence

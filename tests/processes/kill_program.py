@@ -59,7 +59,7 @@ def tune(home: Path, answer: int) -> None:
     os.environ["TRITON_CACHE_DIR"] = str(home / "cache")
     import tuneonce
     from tuneonce.testing import SimulatedGPU
-    from tuneonce.triton.compile.compile_pool import CompilePool
+    from tuneonce.triton.compile.pool import CompilePool
 
     log = os.open(home / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     submit = CompilePool.submit

@@ -26,7 +26,7 @@ from tests.processes.groups import await_end_of
 from tuneonce.events.log import read_processes
 from tuneonce.model.codec import decode
 from tuneonce.model.records import Measurement, Verdict, unpack
-from tuneonce.tuning.expected import Trust
+from tuneonce.tuning.expectations import Trust
 
 pytest.importorskip("triton")
 pytest.importorskip("torch")

@@ -142,9 +142,9 @@ def prepare() -> None:
     """
     installation = _installed
     if installation is not None and installation.hook is not None and installation.hook.active:
-        from ..triton.compile import early
+        from ..triton.compile import preparation
 
-        early.begin()
+        preparation.begin()
 
 
 def ready() -> None:
@@ -263,7 +263,7 @@ def _build(module: Any, installation: _Installation) -> None:
         listener=installation.live,
     )
     if settings.mode is Mode.OBSERVE:
-        from ..triton.launch.observe import Observer
+        from ..triton.launch.observer import Observer
 
         installation.hook = Observer(module, installation.events)
     else:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TuneonceError
-from ..inspect.inventory import listing
+from ..inspect.listing import listing
 from ..store import open_store
 from .result import Restart, Run
 

@@ -39,7 +39,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Run the program, then tell what its verdicts cost; returns its exit code."""
-    from ..inspect.inventory import listing
+    from ..inspect.listing import listing
     from ..inspect.workload import REGRET, regret
     from ..store import open_store
 

@@ -107,7 +107,7 @@ def _store(found: Environment) -> Iterator[Check]:
 
 def _read_some(url: str) -> tuple[int, list[str], str]:
     """How many records could be read, why others could not, and why no more were looked at."""
-    from ..inspect.folders import folders
+    from ..inspect.record_reader import folders
     from ..store import open_store
 
     held, unread = 0, []
@@ -162,7 +162,7 @@ def _triton(found: Environment) -> Iterator[Check]:
 
 def _limits(found: Environment) -> Iterator[Check]:
     from ..system.cpus import usable_cpus
-    from ..system.room import room_for_memory, room_for_processes
+    from ..system.headroom import room_for_memory, room_for_processes
 
     cores = usable_cpus()
     wanted = found.workers if found.workers is not None else cores

@@ -134,7 +134,7 @@ def check_is_there(store: Store) -> None:
 
 def why_unreadable(store: Store) -> str | None:
     """Why this process may not read what is in a store; None if it may, or nothing is there."""
-    from ..inspect.folders import ROOT
+    from ..inspect.record_reader import ROOT
 
     info = store.describe()
     try:
@@ -229,7 +229,7 @@ def moment(text: str) -> float:
 
 def unknown_kernel(kernel: str, *, where: str, known: Iterable[str]) -> UsageError:
     """For a kernel that is not there: says so and names those that may have been meant."""
-    from ..inspect.folders import near_names
+    from ..inspect.record_reader import near_names
 
     names = list(known)
     near = near_names(kernel, names)

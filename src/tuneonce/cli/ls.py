@@ -14,7 +14,7 @@ from ._common import (
 )
 
 if TYPE_CHECKING:
-    from ..inspect.inventory import Entry, Listing
+    from ..inspect.listing import Entry, Listing
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,8 +39,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """List the store."""
     from ..events.history import KnownKeys
-    from ..inspect.folders import kernel_names
-    from ..inspect.inventory import listing
+    from ..inspect.listing import listing
+    from ..inspect.record_reader import kernel_names
     from ._render import print_json
 
     with open_store_of(args) as store:

@@ -69,7 +69,7 @@ def _days(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     """Remove what the arguments select."""
     from ..events.history import KnownKeys
-    from ..inspect.folders import kernel_names
+    from ..inspect.record_reader import kernel_names
     from ..inspect.upkeep import plan_removal, remove
     from ._render import print_json
 

@@ -16,7 +16,7 @@ from ._common import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..inspect.inventory import Entry, Line, Listing
+    from ..inspect.listing import Entry, Line, Listing
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,8 +36,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Show one kernel."""
     from ..events.history import KnownKeys
-    from ..inspect.folders import kernel_names
-    from ..inspect.inventory import sheets
+    from ..inspect.listing import sheets
+    from ..inspect.record_reader import kernel_names
     from ._render import print_json
 
     with open_store_of(args) as store:

@@ -23,9 +23,9 @@ The first line describes the process::
     {"t":9.4,"e":"ready"}                     start-up is over, what follows happens while serving
     {"t":0.1,"e":"problem","what":"record_unreadable","detail":"..."}
 
-A file is its user's alone, but in a directory that is a group's (`system.modes`). Where this user
-may not write, as in a directory of another user's, events go to one of this user's, and who reads
-the one reads the other too.
+A file is its user's alone, but in a directory that is a group's (`system.file_modes`). Where this
+user may not write, as in a directory of another user's, events go to one of this user's, and who
+reads the one reads the other too.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ from pathlib import Path
 from typing import Any
 
 from ..model.codec import digest
+from ..system.file_modes import is_shared, make_closed_directory
 from ..system.forks import renew_in_child
-from ..system.modes import is_shared, make_closed_directory
 from ..system.paths import user_directory
 
 SCHEMA = "tuneonce.events/1"

@@ -19,8 +19,8 @@ from ..model.key import class_distance, compare
 from ..model.records import Verdict
 from ..model.wording import difference_text, programs_text, tuning, tuning_text, world, world_text
 from ..store.base import Store
-from .folders import Folder, Problem, folders, kernel_prefix
-from .inventory import candidate_text
+from .listing import candidate_text
+from .record_reader import Folder, Problem, folders, kernel_prefix
 
 
 class Differing(msgspec.Struct, frozen=True):

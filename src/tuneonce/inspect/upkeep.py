@@ -18,7 +18,7 @@ from ..model.codec import digest
 from ..model.records import Measurement, Variants, Verdict
 from ..model.wording import world, world_text
 from ..store.base import Store
-from .folders import (
+from .record_reader import (
     AnyHeld,
     Broken,
     Folder,

@@ -14,7 +14,7 @@ import msgspec
 from ..events.history import Events
 from ..events.log import MOST
 from ..model.wording import natural
-from .inventory import Entry
+from .listing import Entry
 
 TUNE, REGRET = "tuneonce.tune/1", "tuneonce.regret/1"
 

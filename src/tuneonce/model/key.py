@@ -45,7 +45,7 @@ MEASUREMENT_END = _ending("measured", MEASUREMENT)
 
 @dataclass(frozen=True)
 class KernelId:
-    """A kernel: its qualified name, and its source as named parts (`triton.kernel.source`).
+    """A kernel: its qualified name, and its source as named parts (`triton.kernel.identity`).
 
     `module` is for display: the same code in another module is the same kernel.
     """

@@ -29,7 +29,7 @@ _DTYPES = {
     **{f"uint{bits}": f"u{bits}" for bits in (8, 16, 32, 64)},
 }
 
-# Atoms whose text is itself an encoded value (`triton.kernel.source.opaque`).
+# Atoms whose text is itself an encoded value (`triton.kernel.identity.opaque`).
 _NESTED = ("constexpr", "numpy.", "namedtuple.")
 
 # What reading foreign data can raise: not JSON, not an encoded value, too large, too deep.

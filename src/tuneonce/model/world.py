@@ -7,7 +7,8 @@ one product is recorded beside a verdict and is not part of the key: the driver,
 code comes from the compiler build; the memory, of which two drivers report a little more or less,
 unless nothing else names the product; the power cap, which daemons move by day (docs/decisions).
 
-Reading the facts is the triton layer's work (`triton.kernel.probe`); this file only names them.
+Reading the facts is the triton layer's work (`triton.kernel.device_facts`); this file only names
+them.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from ..errors import RecordUnreadable, StoreError
 from ..events.log import EventLog
 from ..model.records import BadRecord, R, Record, pack, unpack
 from ..store.base import Store
-from ..tuning.choice import check_place
+from ..tuning.selection import check_place
 
 logger = logging.getLogger("tuneonce")
 

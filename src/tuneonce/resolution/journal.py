@@ -37,7 +37,7 @@ from typing import Any
 
 from ..model.records import BadRecord, Measurement, pack, unpack
 from ..system.descriptors import Descriptor
-from ..system.modes import make_closed_directory
+from ..system.file_modes import make_closed_directory
 
 # Of so many candidates strikes are kept. Arbitrary: nobody starts a server that often in vain.
 _MOST_STRIKES = 40

@@ -30,11 +30,11 @@ from ..model.codec import digest
 from ..model.key import Candidate, Key, class_distance, class_of_verdict, journal_file
 from ..model.records import BadRecord, Measurement, Origin, Variants, Verdict, says_nothing, unpack
 from ..store.base import Store
-from ..tuning.choice import by_candidate, choose, nearest
 from ..tuning.priors import Prior, expect
+from ..tuning.selection import by_candidate, choose, nearest
 from .access import Access, Budget
 from .journal import Journals
-from .recorded import variants_names
+from .recorded_variants import variants_names
 
 # A candidate that failed to compile or to fit is not tried again for a week: long enough to spare
 # every restart, short enough that a passing cause (memory taken by a neighbour) heals by itself.

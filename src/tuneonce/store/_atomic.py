@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
-from ..system.modes import Modes, settle
+from ..system.file_modes import Modes, settle
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from ..system.modes import Modes, make_directory, missing, modes_in, settle_folder
+from ..system.file_modes import Modes, make_directory, missing, modes_in, settle_folder
 from ._atomic import patiently, sync_folder
 
 _ROOT = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -96,7 +96,7 @@ def found(root: str, name: str) -> Iterator[tuple[int, str]]:
 
 
 def make_folders(root: str, folder: str, *, bake: bool) -> None:
-    """Create the root, ``folder`` below it and what is missing between (`system.modes`).
+    """Create the root, ``folder`` below it and what is missing between (`system.file_modes`).
 
     New folders above the root are made durable at once; for those below see ``sync_folders``.
     """

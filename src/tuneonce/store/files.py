@@ -1,6 +1,6 @@
 """Records as files of one directory, which may be shared over a network.
 
-    <root>/<kernel>/<world>/<key>/<record>      open to whom the root is open (`system.modes`)
+    <root>/<kernel>/<world>/<key>/<record>      open to whom the root is open (`system.file_modes`)
     <root>/<kernel>/.../.tmp-<pid>-<random>     being written; swept after an hour
     <root>/.set-aside/<time>-<random>-<record>  could not be used; the newest 64 are kept
 
@@ -42,7 +42,7 @@ from ..errors import (
     StoreUnavailable,
     Unreadable,
 )
-from ..system.modes import is_shared, modes_in
+from ..system.file_modes import is_shared, modes_in
 from . import _atomic, _below
 from .base import (
     MAX_NAME_PARTS,

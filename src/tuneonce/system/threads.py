@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from .forks import renew_in_child
-from .patched import patched_by
+from .greenlets import patched_by
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ neighbours are tuned, and what was compiled ahead for it is what it asks for. Wh
 away is only asked about candidates of which the nearer know nothing: those that were never tried
 there, because they could not win, those of the nearest's world and source before others. Whatever
 they say only orders and prunes a race, which finds out itself how far it can be trusted
-(`tuning.expected`).
+(`tuning.expectations`).
 
 A store may hold any number of keys, worlds and sources of one kernel. A question looks into a few
 of each and costs what these cost; only where a store holds more than that does it matter which, and

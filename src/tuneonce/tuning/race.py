@@ -19,7 +19,7 @@ from random import Random
 from statistics import fmean
 from typing import Protocol
 
-from .expected import Expectations, Trust
+from .expectations import Expectations, Trust
 from .finals import Finals
 
 

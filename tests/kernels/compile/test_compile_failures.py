@@ -36,8 +36,8 @@ from tests.kernels.pool_lab import (
 from tuneonce.store.memory import MemoryStore
 from tuneonce.triton.compile import helper_process
 from tuneonce.triton.compile.compile_errors import is_compile_error
-from tuneonce.triton.compile.compile_pool import CompilePool, Crashed, NotCompiled
 from tuneonce.triton.compile.helper_process import HelperLost
+from tuneonce.triton.compile.pool import CompilePool, Crashed, NotCompiled
 from tuneonce.triton.compile.worker import compile_helper, frames
 from tuneonce.triton.seams import compat
 

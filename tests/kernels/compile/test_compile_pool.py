@@ -31,9 +31,9 @@ from tests.kernels.pool_lab import (
     tuner,
 )
 from tuneonce.triton.compile import helper_process
-from tuneonce.triton.compile.compile_pool import CompilePool
 from tuneonce.triton.compile.helper_process import HelperLost
-from tuneonce.triton.compile.worker import slots
+from tuneonce.triton.compile.pool import CompilePool
+from tuneonce.triton.compile.worker import job_slots
 
 pytestmark = pytest.mark.usefixtures("obedient")
 
@@ -142,38 +142,38 @@ def test_a_slot_that_nobody_gives_back_is_not_waited_for_for_ever(
 ) -> None:
     import fcntl
 
-    monkeypatch.setattr(slots, "_SLOT_S", 0.05)
+    monkeypatch.setattr(job_slots, "_SLOT_S", 0.05)
     before = signal.getsignal(signal.SIGALRM)
     with (tmp_path / "slot-0.lock").open("ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         try:
             with pytest.raises(TimeoutError):
-                slots.taken_slot(tmp_path, "slot", 1)
-            with slots.slot(tmp_path, "slot", 1):
+                job_slots.taken_slot(tmp_path, "slot", 1)
+            with job_slots.slot(tmp_path, "slot", 1):
                 pass
         finally:
             signal.signal(signal.SIGALRM, before)
-    with os.fdopen(slots.taken_slot(tmp_path, "slot", 1)):
-        assert slots.taken_slot(tmp_path, "slot", 1, wait=False) is None
-        with slots.slot(tmp_path, "slot", 1, wait=False) as got:
+    with os.fdopen(job_slots.taken_slot(tmp_path, "slot", 1)):
+        assert job_slots.taken_slot(tmp_path, "slot", 1, wait=False) is None
+        with job_slots.slot(tmp_path, "slot", 1, wait=False) as got:
             assert not got
     for directory in (tmp_path / "gone", None):
-        with slots.slot(directory, "slot", 1):
+        with job_slots.slot(directory, "slot", 1):
             pass
 
 
 def test_what_is_not_urgent_starts_no_more_than_there_are_cores(tmp_path: Path) -> None:
     """Of both kinds together; what is urgent waits for neither."""
-    urgent = slots.taken_slot(tmp_path, "slot", 2)
-    later = slots.taken_slot(tmp_path, "later", 2, wait=False, beside="slot")
+    urgent = job_slots.taken_slot(tmp_path, "slot", 2)
+    later = job_slots.taken_slot(tmp_path, "later", 2, wait=False, beside="slot")
     assert later is not None
-    assert slots.taken_slot(tmp_path, "later", 2, wait=False, beside="slot") is None
-    without = slots.taken_slot(tmp_path, "later", 2, wait=False)
-    another = slots.taken_slot(tmp_path, "slot", 2, wait=False)
+    assert job_slots.taken_slot(tmp_path, "later", 2, wait=False, beside="slot") is None
+    without = job_slots.taken_slot(tmp_path, "later", 2, wait=False)
+    another = job_slots.taken_slot(tmp_path, "slot", 2, wait=False)
     for fd in (urgent, later, without, another):
         assert fd is not None
         os.close(fd)
-    with slots.slot(tmp_path, "later", 1, wait=False, beside="slot") as got:
+    with job_slots.slot(tmp_path, "later", 1, wait=False, beside="slot") as got:
         assert got
 
 
@@ -256,7 +256,7 @@ def test_slots_that_nobody_gives_back_are_waited_for_once(
     impatient.write_text(
         "import runpy\n"
         f"helper = runpy.run_path({str(OBEDIENT)!r})['helper']\n"
-        "helper.slots._SLOT_S = 0.05\n"
+        "helper.job_slots._SLOT_S = 0.05\n"
         "helper.main()\n"
     )
     monkeypatch.setattr(helper_process, "_PROGRAM", impatient)

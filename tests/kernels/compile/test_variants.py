@@ -14,9 +14,9 @@ from triton.compiler.compiler import make_backend
 
 from tuneonce.model.codec import Unencodable
 from tuneonce.triton.compile.code_texts import CodeTexts
-from tuneonce.triton.compile.ship import Shipment, ship, shipment
+from tuneonce.triton.compile.shipment import Shipment, ship, shipment
 from tuneonce.triton.compile.variants import describe, join, rebuild, split
-from tuneonce.triton.kernel.calls import Cold, State
+from tuneonce.triton.kernel.call import Cold, State
 
 
 @triton.jit

@@ -25,7 +25,7 @@ from tests.kernels.equivalence_gpu import (
 )
 from tests.kernels.equivalence_lab import VERSION, Forgetful
 from tuneonce.store.memory import MemoryStore
-from tuneonce.triton.kernel import probe
+from tuneonce.triton.kernel import device_facts
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def _compiled_once(
     """What is compiled for one test serves the next ones; tuning results are kept apart."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
     monkeypatch.setenv("TRITON_PRINT_AUTOTUNING", "1")
-    probe.forget()
+    device_facts.forget()
 
 
 def grids(lab: GpuLab) -> Iterator[Call]:

@@ -20,7 +20,7 @@ from tests.kernels.equivalence_lab import Events, Lab, tuneonce_on
 from tests.kernels.launch.test_threads import TOO_LONG, Pause
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.kernel import probe
+from tuneonce.triton.kernel import device_facts
 
 X, OUT = torch.arange(1024.0), torch.zeros(1024)
 
@@ -30,7 +30,7 @@ def _compiled_once(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
-    probe.forget()
+    device_facts.forget()
 
 
 class CountingStore(MemoryStore):

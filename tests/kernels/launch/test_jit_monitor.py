@@ -24,7 +24,7 @@ from tests.kernels.equivalence_lab import tuneonce_on
 from tuneonce.model.records import Measurement
 from tuneonce.store.files import FileStore
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.kernel import probe
+from tuneonce.triton.kernel import device_facts
 
 X, OUT = torch.arange(1024.0), torch.zeros(1024)
 
@@ -48,7 +48,7 @@ class Monitor:
 @pytest.fixture(autouse=True)
 def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "triton"))
-    probe.forget()
+    device_facts.forget()
     before = knobs.runtime.jit_post_compile_hook
     yield
     knobs.runtime.jit_post_compile_hook = before

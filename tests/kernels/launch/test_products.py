@@ -18,7 +18,7 @@ from tests.kernels.equivalence_gpu import blocks, covering, make_copy
 from tests.kernels.equivalence_lab import Events, tuneonce_on
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.kernel import probe
+from tuneonce.triton.kernel import device_facts
 from tuneonce.triton.launch import hook as hook_module
 
 X, OUT = torch.arange(1024.0), torch.zeros(1024)
@@ -29,9 +29,9 @@ def _compiled_once(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
-    probe.forget()
+    device_facts.forget()
     yield
-    probe.forget()
+    device_facts.forget()
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from tuneonce.settings import Recheck
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile.workers import build_workers
-from tuneonce.triton.kernel import probe
+from tuneonce.triton.kernel import device_facts
 from tuneonce.triton.launch.hook import Hook
 from tuneonce.triton.launch.persist import Persistence
 
@@ -41,7 +41,7 @@ def _compiled_once(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
-    probe.forget()
+    device_facts.forget()
 
 
 @contextlib.contextmanager

@@ -20,8 +20,8 @@ from tests.kernels.equivalence_gpu import Call, GpuLab, blocks, covering, make_c
 from tests.kernels.equivalence_lab import Events
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.kernel import probe
-from tuneonce.triton.kernel.calls import view_of
+from tuneonce.triton.kernel import device_facts
+from tuneonce.triton.kernel.call import view_of
 from tuneonce.triton.launch import stock_results
 
 SIZES = (1024, 512, 1024)
@@ -41,7 +41,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         shutil.rmtree(path.parent)
     monkeypatch.setenv("TRITON_CACHE_AUTOTUNING", "1")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(shared))
-    probe.forget()
+    device_facts.forget()
     return shared
 
 

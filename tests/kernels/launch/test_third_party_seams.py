@@ -32,8 +32,8 @@ from tests.kernels.equivalence_lab import (
     tuneonce_on,
 )
 from tuneonce.store.memory import MemoryStore
-from tuneonce.triton.compile.listen import CompileListener
-from tuneonce.triton.launch.observe import Observer
+from tuneonce.triton.compile.listener import CompileListener
+from tuneonce.triton.launch.observer import Observer
 from tuneonce.triton.seams import compat
 
 MODULE = sys.modules["triton.runtime.autotuner"]

@@ -22,7 +22,7 @@ from tests.kernels.equivalence_gpu import blocks, covering, make_copy
 from tests.kernels.equivalence_lab import make_hook, tuneonce_on
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.kernel import probe
+from tuneonce.triton.kernel import device_facts
 
 # Only a test that would fail waits this long.
 TOO_LONG = 30.0
@@ -33,7 +33,7 @@ def _compiled_once(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
-    probe.forget()
+    device_facts.forget()
 
 
 def together(count: int, work: Callable[[int], Any]) -> list[Any]:

@@ -27,7 +27,7 @@ from tests.kernels.launch.test_recheck import tuneonce_on as checking
 from tuneonce.settings import Recheck
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.kernel import probe
+from tuneonce.triton.kernel import device_facts
 
 X, OUT = torch.arange(1024.0), torch.zeros(1024)
 
@@ -37,7 +37,7 @@ def _compiled_once(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
-    probe.forget()
+    device_facts.forget()
 
 
 def tunable(*sizes: int, **options: Any) -> Any:

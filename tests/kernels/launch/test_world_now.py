@@ -16,7 +16,7 @@ from tests.kernels.equivalence_gpu import blocks, covering, make_copy
 from tests.kernels.equivalence_lab import Events, tuneonce_on
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.kernel import probe
+from tuneonce.triton.kernel import device_facts
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def _compiled_once(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
-    probe.forget()
+    device_facts.forget()
 
 
 def worlds(events: Events) -> list[dict[str, str]]:
@@ -68,7 +68,7 @@ def test_variables_are_what_they_mean_in_this_version(
             monkeypatch.delenv(name, raising=False)
         else:
             monkeypatch.setenv(name, value)
-        assert dict(probe._compiler_environment()).get(name) == meant, value
+        assert dict(device_facts._compiler_environment()).get(name) == meant, value
 
 
 def test_a_backend_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:

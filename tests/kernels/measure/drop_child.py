@@ -21,7 +21,7 @@ from tests.fakes import RememberedEvents
 from tests.kernels.pool_lab import OBEDIENT, make_scale, shipped
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile import helper_process, workers
-from tuneonce.triton.compile.compile_pool import CompilePool
+from tuneonce.triton.compile.pool import CompilePool
 
 # Only a failure waits so long: first for the threads, then for the end of the process.
 TOO_LONG = 10.0

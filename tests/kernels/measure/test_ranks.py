@@ -21,7 +21,7 @@ from tests.kernels.equivalence_lab import tuneonce_on
 from tuneonce.store.memory import MemoryStore
 from tuneonce.system.ranks import is_one_of_several
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.kernel import probe
+from tuneonce.triton.kernel import device_facts
 from tuneonce.triton.measure.benchmark import own_benchmark, whose_benchmark
 
 SIZES = ["WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS", "MV2_COMM_WORLD_SIZE"]
@@ -34,7 +34,7 @@ def _alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
         monkeypatch.delenv(name, raising=False)
     # This suite may itself run in a child of some runner.
     monkeypatch.setattr("multiprocessing.process.parent_process", lambda: None)
-    probe.forget()
+    device_facts.forget()
 
 
 # -- one of several ------------------------------------------------------------------------------

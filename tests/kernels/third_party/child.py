@@ -142,7 +142,7 @@ def import_all(module: str) -> int:
 
 def without_identity(found: list[Any]) -> dict[str, str]:
     """The kernels that tuneonce cannot tell from others, and why."""
-    from tuneonce.triton.kernel.source import NoIdentity, kernel_id
+    from tuneonce.triton.kernel.identity import NoIdentity, kernel_id
 
     answer = {}
     for tuner in found:

@@ -18,7 +18,7 @@ from tuneonce.model.key import Key
 from tuneonce.model.records import Measurement, Verdict, unpack
 from tuneonce.resolution.resolver import Outcome, Question, Resolver
 from tuneonce.store import open_store
-from tuneonce.tuning.choice import place
+from tuneonce.tuning.selection import place
 
 CHANGED: dict[str, dict[str, Any]] = {
     "product": {"product": f"{H200} (aged)"},

@@ -154,8 +154,8 @@ def test_without_triton_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_limits_and_space(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuneonce.system.room.room_for_processes", lambda: 3)
-    monkeypatch.setattr("tuneonce.system.room.room_for_memory", lambda: 1 << 40)
+    monkeypatch.setattr("tuneonce.system.headroom.room_for_processes", lambda: 3)
+    monkeypatch.setattr("tuneonce.system.headroom.room_for_memory", lambda: 1 << 40)
     monkeypatch.setenv("TUNEONCE_WORKERS", "8")
     found = verdicts(tell)["limits"]
     assert found[0] == "note"

@@ -18,7 +18,7 @@ from tests.factories import (
 )
 from tests.fakes import FaultyStore, measured
 from tuneonce.errors import RecordUnreadable, StoreReadOnly, Unreadable
-from tuneonce.inspect import folders
+from tuneonce.inspect import record_reader
 from tuneonce.inspect.upkeep import Selection, plan_removal, remove, verify
 from tuneonce.model.key import Key
 from tuneonce.model.records import Verdict, pack
@@ -288,11 +288,11 @@ def test_what_lies_beside_too_much_of_one_key_is_told_and_left(
     beside = [put_verdict(store, key, TIMES, work_class=f"c{n:02d}") for n in range(8)]
     data = store.get(beside[0])
     assert data is not None
-    monkeypatch.setattr(folders, "_BYTES_OF_KEY", 3 * len(data))
+    monkeypatch.setattr(record_reader, "_BYTES_OF_KEY", 3 * len(data))
     found = verify(store, set_aside=True)
     left = [bad for bad in found.bad if bad.reason == "unread"]
     assert {bad.name for bad in left} == set(sorted(beside)[3:])
     assert not any(bad.set_aside for bad in left)
     assert all(store.get(name) is not None for name in beside)
-    monkeypatch.setattr(folders, "_NAMES", 5)
+    monkeypatch.setattr(record_reader, "_NAMES", 5)
     assert verify(store).bad[-1].detail == "it holds more than 4 names"

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from tests.factories import H100, make_key, process, put_verdict, resolved
-from tuneonce.inspect.inventory import listing
+from tuneonce.inspect.listing import listing
 from tuneonce.inspect.workload import Filled, NotMet, Regret, filled, regret
 from tuneonce.model.key import Key
 from tuneonce.store.memory import MemoryStore

@@ -31,7 +31,7 @@ from tuneonce.store import Store
 from tuneonce.store.files import FileStore
 from tuneonce.store.memory import MemoryStore
 from tuneonce.store.readonly import ReadOnlyStore
-from tuneonce.tuning.choice import choose
+from tuneonce.tuning.selection import choose
 
 
 class Clock:

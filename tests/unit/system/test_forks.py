@@ -21,8 +21,8 @@ from tuneonce.system import forks
 from tuneonce.system.forks import lazy, renew_in_child
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile.ahead import Ahead
-from tuneonce.triton.compile.turns import Turns
-from tuneonce.triton.kernel.calls import State
+from tuneonce.triton.compile.interpreter_turns import Turns
+from tuneonce.triton.kernel.call import State
 
 # Only a test that would fail waits this long.
 TOO_LONG = 30.0
@@ -126,7 +126,7 @@ def test_the_hook_and_what_checks_verdicts() -> None:
     from tuneonce.resolution.resolver import Resolver
     from tuneonce.settings import Recheck
     from tuneonce.store.memory import MemoryStore
-    from tuneonce.triton.compile.compiles import Workers
+    from tuneonce.triton.compile.arrivals import Workers
     from tuneonce.triton.launch.hook import Hook
     from tuneonce.triton.launch.persist import Persistence
 

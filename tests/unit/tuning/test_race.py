@@ -21,7 +21,7 @@ from tests.unit.tuning.race_model import (
     prior_of,
     tune_all,
 )
-from tuneonce.tuning.expected import Expectations
+from tuneonce.tuning.expectations import Expectations
 from tuneonce.tuning.finals import Finals, difference
 from tuneonce.tuning.race import RULES, Result, Summary, race
 

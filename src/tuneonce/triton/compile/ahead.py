@@ -7,10 +7,10 @@ is rebuilt, its code generated in a thread of this process while nobody tunes, a
 done by the helpers when they have nothing urgent to do.
 
 Compiled are the winners of keys that are known, and of the others what a race will ask for first
-(`tuning.expected`), for kernels whose modules are loaded and that can be compiled before they are
-launched (`triton.compile.needs`), in the order in which the last start met them: a few kernels
-together, and of these what takes longest first. Nothing here is launched, measured or believed: a
-wrong record wastes a compilation.
+(`tuning.expectations`), for kernels whose modules are loaded and that can be compiled before they
+are launched (`triton.compile.needed_variants`), in the order in which the last start met them: a
+few kernels together, and of these what takes longest first. Nothing here is launched, measured or
+believed: a wrong record wastes a compilation.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from typing import Any
 from ...events.log import EventLog
 from ...resolution.resolver import Resolver
 from ...system.forks import renew_in_child
-from ..kernel import probe
-from .compile_pool import Compiled, CompilePool
+from ..kernel import device_facts
 from .deadline import Overdue
 from .helper_process import HelperLost
-from .needs import NeededVariant, Needs, longest_first
-from .ship import unchanged
+from .needed_variants import NeededVariant, Needs, longest_first
+from .pool import Compiled, CompilePool
+from .shipment import unchanged
 from .workers import Workers
 
 logger = logging.getLogger("tuneonce")
@@ -66,7 +66,7 @@ class Ahead:
 
         try:
             target = driver.active.get_current_target()
-            world = probe.current_world(interpreted=False)
+            world = device_facts.current_world(interpreted=False)
         except Exception:  # no device: whatever is being tuned is not compiled
             return
         thread = threading.Thread(

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
-from ..kernel.source import Reads, reads
+from ..kernel.identity import Reads, reads
 from ..seams import compat
 from .deadline import deadline
 from .stock_compiler import generates_as_installed

@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from .ship import Shipment, cache_manager, metadata_name
+from .shipment import Shipment, cache_manager, metadata_name
 from .worker import scratch
 from .worker.frames import encode
 

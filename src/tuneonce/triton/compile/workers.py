@@ -14,14 +14,14 @@ from typing import Any
 from ...events.log import EventLog
 from ...system.cpus import slots_directory, usable_cpus
 from ...system.forks import renew_in_child
-from ...system.patched import patched_by
-from ..kernel.calls import Cold
+from ...system.greenlets import patched_by
+from ..kernel.call import Cold
 from .code_texts import CodeTexts
-from .compile_pool import Compiled, CompilePool
-from .ship import Shipment, cache_manager, ship, shipment
+from .interpreter_turns import Turns
+from .pool import Compiled, CompilePool
+from .shipment import Shipment, cache_manager, ship, shipment
 from .staging import Staging, likeness
 from .stock_compiler import blocked
-from .turns import Turns
 
 logger = logging.getLogger("tuneonce")
 
@@ -75,7 +75,7 @@ class Workers:
     # -- what has to be compiled -------------------------------------------------------------
 
     def ship(self, cold: Cold, config: Any, *, tuning: bool = True) -> Shipment | None:
-        """What has to be compiled before `config` can be launched (`triton.compile.ship`)."""
+        """What has to be compiled before `config` can be launched (`triton.compile.shipment`)."""
         texts = self._texts(cold)
         return ship(cold, config, texts, on_its_way=self._is_on_its_way, tuning=tuning)
 

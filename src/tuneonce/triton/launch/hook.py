@@ -34,12 +34,12 @@ from ...settings import Recheck
 from ...system.forks import renew_in_child
 from ...system.ranks import is_one_of_several
 from ..compile.ahead import Ahead
+from ..compile.arrivals import await_binary
 from ..compile.compile_errors import is_passed_over
-from ..compile.compiles import await_binary
-from ..compile.listen import CompileListener, compile_seconds
+from ..compile.listener import CompileListener, compile_seconds
 from ..compile.workers import Workers
-from ..kernel import probe
-from ..kernel.calls import (
+from ..kernel import device_facts
+from ..kernel.call import (
     Cold,
     State,
     arguments_of,
@@ -53,9 +53,9 @@ from ..kernel.calls import (
     stock_key_of,
     view_of,
 )
-from ..kernel.source import innermost
+from ..kernel.identity import innermost
 from ..measure.benchmark import own_benchmark
-from ..measure.outcome import Taken
+from ..measure.result import Taken
 from ..measure.tuner import Known, reset, tune
 from ..seams import compat
 from . import stock_results
@@ -197,7 +197,7 @@ class Hook:
         if stock_key not in autotuner.cache:
             together = own_benchmark(autotuner) and is_one_of_several()
             cold = Cold(autotuner, state, stock_key, nargs, args, kwargs, together)
-            if probe.capturing():
+            if device_facts.capturing():
                 return self._capture(cold)
             adopted, why = False, None
             with state.lock:
@@ -208,7 +208,7 @@ class Hook:
                         why = undecided(cold, pruned)
                         if why is None:
                             adopted = self._cold(cold, pruned)
-                            if probe.products():
+                            if device_facts.products():
                                 state.ours[stock_key] = autotuner.cache[stock_key]
             if why is not None:
                 return self._undecided.launch(cold, pruned, why)
@@ -267,7 +267,7 @@ class Hook:
         shape = (len(args), *kwargs)
         known = state.shapes.get(shape)
         if known is None or known[0] != autotuner.keys:
-            product = probe.product if probe.products() else None
+            product = device_facts.product if device_facts.products() else None
             reader = key_reader(autotuner, shape, product)
             known = (copy.copy(autotuner.keys), reader, {})
             state.shapes[shape] = known

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ...events.log import EventLog
 from ...model.codec import digest
 from ...resolution.journal import Journals
-from ..kernel import probe
+from ..kernel import device_facts
 from .persist import Asked
 from .told import Subject
 
@@ -30,7 +30,7 @@ class Watched:
             return
         question = asked.question
         # Each user's apart: on a volume that several share, none may write to another's.
-        device = digest([probe.device_id(), str(os.geteuid())], length=8)
+        device = digest([device_facts.device_id(), str(os.geteuid())], length=8)
         asked.journal = journals.begin(question.journal, device, question.key.directory)
         for candidate in asked.journal.left_out if asked.journal is not None else ():
             if asked.leave_out(candidate, _WHY):

@@ -28,11 +28,14 @@ from ...resolution.resolver import Outcome, Question, Resolution, Resolver
 from ...system.threads import BoundedCalls, Overdue
 from ...tuning.priors import Prior
 from ..compile.variants import Variant, split
-from ..kernel import convert, probe
-from ..kernel.calls import Cold
-from ..kernel.source import NoIdentity, innermost, kernel_id, name_of
+from ..kernel import device_facts
+from ..kernel.call import Cold
+from ..kernel.candidates import candidates_of
+from ..kernel.grid import programs
+from ..kernel.identity import NoIdentity, innermost, kernel_id, name_of
+from ..kernel.tuning_key import tuning_key
 from ..measure.benchmark import own_benchmark
-from ..measure.outcome import Broken, Taken, as_measurement
+from ..measure.result import Broken, Taken, as_measurement
 
 logger = logging.getLogger("tuneonce")
 
@@ -147,17 +150,17 @@ def _question(
     identity: KernelId,
 ) -> Question:
     arguments = {k: v for k, v in {**nargs, **kwargs}.items() if k in autotuner.arg_names}
-    tuning = convert.tuning_key(autotuner.arg_names, autotuner.keys, arguments)
+    tuning = tuning_key(autotuner.arg_names, autotuner.keys, arguments)
     if own_benchmark(autotuner):  # it may find another order, so neither answers for the other
         tuning = (*tuning, _OWN_BENCHMARK)
     interpreted = type(innermost(autotuner.fn)).__name__ == "InterpretedFunction"
-    world = probe.current_world(interpreted=interpreted)
-    programs = convert.programs(autotuner, nargs, kwargs)
+    world = device_facts.current_world(interpreted=interpreted)
+    size = programs(autotuner, nargs, kwargs)
     return Question(
         key=Key(identity, tuning, world.parts, world.name),
-        work_class=class_of(programs),
-        programs=programs,
-        candidates=convert.candidates(pruned),
+        work_class=class_of(size),
+        programs=size,
+        candidates=candidates_of(pruned),
         about=world.about,
     )
 
@@ -290,7 +293,7 @@ class Asked:
             return winner  # nothing ran, or the benchmark's results are not times
         about = self._question.about
         with self._persistence.guarded("clocks"):
-            about = {**about, **probe.clocks()}
+            about = {**about, **device_facts.clocks()}
         journal, self.journal = self.journal, None
 
         def publish() -> str:

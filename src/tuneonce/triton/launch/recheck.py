@@ -19,12 +19,12 @@ from typing import Any
 from ...resolution.resolver import Outcome
 from ...system.forks import renew_in_child
 from ...tuning.oracle import Finding, benchmarked, side_by_side
-from ..compile.compiles import Compiles
+from ..compile.arrivals import Compiles
 from ..compile.workers import Workers
-from ..kernel.calls import Cold
-from ..kernel.convert import work_per_warp
-from ..measure.outcome import Taken, as_measurement
-from ..measure.track import Track, timing_for
+from ..kernel.call import Cold
+from ..kernel.candidates import work_per_warp
+from ..measure.result import Taken, as_measurement
+from ..measure.runner import Track, timing_for
 from ..measure.tuner import Shipper, distinct, reset
 from .persist import Asked, Persistence
 from .told import Subject

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
-from ..kernel.source import innermost
+from ..kernel.identity import innermost
 from ..seams import compat
 
 # What we add to the file. Triton reads "configs_timings" alone.

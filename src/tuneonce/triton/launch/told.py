@@ -10,9 +10,9 @@ from typing import Any
 from ...events.log import EventLog
 from ...events.progress import Progress, Tuning, shorten
 from ...model.wording import config_text, tuning, tuning_text
-from ..kernel.calls import Cold
-from ..kernel.source import name_of
-from ..measure.outcome import Taken, first_line
+from ..kernel.call import Cold
+from ..kernel.identity import name_of
+from ..measure.result import Taken, first_line
 from ..measure.tuner import Tuned
 from .persist import Asked
 

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, Literal
 
+from ..compile.arrivals import Compiles
 from ..compile.compile_errors import passing_over
-from ..compile.compiles import Compiles
 from ..compile.workers import Workers
-from ..kernel import convert
-from ..kernel.calls import Cold, launch
-from ..kernel.chain import honours_warmup
+from ..kernel.call import Cold, launch
+from ..kernel.candidates import work_per_warp
+from ..kernel.grid import programs
+from ..kernel.wrappers import honours_warmup
 from ..measure.tuner import Shipper
 from .persist import Persistence
 from .told import Subject
@@ -40,7 +41,7 @@ def says_nothing(cold: Cold, pruned: Sequence[Any]) -> Why | None:
     if kwargs.get("warmup"):
         return "warmup"
     for config in pruned:
-        if convert.programs(autotuner, nargs, kwargs, config) != 0:
+        if programs(autotuner, nargs, kwargs, config) != 0:
             return None
     return "no_programs" if pruned else None
 
@@ -96,7 +97,7 @@ class Undecided:
         compiles = Compiles(
             workers,
             shipper := Shipper(workers, cold, pruned),
-            work=lambda position: (convert.work_per_warp(pruned[position]),),
+            work=lambda position: (work_per_warp(pruned[position]),),
             on_compiled=lambda position, seconds: None,
         )
         wanted = [position for position in range(len(pruned)) if position not in failed]

@@ -25,16 +25,16 @@ from typing import Any
 from ...model.records import Measurement
 from ...tuning.priors import Prior
 from ...tuning.race import Summary, race
+from ..compile.arrivals import Compiles
 from ..compile.compile_errors import is_compile_error
-from ..compile.compiles import Compiles
-from ..compile.listen import compile_seconds
+from ..compile.listener import compile_seconds
 from ..compile.variants import Variant
 from ..compile.workers import Workers
-from ..kernel.calls import Cold
-from ..kernel.convert import work_per_warp
-from .device import Device
-from .outcome import Broken, Taken
-from .track import Track, timing_for
+from ..kernel.call import Cold
+from ..kernel.candidates import work_per_warp
+from .device_timer import Device
+from .result import Broken, Taken
+from .runner import Track, timing_for
 
 OnTaken = Callable[[int, Taken], None]
 Launching = Callable[[int], AbstractContextManager[None]]

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import runs
+from . import run_versions
 
 AUTOTUNER_MODULE = "triton.runtime.autotuner"
 
@@ -53,7 +53,7 @@ def find(module: ModuleType) -> Seams:
     name = getattr(getattr(run, "__code__", None), "co_name", type(run).__name__)
     foreign = None if scope is vars(module) else f"{scope.get('__name__', '?')}.{name}"
     missing = tuple(name for name, wanted in _SEAMS.items() if not _fits(cls, name, wanted))
-    read = runs.recognise(run) if foreign is None and not missing else None
+    read = run_versions.recognise(run) if foreign is None and not missing else None
     if foreign is None and not missing and read is None:
         missing = ("run: it is of no version that was read",)
     return Seams(

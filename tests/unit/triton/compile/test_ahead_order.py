@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from tuneonce.triton.compile.needs import NeededVariant, longest_first
+from tuneonce.triton.compile.needed_variants import NeededVariant, longest_first
 
 A, B, C = "first kernel", "second kernel", "third kernel"
 

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from tuneonce.model.codec import Unencodable
-from tuneonce.triton.kernel.convert import candidates, programs, tuning_key
+from tuneonce.triton.kernel.candidates import candidates_of
+from tuneonce.triton.kernel.grid import programs
+from tuneonce.triton.kernel.tuning_key import tuning_key
 
 triton = pytest.importorskip("triton")
 torch = pytest.importorskip("torch")
@@ -24,14 +26,14 @@ def config(values: dict[str, Any], **options: Any) -> Any:
 
 
 def digests(*configs: Any) -> list[str]:
-    return [candidate.digest for candidate in candidates(configs)]
+    return [candidate.digest for candidate in candidates_of(configs)]
 
 
 # -- candidates ----------------------------------------------------------------------------------
 
 
 def test_a_candidate_as_people_write_it() -> None:
-    [one] = candidates([config({"B": 64, "A": "x"}, num_warps=8, num_stages=2, maxnreg=128)])
+    [one] = candidates_of([config({"B": 64, "A": "x"}, num_warps=8, num_stages=2, maxnreg=128)])
     assert one.text == "A=x B=64 num_warps=8 num_stages=2 maxnreg=128"
     assert [name for name, _ in one.config] == [
         "A", "B", "num_warps", "num_ctas", "num_stages", "maxnreg", "ir_override",
@@ -99,7 +101,7 @@ def test_all_that_is_passed_counts() -> None:
     assert len(set(digests(*configs))) == len(configs)
     assert digests(*reversed(configs)) == [*reversed(digests(*configs))]
     with pytest.raises(Unencodable):
-        candidates([Passing({"B": 64}, {"fuse": object()})])
+        candidates_of([Passing({"B": 64}, {"fuse": object()})])
 
 
 def test_what_a_subclass_passes_as_triton_does_changes_no_digest() -> None:
@@ -157,13 +159,13 @@ def test_a_value_called_repeat_is_no_repetition() -> None:
 @pytest.mark.parametrize("value", [object(), torch.ones(2), lambda: None, [object()]])
 def test_a_candidate_that_cannot_be_encoded(value: Any) -> None:
     with pytest.raises(Unencodable):
-        candidates([config({"B": 64}), config({"B": value})])
+        candidates_of([config({"B": 64}), config({"B": value})])
 
 
 def test_candidates_without_some_of_the_fields() -> None:
     # A library's own class, or one of an older Triton.
     little = SimpleNamespace(kwargs={"B": 64}, num_warps=4, num_stages=3)
-    assert candidates([little])[0].text == "B=64 num_warps=4 num_stages=3"
+    assert candidates_of([little])[0].text == "B=64 num_warps=4 num_stages=3"
 
 
 # -- tuning keys ---------------------------------------------------------------------------------

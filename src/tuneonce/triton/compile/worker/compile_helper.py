@@ -16,7 +16,7 @@ It reads frames (`frames`) from standard input and writes frames to what was sta
          ["done", 7, {"seconds": ...}]
          ["failed", 7, kind, text]        ["crashed", 7, signal or status]
 
-A job is what `triton.compile.ship` makes of one candidate. Children write their own answers: a
+A job is what `triton.compile.shipment` makes of one candidate. Children write their own answers: a
 frame is shorter than PIPE_BUF, so answers do not mix.
 
 It ends when its input does, when its parent is gone, or by SIGTERM, and takes along all that it has
@@ -71,7 +71,9 @@ def _beside(name):
     return sys.modules[full]
 
 
-frames, slots, scratch, compile_job = map(_beside, ("frames", "slots", "scratch", "compile_job"))
+frames, job_slots, scratch, compile_job = map(
+    _beside, ("frames", "job_slots", "scratch", "compile_job")
+)
 
 
 class Child(NamedTuple):
@@ -191,7 +193,7 @@ class Helper:
             self.reap()  # starting many takes longer than the first of them do
         while self.later and len(self.children) < self.limit and not self.ending:
             # Taken here, and not by the child: while it is queued it may become urgent.
-            with slots.slot(
+            with job_slots.slot(
                 self.setup.get("slots"), "later", self.setup["workers"], wait=False, beside="slot"
             ) as got:
                 if not got or not self.compile(*self.later.popleft(), urgent=False):
@@ -200,7 +202,9 @@ class Helper:
 
     def begin_urgent(self):
         """Start the first of what is urgent. False: nothing more can be started now."""
-        with slots.slot(self.setup.get("slots"), "slot", self.setup["workers"], wait=False) as got:
+        with job_slots.slot(
+            self.setup.get("slots"), "slot", self.setup["workers"], wait=False
+        ) as got:
             if got:
                 return self.compile(*self.waiting.popleft(), urgent=True)
         if self.queued is None:
@@ -256,7 +260,7 @@ class Helper:
         """In a child, which has the slot until it ends."""
         told = _TURN
         try:
-            slots.taken_slot(self.setup["slots"], "slot", self.setup["workers"])
+            job_slots.taken_slot(self.setup["slots"], "slot", self.setup["workers"])
         except OSError:
             told = _NO_TURN
         os.write(self.turn, told)

@@ -12,7 +12,7 @@ pytest.importorskip("triton")
 import triton
 
 from tests.kernels.pool_lab import autotuned, launch, make_scale, tuner
-from tuneonce.triton.compile.compile_pool import CompilePool
+from tuneonce.triton.compile.pool import CompilePool
 
 CONFIGS = [triton.Config({"BLOCK": b}, num_warps=w) for b in (64, 128, 256, 512) for w in (1, 2, 4)]
 ONE_MORE = [*CONFIGS, triton.Config({"BLOCK": 64}, num_warps=8)]

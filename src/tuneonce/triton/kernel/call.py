@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from ...model.key import KernelId
 from ...system.forks import renew_in_child
 from ..seams import compat
-from . import probe
-from .source import NoIdentity
+from . import device_facts
+from .identity import NoIdentity
 
 
 class State:
@@ -184,9 +184,9 @@ def cache_key_of(autotuner: Any, state: State, stock_key: tuple[Any, ...]) -> tu
     launched on, where a process has several: a winner may not even run on them. What the program
     itself has put under Triton's key holds for all, as with stock.
     """
-    if not probe.products():
+    if not device_facts.products():
         return stock_key
-    product = probe.product()
+    product = device_facts.product()
     if state.first_product is None:
         state.first_product = product
     if product is state.first_product:

@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ..kernel.calls import Cold
+from ..kernel.call import Cold
 from ..seams import compat
-from .compile_pool import Compiled, CompilePool, Crashed, NotCompiled
 from .helper_process import HelperLost
-from .ship import NotShippable, Shipment, in_cache
+from .pool import Compiled, CompilePool, Crashed, NotCompiled
+from .shipment import NotShippable, Shipment, in_cache
 from .staging import adopt
 from .worker.compile_job import OtherTriton
 from .workers import MANY, Compilation, Workers

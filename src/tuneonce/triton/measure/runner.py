@@ -12,9 +12,9 @@ from math import inf
 from typing import Any
 
 from ..compile.compile_errors import is_passed_over
-from ..kernel.calls import Cold
+from ..kernel.call import Cold
 from ..seams import compat
-from .device import Call, Device, device_for, out_of_memory
+from .device_timer import Call, Device, device_for, out_of_memory
 
 
 def kernel_calls(

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from ...events.log import EventLog
-from ..compile.listen import CompileListener, compile_seconds
+from ..compile.listener import CompileListener, compile_seconds
 
 
 class Observer:

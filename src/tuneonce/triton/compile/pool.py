@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ...system.forks import renew_in_child
-from ...system.room import room_for_memory, room_for_processes
+from ...system.headroom import room_for_memory, room_for_processes
 from ..seams import compat
 from .helper_process import Helper, HelperLost, start
 from .worker.frames import BadFrame

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tuneonce.system.room import room_for_memory, room_for_processes
+from tuneonce.system.headroom import room_for_memory, room_for_processes
 
 GIB = 1 << 30
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from ...model.codec import Unencodable
-from ..kernel.calls import Cold
-from ..kernel.chain import honours_warmup
-from ..kernel.source import innermost
+from ..kernel.call import Cold
+from ..kernel.identity import innermost
+from ..kernel.wrappers import honours_warmup
 from ..seams import compat
 from .code_texts import CodeTexts
 from .variants import Variant, describe

@@ -22,7 +22,7 @@ from ..model.key import FORMAT, MEASUREMENT_END, VARIANTS_END, VERDICT_END, Part
 from ..model.records import BadRecord, Measurement, R, Variants, Verdict, unpack
 from ..resolution.access import Budget
 from ..store.base import Store
-from ..tuning.choice import check_place
+from ..tuning.selection import check_place
 
 ROOT = f"{FORMAT}/"
 # Arbitrary: a key has some twenty verdicts of a few KB, and one folder no more than as many keys.

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tuneonce.system.patched import patched_by
+from tuneonce.system.greenlets import patched_by
 
 GEVENT = "import gevent.monkey; gevent.monkey."
 EVENTLET = "import eventlet; eventlet.monkey_patch("
@@ -20,7 +20,7 @@ def asked(first: str) -> str:
     package = first.split()[1].split(".")[0].rstrip(";")
     if importlib.util.find_spec(package) is None:  # not imported here, where it would stay
         pytest.skip(f"{package} is not installed")
-    code = f"{first}\nfrom tuneonce.system.patched import patched_by; print(patched_by())"
+    code = f"{first}\nfrom tuneonce.system.greenlets import patched_by; print(patched_by())"
     command = [sys.executable, "-W", "ignore", "-c", code]
     return subprocess.run(
         command, check=True, capture_output=True, text=True, timeout=60
@@ -49,7 +49,7 @@ def test_real_ones(first: str, by: str) -> None:
 
 def test_nothing_is_imported() -> None:
     code = (
-        "import sys; from tuneonce.system.patched import patched_by\n"
+        "import sys; from tuneonce.system.greenlets import patched_by\n"
         "patched_by(); print(sys.modules)"
     )
     done = subprocess.run(

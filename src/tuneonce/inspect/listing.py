@@ -24,7 +24,7 @@ from ..model.wording import (
     world_text,
 )
 from ..store.base import Store
-from .folders import Folder, Known, Naming, Problem, folders, nothing_known, pattern_prefix
+from .record_reader import Folder, Known, Naming, Problem, folders, nothing_known, pattern_prefix
 
 
 class Line(msgspec.Struct, frozen=True):

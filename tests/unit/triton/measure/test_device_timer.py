@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("triton")
 
-from tuneonce.triton.measure import device as module
-from tuneonce.triton.measure.device import Device
+from tuneonce.triton.measure import device_timer as module
+from tuneonce.triton.measure.device_timer import Device
 
 US = 1e-6
 

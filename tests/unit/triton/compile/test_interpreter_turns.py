@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tuneonce.triton.compile import turns
-from tuneonce.triton.compile.turns import Turns
+from tuneonce.triton.compile import interpreter_turns
+from tuneonce.triton.compile.interpreter_turns import Turns
 
 # Only a test that would fail waits this long.
 TOO_LONG = 30.0
@@ -21,7 +21,7 @@ TOO_LONG = 30.0
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "_PATIENCE_S", TOO_LONG)
+    monkeypatch.setattr(interpreter_turns, "_PATIENCE_S", TOO_LONG)
 
 
 def piece(some: Turns, begun: threading.Event, end: threading.Event, log: list[str]) -> None:
@@ -68,7 +68,7 @@ def test_who_tunes_lets_a_piece_end() -> None:
 
 
 def test_a_piece_that_hangs_hangs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "_PATIENCE_S", 0.01)
+    monkeypatch.setattr(interpreter_turns, "_PATIENCE_S", 0.01)
     some = Turns()
     begun, end = threading.Event(), threading.Event()
     with ThreadPoolExecutor(1) as threads:
@@ -105,7 +105,7 @@ def interrupted(some: Turns, place: int) -> bool:
 
     def trace(frame: Any, what: str, argument: Any) -> Any:
         nonlocal passed
-        if frame.f_code.co_filename == turns.__file__:
+        if frame.f_code.co_filename == interpreter_turns.__file__:
             # A `with` comes back to its line at its end. Python looks for signals after calls and
             # at jumps, not there: no lock stays locked.
             if frame.f_lineno < last.get(id(frame), 0) and "with " in line_of(frame):

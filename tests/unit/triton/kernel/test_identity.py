@@ -23,7 +23,7 @@ import pytest
 
 from tests.fakes import ROOT
 from tuneonce.model.key import compare
-from tuneonce.triton.kernel.source import NoIdentity, innermost, kernel_id, opaque, reads
+from tuneonce.triton.kernel.identity import NoIdentity, innermost, kernel_id, opaque, reads
 
 pytest.importorskip("triton")
 
@@ -157,7 +157,7 @@ def test_a_module_under_another_name_that_helps(load: Load) -> None:
 
 
 def test_another_process_directory_home_and_hash_seed(tmp_path: Path) -> None:
-    program = "import json, sys\nfrom tuneonce.triton.kernel.source import kernel_id\n" \
+    program = "import json, sys\nfrom tuneonce.triton.kernel.identity import kernel_id\n" \
         "sys.path.insert(0, sys.argv[1])\nimport kernels\n" \
         "print(json.dumps(kernel_id(kernels.kernel).parts))\n"  # fmt: skip
     seen = []
@@ -207,7 +207,7 @@ def test_interpreted_and_compiled_kernels_have_the_same_parts(
 
 LAUNCHES = """
 import torch
-from tuneonce.triton.kernel.source import kernel_id
+from tuneonce.triton.kernel.identity import kernel_id
 
 exp = tl.exp
 
@@ -419,7 +419,7 @@ def test_a_closure_that_has_no_value_yet(load: Load) -> None:
             return found
 
         def probe(kernel):
-            from tuneonce.triton.kernel.source import kernel_id
+            from tuneonce.triton.kernel.identity import kernel_id
             return kernel_id(kernel).parts
         """
     )

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .benchmark import whose_benchmark
-from .outcome import device_failure
+from .result import device_failure
 
 Call = Callable[[], Any]
 

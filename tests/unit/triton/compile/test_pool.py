@@ -6,9 +6,9 @@ import pytest
 
 pytest.importorskip("triton")
 
-from tuneonce.triton.compile import compile_pool
-from tuneonce.triton.compile.compile_pool import affordable
+from tuneonce.triton.compile import pool
 from tuneonce.triton.compile.helper_process import HelperLost
+from tuneonce.triton.compile.pool import affordable
 from tuneonce.triton.seams import compat
 
 
@@ -25,8 +25,8 @@ def room(
     threads: int = 0,
 ) -> None:
     monkeypatch.setattr(compat, "threads_of_a_compiler", lambda: threads)
-    monkeypatch.setattr(compile_pool, "room_for_processes", lambda: processes)
-    monkeypatch.setattr(compile_pool, "room_for_memory", lambda: memory)
+    monkeypatch.setattr(pool, "room_for_processes", lambda: processes)
+    monkeypatch.setattr(pool, "room_for_memory", lambda: memory)
 
 
 def test_without_limits_there_is_room_for_all() -> None:

@@ -31,7 +31,7 @@ from tuneonce.model.codec import decode
 from tuneonce.model.records import Verdict, unpack
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.measure.device import device_for, out_of_memory
+from tuneonce.triton.measure.device_timer import device_for, out_of_memory
 
 MIB = 1 << 20
 

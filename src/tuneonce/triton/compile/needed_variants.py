@@ -14,13 +14,13 @@ from ...model.key import Candidate, KernelId, Key
 from ...model.records import Variants
 from ...model.world import World
 from ...resolution.resolver import Question, Resolver
-from ...tuning.expected import Expectations
+from ...tuning.expectations import Expectations
 from ...tuning.race import RULES
-from ..kernel import convert
-from ..kernel.source import innermost, kernel_id, reads
+from ..kernel.candidates import candidates_of
+from ..kernel.identity import innermost, kernel_id, reads
 from ..seams import compat
 from .code_texts import CodeTexts
-from .ship import double
+from .shipment import double
 from .variant_grammar import find
 from .variants import join, rebuild
 
@@ -132,7 +132,7 @@ class Needs:
                 self._kernels[name] = None
             else:
                 configs = list(autotuner.configs)
-                candidates = convert.candidates(configs)
+                candidates = candidates_of(configs)
                 self._kernels[name] = _Kernel(
                     double(jit, **({} if jit.hash is not None else {"used_global_vals": {}})),
                     kernel_id(autotuner.fn),

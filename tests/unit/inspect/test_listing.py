@@ -10,8 +10,8 @@ import pytest
 from tests.factories import H100, NOON, make_key, make_verdict, put_loose, put_verdict
 from tests.fakes import FaultyStore, candidate
 from tuneonce.errors import StoreUnavailable
-from tuneonce.inspect.folders import folders, kernel_names, matches, near_names
-from tuneonce.inspect.inventory import Entry, listing, sheets
+from tuneonce.inspect.listing import Entry, listing, sheets
+from tuneonce.inspect.record_reader import folders, kernel_names, matches, near_names
 from tuneonce.model.key import Parts
 from tuneonce.model.records import pack
 from tuneonce.store.files import FileStore

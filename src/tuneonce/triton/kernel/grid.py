@@ -1,0 +1,44 @@
+"""The size of one launch: its number of programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def programs(
+    autotuner: Any, nargs: Mapping[str, Any], kwargs: Mapping[str, Any], config: Any = None
+) -> int | None:
+    """The number of programs of this launch with `config`; None if unknown.
+
+    `config` is the kernel's first candidate if it is None. The grid is evaluated as Triton would:
+    over the call's arguments, the parameters' defaults, the candidate's values and what
+    ``@heuristics`` below the autotuner computes; its first three sizes count. Raises nothing.
+    """
+    grid = kwargs.get("grid")
+    try:
+        if callable(grid):
+            first = autotuner.configs[0] if config is None else config
+            meta = {**nargs, **kwargs, **first.all_kwargs()}
+            grid = grid(_complete(autotuner.fn, meta))
+        sizes = tuple(grid) if isinstance(grid, (tuple, list)) else (grid,)
+        return math.prod(max(0, int(size)) for size in sizes[:3])
+    except Exception:
+        return None
+
+
+def _complete(fn: Any, meta: dict[str, Any]) -> dict[str, Any]:
+    signature = None
+    while fn is not None:
+        values = getattr(fn, "values", None)
+        if isinstance(values, dict):
+            for name, heuristic in values.items():
+                meta[name] = heuristic(meta)
+        signature = getattr(fn, "signature", signature)
+        fn = getattr(fn, "fn", None)
+    if signature is not None:
+        for parameter in signature.parameters.values():
+            if parameter.default is not parameter.empty:
+                meta.setdefault(parameter.name, parameter.default)
+    return meta
