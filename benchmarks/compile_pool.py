@@ -50,12 +50,12 @@ def collect(path: Path) -> dict[str, Any]:
 
     import tuneonce
     from tuneonce.testing import SimulatedGPU
-    from tuneonce.triton.compile.arrivals import Compiles
+    from tuneonce.triton.compile.compilations import Compilations
     from tuneonce.triton.compile.pool import CompilePool
 
     jobs: Jobs = []
     front_s = 0.0
-    submit, send = CompilePool.submit, Compiles._send
+    submit, send = CompilePool.submit, Compilations._send
 
     def keep(self: Any, job: dict[str, Any], **options: Any) -> Any:
         jobs.append(job)
@@ -69,7 +69,7 @@ def collect(path: Path) -> dict[str, Any]:
         finally:
             front_s += self.front_s - before
 
-    CompilePool.submit, Compiles._send = keep, timed  # type: ignore[method-assign]
+    CompilePool.submit, Compilations._send = keep, timed  # type: ignore[method-assign]
     os.environ["TUNEONCE_WORKERS"] = "2"
     tuneonce.install()
     with SimulatedGPU(do_bench=True):

@@ -35,7 +35,7 @@ from tuneonce.resolution.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
 from tuneonce.triton.compile.workers import build_workers
 from tuneonce.triton.launch.hook import Hook
-from tuneonce.triton.launch.persist import Persistence
+from tuneonce.triton.launch.persistence import Persistence
 
 STOCK_RUN = Autotuner.run
 VERSION = tuple(int(part) for part in triton.__version__.split(".")[:2])

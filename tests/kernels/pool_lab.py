@@ -23,10 +23,10 @@ from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile.code_texts import CodeTexts
 from tuneonce.triton.compile.pool import CompilePool
-from tuneonce.triton.compile.shipment import Shipment, shipment
+from tuneonce.triton.compile.shipment import Shipment, shipment_of
 from tuneonce.triton.compile.workers import build_workers
 from tuneonce.triton.launch.hook import Hook
-from tuneonce.triton.launch.persist import Persistence
+from tuneonce.triton.launch.persistence import Persistence
 
 SIZE = 1024
 FOUR = (64, 128, 256, 512)
@@ -152,7 +152,7 @@ def job(block: int = 64, *, does: list[Any] | None = None, **options: Any) -> di
 
 def shipped(source: Any, **options: Any) -> Shipment:
     """`source` on its way to a helper."""
-    return shipment(source, TARGET, options, CodeTexts(), on_its_way=lambda binary: False)
+    return shipment_of(source, TARGET, options, CodeTexts(), on_its_way=lambda binary: False)
 
 
 def release(fifo: Path) -> None:

@@ -277,7 +277,7 @@ def _build(module: Any, installation: _Installation) -> None:
         from ..system.threads import BoundedCalls
         from ..triton.compile.workers import build_workers
         from ..triton.launch.hook import Hook
-        from ..triton.launch.persist import Persistence
+        from ..triton.launch.persistence import Persistence
 
         opened = BoundedStore(open_with_older(settings.store, settings.older), store)
         journals = Journals(_journal_places(opened, settings.journals))

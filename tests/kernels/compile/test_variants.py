@@ -14,9 +14,10 @@ from triton.compiler.compiler import make_backend
 
 from tuneonce.model.codec import Unencodable
 from tuneonce.triton.compile.code_texts import CodeTexts
-from tuneonce.triton.compile.shipment import Shipment, ship, shipment
+from tuneonce.triton.compile.shipment import Shipment, shipment_for, shipment_of
 from tuneonce.triton.compile.variants import describe, join, rebuild, split
-from tuneonce.triton.kernel.call import Cold, State
+from tuneonce.triton.kernel.autotuner_state import AutotunerState
+from tuneonce.triton.kernel.session import Session
 
 
 @triton.jit
@@ -43,9 +44,13 @@ def shipments(scale: Any = 0.5, bias: Any = None, **more: Any) -> list[Shipment]
     x = torch.zeros(64)
     args = (x, x, 64, bias, 1, scale, tl.float32, twice, "add")
     nargs = dict(zip(kernel.arg_names, args, strict=False))
-    cold = Cold(kernel, State(), (), nargs, args, {"grid": (1,), "warmup": False, **more})
+    kwargs = {"grid": (1,), "warmup": False, **more}
+
+    def session() -> Session:
+        return Session(kernel, AutotunerState(), (), nargs, args, kwargs)
+
     found = [
-        ship(cold, config, CodeTexts(), on_its_way=lambda _: False) for config in kernel.configs
+        shipment_for(session(), config, on_its_way=lambda _: False) for config in kernel.configs
     ]
     assert all(found)
     return found  # type: ignore[return-value]
@@ -78,7 +83,7 @@ def test_a_variant_comes_back_as_the_same_binary(values: dict[str, Any]) -> None
         for config in (None, kernel.configs[i]):
             source, options = rebuild(kernel.fn, variant, config)
             texts = CodeTexts()
-            again = shipment(source, target(), options, texts, on_its_way=lambda _: False)
+            again = shipment_of(source, target(), options, texts, on_its_way=lambda _: False)
             assert again.hash == first.hash
             assert again.job is not None
             assert first.job is not None

@@ -20,7 +20,7 @@ from tuneonce.system.threads import BoundedCalls
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile.workers import build_workers
 from tuneonce.triton.launch.hook import Hook
-from tuneonce.triton.launch.persist import Persistence
+from tuneonce.triton.launch.persistence import Persistence
 
 # Only a test that would fail waits so long.
 TOO_LONG = 60.0

@@ -23,7 +23,7 @@ from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile.workers import build_workers
 from tuneonce.triton.launch.hook import Hook
-from tuneonce.triton.launch.persist import Persistence
+from tuneonce.triton.launch.persistence import Persistence
 
 X, OUT = torch.arange(1024.0), torch.zeros(1024)
 

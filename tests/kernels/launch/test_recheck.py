@@ -26,7 +26,7 @@ from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile.workers import build_workers
 from tuneonce.triton.kernel import device_facts
 from tuneonce.triton.launch.hook import Hook
-from tuneonce.triton.launch.persist import Persistence
+from tuneonce.triton.launch.persistence import Persistence
 
 X = torch.arange(1024.0)
 Times = dict[int, float]

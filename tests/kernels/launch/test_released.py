@@ -37,7 +37,7 @@ from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile.workers import build_workers
 from tuneonce.triton.kernel import device_facts
 from tuneonce.triton.launch.hook import Hook
-from tuneonce.triton.launch.persist import Persistence
+from tuneonce.triton.launch.persistence import Persistence
 
 FEW = sizes(32, 64, 128)
 Call = Callable[[Any, Any], Any]

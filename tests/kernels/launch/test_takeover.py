@@ -21,7 +21,8 @@ from tests.kernels.equivalence_lab import Events
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.kernel import device_facts
-from tuneonce.triton.kernel.call import view_of
+from tuneonce.triton.kernel.autotuner_state import AutotunerState
+from tuneonce.triton.kernel.session import Session
 from tuneonce.triton.launch import stock_results
 
 SIZES = (1024, 512, 1024)
@@ -330,8 +331,9 @@ def test_the_winner_is_what_stock_takes(directory: Path) -> None:
     with SimulatedGPU():
         tuner = triton.autotune(configs, ["n"], cache_results=True)(make_copy())
         timings = dict(zip(configs, ([1.0] * 3, [0.99] * 3, [2.0] * 3), strict=True))
-        view = view_of(tuner, {})
-        stock_results.keep(view, (64,), configs, timings, winner=configs[0], world=None)
+        session = Session(tuner, AutotunerState(), (64,), {}, (), {}, candidates=configs)
+        session.timings, session.winner = timings, configs[0]
+        stock_results.keep(session)
     (path,) = results(directory)
     said = json.loads(path.read_text())
     assert [config["kwargs"]["BLOCK"] for config, _ in said["configs_timings"]] == [64, 256]

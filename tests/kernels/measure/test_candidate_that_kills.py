@@ -22,7 +22,7 @@ from tuneonce.store.files import FileStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile.workers import build_workers
 from tuneonce.triton.launch.hook import Hook
-from tuneonce.triton.launch.persist import Persistence
+from tuneonce.triton.launch.persistence import Persistence
 
 
 def start(home: Path, lethal: int, own: bool) -> tuple[int, list[str]]:

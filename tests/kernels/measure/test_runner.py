@@ -31,7 +31,7 @@ from tuneonce.model.codec import decode
 from tuneonce.model.records import Verdict, unpack
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.measure.device_timer import device_for, out_of_memory
+from tuneonce.triton.measure.device_timer import out_of_memory, timer_for
 
 MIB = 1 << 20
 
@@ -190,7 +190,7 @@ def test_memory_is_given_back_after_each_key(held: Any) -> None:
     with tuner(workers=0) as tuning:
         is_held = held(tuning.gpu)
         kernel = autotuned(make_add(), blocks(*FOUR))
-        assert device_for(kernel) is not None
+        assert timer_for(kernel) is not None
         launch(kernel)
         assert not is_held()
 

@@ -22,7 +22,7 @@ from tuneonce.system.forks import lazy, renew_in_child
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile.ahead import Ahead
 from tuneonce.triton.compile.interpreter_turns import Turns
-from tuneonce.triton.kernel.call import State
+from tuneonce.triton.kernel.autotuner_state import AutotunerState
 
 # Only a test that would fail waits this long.
 TOO_LONG = 30.0
@@ -95,7 +95,7 @@ def test_the_progress_line() -> None:
 
 
 def test_an_autotuners_state() -> None:
-    state = State()
+    state = AutotunerState()
 
     def use() -> None:
         with state.lock:
@@ -126,15 +126,15 @@ def test_the_hook_and_what_checks_verdicts() -> None:
     from tuneonce.resolution.resolver import Resolver
     from tuneonce.settings import Recheck
     from tuneonce.store.memory import MemoryStore
-    from tuneonce.triton.compile.arrivals import Workers
+    from tuneonce.triton.compile.workers import Workers
     from tuneonce.triton.launch.hook import Hook
-    from tuneonce.triton.launch.persist import Persistence
+    from tuneonce.triton.launch.persistence import Persistence
 
     events = EventLog(None, mode="on", store="")
     workers = Workers(None, events)
     persistence = Persistence(Resolver(MemoryStore(), events), events, raise_errors=True)
     hook = Hook(autotuner, persistence, workers, recheck=Recheck.REPORT)
-    rechecker = hook._rechecker
+    rechecker = hook._cold_path._rechecker
     assert rechecker is not None
 
     def use() -> None:

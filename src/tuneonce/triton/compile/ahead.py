@@ -89,7 +89,7 @@ class Ahead:
                     return
                 try:
                     with workers.turns.piece():
-                        shipment = workers.recorded(
+                        shipment = workers.recorded_shipment(
                             variant.source, target, variant.options, variant.texts
                         )
                     if not unchanged(variant.source.fn):  # it may be of one value or the other

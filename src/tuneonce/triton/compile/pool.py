@@ -102,7 +102,7 @@ class CompilePool:
         renew_in_child(self)
 
     def submit(self, job: dict[str, Any], *, urgent: bool = True) -> Future[Compiled]:
-        """Compile `job` (see `ship`), beside all that is not urgent.
+        """Compile `job` (see `shipment`), beside all that is not urgent.
 
         Raises HelperLost if there is no helper any more, or none can be started; BadFrame if the
         job is not plain data.

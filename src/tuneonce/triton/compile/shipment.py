@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from ...model.codec import Unencodable
-from ..kernel.call import Cold
 from ..kernel.identity import innermost
+from ..kernel.session import Session
 from ..kernel.wrappers import honours_warmup
 from ..seams import compat
 from .code_texts import CodeTexts
@@ -58,13 +58,8 @@ class _Stop(BaseException):
         self.src, self.target, self.options = src, target, options
 
 
-def ship(
-    cold: Cold,
-    config: Any,
-    texts: CodeTexts,
-    *,
-    on_its_way: Callable[[str], bool],
-    tuning: bool = True,
+def shipment_for(
+    session: Session, config: Any, *, on_its_way: Callable[[str], bool], tuning: bool = True
 ) -> Shipment | None:
     """What has to be compiled before `config` can be launched; None if it is in this process.
 
@@ -72,28 +67,31 @@ def ship(
     the candidate's hook is called many times in any case. Raises NotShippable, and what Triton
     raises where it cannot even begin, as the launch will.
     """
-    autotuner, kwargs = cold.autotuner, cold.kwargs
+    autotuner, kwargs = session.autotuner, session.kwargs
     if not honours_warmup(autotuner.fn):
         raise NotShippable("what is launched may not only be warmed up")
-    arguments = {**cold.nargs, **kwargs}
+    arguments = {**session.nargs, **kwargs}
+    if session.texts is None:
+        session.texts = CodeTexts()
+    texts: CodeTexts = session.texts
     reads = texts.reads(innermost(autotuner.fn))
-    told = False
+    alone = False
     if reads.others or reads.constants:  # which hooks may set before a launch compiles
-        told = config.pre_hook is not None
-        if _is_hooked(innermost(autotuner.fn)) or (told and not tuning):
+        alone = config.pre_hook is not None
+        if _is_hooked(innermost(autotuner.fn)) or (alone and not tuning):
             raise NotShippable("a hook may set what the kernel reads")
     # Descriptors are shaped by it, and the binary depends on that.
     shaped = any(hasattr(value, "block_shape") for value in arguments.values())
-    if config.pre_hook is not None and (told or shaped):
+    if config.pre_hook is not None and (alone or shaped):
         config.pre_hook({**arguments, **config.all_kwargs()})
     wanted = {**kwargs, "warmup": True, **config.all_kwargs()}
     try:
-        _warmed_up(autotuner.fn).run(*cold.args, **wanted)
+        _warmed_up(autotuner.fn).run(*session.args, **wanted)
     except _Stop as stop:
         src, target, options = stop.src, stop.target, stop.options
     else:
         return None
-    return shipment(src, target, options, texts, on_its_way=on_its_way, alone=told)
+    return shipment_of(src, target, options, texts, on_its_way=on_its_way, alone=alone)
 
 
 def _is_hooked(kernel: Any) -> bool:
@@ -156,7 +154,7 @@ def double(jit: Any, **changed: Any) -> Any:
     return twin
 
 
-def shipment(
+def shipment_of(
     src: Any,
     target: Any,
     options: Mapping[str, Any],

@@ -15,11 +15,11 @@ from ...events.log import EventLog
 from ...system.cpus import slots_directory, usable_cpus
 from ...system.forks import renew_in_child
 from ...system.greenlets import patched_by
-from ..kernel.call import Cold
+from ..kernel.session import Session
 from .code_texts import CodeTexts
 from .interpreter_turns import Turns
 from .pool import Compiled, CompilePool
-from .shipment import Shipment, cache_manager, ship, shipment
+from .shipment import Shipment, cache_manager, shipment_for, shipment_of
 from .staging import Staging, likeness
 from .stock_compiler import blocked
 
@@ -74,26 +74,17 @@ class Workers:
 
     # -- what has to be compiled -------------------------------------------------------------
 
-    def ship(self, cold: Cold, config: Any, *, tuning: bool = True) -> Shipment | None:
+    def shipment(self, session: Session, config: Any, *, tuning: bool = True) -> Shipment | None:
         """What has to be compiled before `config` can be launched (`triton.compile.shipment`)."""
-        texts = self._texts(cold)
-        return ship(cold, config, texts, on_its_way=self._is_on_its_way, tuning=tuning)
+        return shipment_for(session, config, on_its_way=self._is_on_its_way, tuning=tuning)
 
-    def recorded(
+    def recorded_shipment(
         self, src: Any, target: Any, options: Mapping[str, Any], texts: CodeTexts
     ) -> Shipment:
         """The same for a variant that nobody launches yet."""
-        return shipment(
+        return shipment_of(
             src, target, options, texts, on_its_way=self._recorded.__contains__, recorded=True
         )
-
-    def _texts(self, cold: Cold) -> CodeTexts:
-        """Those of the key that this thread tunes."""
-        known: tuple[weakref.ref[Cold], CodeTexts] | None
-        known = getattr(self._of_thread, "texts", None)
-        if known is None or known[0]() is not cold:
-            known = self._of_thread.texts = weakref.ref(cold), CodeTexts()
-        return known[1]
 
     def _is_on_its_way(self, hash: str) -> bool:
         return hash in self._asked
@@ -206,7 +197,6 @@ class Workers:
     def renew(self) -> None:
         """Also in a forked child, where nothing of its parent's is on its way."""
         self._lock = threading.Lock()
-        self._of_thread = threading.local()
         self.works_ahead = False
         self._asked: dict[str, Compilation] = {}
         self._recorded: dict[str, Compilation] = {}

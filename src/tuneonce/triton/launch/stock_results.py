@@ -17,7 +17,9 @@ from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
+from ..kernel.call import view_of
 from ..kernel.identity import innermost
+from ..kernel.session import Session
 from ..seams import compat
 
 # What we add to the file. Triton reads "configs_timings" alone.
@@ -33,14 +35,13 @@ class _Asked(Exception):
         self.what = what
 
 
-def take_over(
-    view: Any, stock_key: tuple[Any, ...], configs: Sequence[Any], *, world: str | None
-) -> Mapping[Any, Any] | None:
+def take_over(session: Session) -> Mapping[Any, Any] | None:
     """The timings of Triton's file, found and read by Triton's own code; None if there is none.
 
-    None, too, if it was written by us for another world, and whatever Triton raises. `view` is an
-    autotuner that nobody else uses (see `calls.view_of`).
+    None, too, if it was written by us for another world, and whatever Triton raises.
     """
+    view, world = view_of(session.autotuner, session.nargs), session.world
+    stock_key, configs = session.stock_key, session.candidates
     try:
         if not _may_be_digested(view):
             return None
@@ -53,24 +54,17 @@ def take_over(
     return vars(view).get("configs_timings") if found else None
 
 
-def keep(
-    view: Any,
-    stock_key: tuple[Any, ...],
-    configs: Sequence[Any],
-    timings: Mapping[Any, Any],
-    *,
-    winner: Any,
-    world: str | None,
-) -> None:
+def keep(session: Session) -> None:
     """Write Triton's file as Triton would, if it would and there is none.
 
-    Stock takes the least time: candidates that tied with `winner` at a lesser one are left out.
+    Stock takes the least time: candidates that tied with the winner at a lesser one are left out.
     What stock could not keep is not kept. Raises nothing.
     """
+    view, timings = view_of(session.autotuner, session.nargs), session.timings
     try:
         if not getattr(view, "cache_results", False) or not _may_be_digested(view):
             return
-        found = _place(view, stock_key, configs)
+        found = _place(view, session.stock_key, session.candidates)
         if found is None:
             return
         manager, name = found
@@ -78,11 +72,11 @@ def keep(
             results = [
                 (config.__dict__, timing)
                 for config, timing in timings.items()
-                if config is winner or not timing < timings[winner]
+                if config is session.winner or not timing < timings[session.winner]
             ]
-            said: dict[str, Any] = {"key": stock_key, "configs_timings": results}
-            if world is not None:
-                said[_OURS] = {"world": world}
+            said: dict[str, Any] = {"key": session.stock_key, "configs_timings": results}
+            if session.world is not None:
+                said[_OURS] = {"world": session.world}
             manager.put(json.dumps(said), name, binary=False)
     except Exception:  # a key that JSON cannot hold, a full disk: as if stock had kept nothing
         return

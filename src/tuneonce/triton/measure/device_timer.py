@@ -36,7 +36,7 @@ _AGAIN = 2
 _TRIED = 8
 
 
-class Device:
+class DeviceTimer:
     """The device's timing: events around single launches, a buffer against a warm cache."""
 
     def __init__(self, driver: Any, *, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -147,10 +147,10 @@ def out_of_memory(error: Exception) -> bool:
     return device_failure(error) is not None and "out of memory" in str(error)
 
 
-def device_for(autotuner: Any) -> Device | None:
-    """How to time launches here; None if a benchmark function of somebody's must do it."""
+def timer_for(autotuner: Any) -> DeviceTimer | None:
+    """How to time launches here; None if a benchmark function that is not Triton's must do it."""
     if whose_benchmark(autotuner) != "tritons":
         return None
     from triton.runtime.driver import driver
 
-    return Device(driver.active)
+    return DeviceTimer(driver.active)

@@ -13,20 +13,21 @@ from ...model.records import Measurement
 
 @dataclass(frozen=True)
 class Broken:
-    """In a result's place: the benchmark ended with an error that stock lets through."""
+    """In a value's place: the benchmark ended with an error that stock lets through."""
 
     error: Exception
 
 
 @dataclass
-class Taken:
-    """One candidate's result: what a benchmark returned, or the quantiles of a race's samples.
+class Result:
+    """One candidate's result.
 
-    `settled`: it will not be measured again in this tuning. `samples` is 0 where a benchmark of
-    somebody's does not say. `failed` says why it did not run, where that is known.
+    `value` is what a benchmark returned, or the quantiles of a race's samples. `settled`: it will
+    not be measured again in this tuning. `samples` is 0 where a benchmark function does not say.
+    `failed` says why it did not run, where that is known.
     """
 
-    result: Any
+    value: Any
     samples: int = 0
     settled: bool = True
     failed: str | None = None
@@ -55,7 +56,7 @@ def first_line(text: str) -> str:
 
 
 def as_measurement(
-    taken: Taken,
+    result: Result,
     *,
     candidate: str,
     config: Sequence[tuple[str, list[Any]]],
@@ -69,24 +70,24 @@ def as_measurement(
     times: tuple[float, ...] = ()
     shape: Literal["list", "tuple", "scalar"] = "list"
     failed: str | None = None
-    result = taken.result
-    if isinstance(result, Broken):
-        failed = device_failure(result.error)
+    value = result.value
+    if isinstance(value, Broken):
+        failed = device_failure(value.error)
         if failed is None:
             return None
     else:
-        if isinstance(result, (list, tuple)):
-            shape, values = ("tuple" if isinstance(result, tuple) else "list"), tuple(result)
+        if isinstance(value, (list, tuple)):
+            shape, values = ("tuple" if isinstance(value, tuple) else "list"), tuple(value)
         else:
-            shape, values = "scalar", (result,)
+            shape, values = "scalar", (value,)
         try:
-            times = tuple(float(value) for value in values if not isinstance(value, str))
+            times = tuple(float(time_ms) for time_ms in values if not isinstance(time_ms, str))
         except (TypeError, ValueError, OverflowError):
             return None
         if len(times) != len(values) or not times:
             return None
         if all(math.isinf(t) and t > 0 for t in times):
-            times, failed = (), first_line(taken.failed or "did not run")
+            times, failed = (), first_line(result.failed or "did not run")
         elif not all(math.isfinite(t) for t in times):
             return None
     return Measurement(
@@ -98,8 +99,8 @@ def as_measurement(
         method=method,
         work_class=work_class,
         measured_at=time.time(),
-        seconds=taken.seconds,
-        compile_s=taken.compile_s,
-        samples=taken.samples,
-        settled=taken.settled,
+        seconds=result.seconds,
+        compile_s=result.compile_s,
+        samples=result.samples,
+        settled=result.settled,
     )

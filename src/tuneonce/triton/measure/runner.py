@@ -1,4 +1,4 @@
-"""Launches the candidates of one key: what Triton would hand to a benchmark, timed by `Device`.
+"""Launches the candidates of one session: what Triton would hand to a benchmark.
 
 A kernel's own benchmark function, or a driver's that is not Triton's, is not for us to replace:
 `timing_for` then says None, and every candidate is measured by that function once.
@@ -12,9 +12,9 @@ from math import inf
 from typing import Any
 
 from ..compile.compile_errors import is_passed_over
-from ..kernel.call import Cold
+from ..kernel.session import Session
 from ..seams import compat
-from .device_timer import Call, Device, device_for, out_of_memory
+from .device_timer import Call, DeviceTimer, out_of_memory, timer_for
 
 
 def kernel_calls(
@@ -53,20 +53,20 @@ def _benchmark(autotuner: Any, function: Callable[..., Any]) -> Any:
             own["do_bench"] = before
 
 
-def timing_for(cold: Cold, pruned: Sequence[Any]) -> tuple[Device, list[Call]] | None:
-    """How to time single launches of each of `pruned`; None: ``_bench`` must do it by itself."""
-    device = device_for(cold.autotuner)
-    if device is None:
+def timing_for(session: Session) -> tuple[DeviceTimer, list[Call]] | None:
+    """How to time single launches of each candidate; None: ``_bench`` must do it by itself."""
+    timer = timer_for(session.autotuner)
+    if timer is None:
         return None
-    calls = kernel_calls(cold.autotuner, cold.args, cold.kwargs, pruned)
-    return None if calls is None else (device, calls)
+    calls = kernel_calls(session.autotuner, session.args, session.kwargs, session.candidates)
+    return None if calls is None else (timer, calls)
 
 
-class Track:
+class Runner:
     """The candidates of one key as `tuning.race` wants them.
 
     `failures` says by position why a candidate cannot run; those that are in it already are not
-    launched. `on_failure(position)` hears of each at once, and `told` are those.
+    launched. `on_failure(position)` hears of each at once, and `reported` are those.
 
     Stock Triton passes over a candidate that does not fit into the chip's resources; here one that
     does not fit into the memory that is free is passed over, too, and one on which the compiler
@@ -79,7 +79,7 @@ class Track:
 
     def __init__(
         self,
-        device: Device,
+        timer: DeviceTimer,
         calls: Sequence[Call],
         *,
         failures: dict[int, str],
@@ -88,14 +88,14 @@ class Track:
         on_failure: Callable[[int], None] = lambda candidate: None,
         launching: Callable[[int], Any] = lambda candidate: nullcontext(),
     ) -> None:
-        self._device = device
+        self._timer = timer
         self._calls = calls
         self._failures = failures
         self._clock = clock
         self._on_failure = on_failure
         self._on_error = on_error
         self._launching = launching
-        self.told: set[int] = set()
+        self.reported: set[int] = set()
         self.uncompilable: set[int] = set()
         self._short_of_memory: set[int] = set()
 
@@ -112,7 +112,7 @@ class Track:
 
         def launch() -> None:
             self._calls[candidate]()
-            self._device.synchronize()
+            self._timer.synchronize()
 
         try:
             with self._clock(candidate, loading=True), self._launching(candidate):
@@ -128,7 +128,7 @@ class Track:
         calls = [self._calls[candidate] for candidate in order]
         try:
             with self._clock(*order):
-                return self._twice(lambda: self._device.time(calls))
+                return self._twice(lambda: self._timer.time(calls))
         except Exception as error:
             if len(set(order)) == 1:
                 if not self._passes_over(order[0], error):
@@ -150,7 +150,7 @@ class Track:
             if not out_of_memory(error):
                 raise
         # Outside of the except clause, whose traceback holds what was allocated.
-        self._device.release()
+        self._timer.release()
         return launch()
 
     def _passes_over(self, candidate: int, error: Exception) -> bool:
@@ -171,8 +171,8 @@ class Track:
         return True
 
     def _tell(self, candidate: int) -> None:
-        if candidate not in self.told:
-            self.told.add(candidate)
+        if candidate not in self.reported:
+            self.reported.add(candidate)
             self._on_failure(candidate)
 
 

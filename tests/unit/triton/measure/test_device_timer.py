@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("triton")
 
 from tuneonce.triton.measure import device_timer as module
-from tuneonce.triton.measure.device_timer import Device
+from tuneonce.triton.measure.device_timer import DeviceTimer
 
 US = 1e-6
 
@@ -80,8 +80,8 @@ class Event:
         return 1000 * (end.at - self.at)
 
 
-def timing(machine: Machine) -> Device:
-    return Device(machine, clock=lambda: machine.now)
+def timing(machine: Machine) -> DeviceTimer:
+    return DeviceTimer(machine, clock=lambda: machine.now)
 
 
 @pytest.mark.parametrize("sent_in", [20 * US, 60 * US, 150 * US])

@@ -1,7 +1,7 @@
-"""Compiles the candidates of one key ahead of their benchmarks, in other processes.
+"""Compiles the candidates of one session ahead of their benchmarks, in other processes.
 
-`Compiles.arrivals` yields candidates in the order in which they become ready to be launched. What
-only this process can do (Python to TTIR) is done in between, so that the helpers always have
+`Compilations.arrivals` yields candidates in the order in which they become ready to be launched.
+What only this process can do (Python to TTIR) is done in between, so that the helpers always have
 something to do and the caller measures while they do it.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -17,7 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ..kernel.call import Cold
+from ..kernel.candidates import work_per_warp
+from ..kernel.session import Session
 from ..seams import compat
 from .helper_process import HelperLost
 from .pool import Compiled, CompilePool, Crashed, NotCompiled
@@ -32,36 +34,38 @@ logger = logging.getLogger("tuneonce")
 _AHEAD = 4
 
 
-class Compiles:
-    """One key's candidates on their way through the compiler.
+class Compilations:
+    """The candidates of one session on their way through the compiler.
 
-    `ship(position)` makes a shipment, None if nothing has to be compiled; what it raises is left
-    for the launch in this process to raise again. `work(position)` says which take longest to
-    compile: those go first, since the last one is waited for. `spare` are those that may be asked
-    for later, the likeliest first: compilers that would be idle begin with them. `failures` holds
+    Those that take longest to compile go first, since the last one is waited for. `speculative` are
+    those that a race may ask for later, the likeliest first: compilers that would be idle begin
+    with them. `on_compiled(position, seconds)` hears of each compilation. `failures` holds
     candidates that the compiler rejected as a benchmark would, and those on which it crashed: they
     must not be launched. `seconds` holds what each compilation took where it was done.
+
+    Closed, it knows nothing of the call any more: a traceback of a compilation that failed, which
+    somebody keeps, then keeps none of the caller's tensors.
     """
 
     def __init__(
         self,
+        session: Session,
         workers: Workers,
-        ship: Callable[[int], Shipment | None],
         *,
-        work: Callable[[int], tuple[float, ...]],
-        on_compiled: Callable[[int, float], None],
-        spare: Iterable[int] = (),
+        on_compiled: Callable[[int, float], None] = lambda position, seconds: None,
+        speculative: Iterable[int] = (),
     ) -> None:
+        self._session: Session | None = session
+        self._took = session.prior.compile_s
+        self._candidates = session.candidates
         self._workers = workers
         self._pool: CompilePool | None = None
-        self._spare = deque(spare)
-        self._begun: dict[int, _Asked] = {}  # of the spare ones
-        self._ship = ship
-        self._work = work
+        self._speculative = deque(speculative)
+        self._begun: dict[int, _Requested] = {}  # of the speculative ones
         self._waiting = deque[int]()
         self._on_compiled = on_compiled
         # Several candidates may share a binary: what they differ in was constant-folded away.
-        self._running: dict[Future[Compiled], tuple[_Asked, list[int]]] = {}
+        self._running: dict[Future[Compiled], tuple[_Requested, list[int]]] = {}
         self._passed_over = {error.__name__ for error in compat.passed_over()}
         self.failures: dict[int, str] = {}
         self.seconds: dict[int, float] = {}
@@ -74,8 +78,8 @@ class Compiles:
         if pool is None or (len(wave) < 2 and not self._begun):
             yield from wave
             return
-        self._spare = deque(position for position in self._spare if position not in wave)
-        waiting = self._waiting = deque(sorted(wave, key=self._work, reverse=True))
+        self._speculative = deque(p for p in self._speculative if p not in wave)
+        waiting = self._waiting = deque(sorted(wave, key=self._expected_work, reverse=True))
         ready: list[int] = []  # handed out in the list's order: the first may end the tuning
         try:
             while waiting or self._running or ready:
@@ -87,7 +91,7 @@ class Compiles:
                 elif ready:
                     yield heapq.heappop(ready)
                 elif self._running and self._may_begin(pool):
-                    position = self._spare.popleft()
+                    position = self._speculative.popleft()
                     if (begun := self._hand_out(pool, position, urgent=False)) is not None:
                         self._begun[position] = begun
                 elif self._running:
@@ -96,17 +100,26 @@ class Compiles:
                 for position in self._settled():
                     heapq.heappush(ready, position)
         finally:
-            self.close()
+            self._drop()
 
     def close(self) -> None:
+        """Nobody waits any more for what is not compiled yet."""
+        self._drop()
+        self._session = None
+
+    def _drop(self) -> None:
         """Drop what was asked for and is not compiled yet. What was begun besides is finished."""
         running, self._running = self._running, {}
         if self._pool is not None:
             self._pool.drop(running)
 
+    def _expected_work(self, position: int) -> tuple[float, float]:
+        """Orders by how long compiling takes: by what it took elsewhere, else by the size."""
+        return self._took.get(position, math.inf), work_per_warp(self._candidates[position])
+
     def _may_begin(self, pool: CompilePool) -> bool:
         """Whether a compiler would be idle otherwise."""
-        if not self._spare or pool.workers < MANY or self._workers.works_ahead:
+        if not self._speculative or pool.workers < MANY or self._workers.works_ahead:
             return False
         return self._workers.has(pool) and pool.owed() < pool.workers
 
@@ -121,25 +134,25 @@ class Compiles:
         """Have it compiled now. False: there is nothing to wait for."""
         if not self._workers.has(pool):  # it was lost meanwhile
             return False
-        asked = self._begun.pop(position, None)
-        if asked is not None:
-            pool.hurry(asked.compilation.future)
+        requested = self._begun.pop(position, None)
+        if requested is not None:
+            pool.hurry(requested.compilation.future)
         else:
-            asked = self._hand_out(pool, position, urgent=True)
-        if asked is None:
+            requested = self._hand_out(pool, position, urgent=True)
+        if requested is None:
             return False
-        self._running.setdefault(asked.compilation.future, (asked, []))[1].append(position)
+        self._running.setdefault(requested.compilation.future, (requested, []))[1].append(position)
         return True
 
-    def _hand_out(self, pool: CompilePool, position: int, *, urgent: bool) -> _Asked | None:
+    def _hand_out(self, pool: CompilePool, position: int, *, urgent: bool) -> _Requested | None:
         """None: it is there already, or is left for the launch to compile."""
         began = time.perf_counter()
         try:
-            shipment = self._ship(position)
+            shipment = self._shipment(position)
             if shipment is None:
                 return None
             compilation = self._workers.compile(pool, shipment, urgent=urgent)
-            return None if compilation is None else _Asked(shipment, compilation)
+            return None if compilation is None else _Requested(shipment, compilation)
         except HelperLost as error:
             self._workers.lost(error)
         except NotShippable:
@@ -150,16 +163,26 @@ class Compiles:
             self.front_s += time.perf_counter() - began
         return None
 
+    def _shipment(self, position: int) -> Shipment | None:
+        """None if nothing has to be compiled. What it raises, the launch will raise again."""
+        session = self._session
+        if session is None:
+            return None
+        shipment = self._workers.shipment(session, session.candidates[position])
+        if shipment is not None and shipment.variant is not None:
+            session.variants[position] = shipment.variant
+        return shipment
+
     def _settled(self) -> Iterator[int]:
         for future in [future for future in self._running if future.done()]:
-            asked, positions = self._running.pop(future)
+            requested, positions = self._running.pop(future)
             try:
-                compiled = _collect(asked, self._workers)
+                compiled = _collect(requested, self._workers)
                 for position in positions:
                     self.seconds[position] = compiled.seconds / len(positions)
                 self._on_compiled(positions[0], compiled.seconds)
             except Crashed as error:
-                if asked.compilation.recorded:  # within bounds that a launch's compilation has not
+                if requested.compilation.recorded:  # within bounds that a launch's has not
                     self._waiting.extendleft(reversed(positions))
                     continue
                 self.failures.update(dict.fromkeys(positions, str(error)))
@@ -177,16 +200,16 @@ class Compiles:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What was asked for, and where it is."""
+class _Requested:
+    """What was requested, and where it is."""
 
     shipment: Shipment
     compilation: Compilation
 
 
-def _collect(asked: _Asked, workers: Workers) -> Compiled:
+def _collect(requested: _Requested, workers: Workers) -> Compiled:
     """Wait for a compilation. Raises its failure; HelperLost, too, if Triton finds no binary."""
-    shipment, compilation = asked.shipment, asked.compilation
+    shipment, compilation = requested.shipment, requested.compilation
     try:
         compiled = compilation.future.result()
         if compilation.staging is not None and not in_cache(shipment.hash, shipment.src):
@@ -205,19 +228,19 @@ def _collect(asked: _Asked, workers: Workers) -> Compiled:
     return compiled
 
 
-def await_binary(cold: Cold, config: Any, workers: Workers) -> None:
+def await_binary(session: Session, config: Any, workers: Workers) -> None:
     """Let the helpers finish what they have begun for a candidate, or do it, before its launch."""
     pool = workers.pool()
     if pool is None:
         return
     try:
         with workers.turns.tuning():
-            shipment = workers.ship(cold, config, tuning=False)
+            shipment = workers.shipment(session, config, tuning=False)
         if shipment is None:
             return
         compilation = workers.compile(pool, shipment, urgent=True)
         if compilation is not None:
-            _collect(_Asked(shipment, compilation), workers)
+            _collect(_Requested(shipment, compilation), workers)
     except HelperLost as error:
         workers.lost(error)
     except Exception:  # the launch will say what is wrong

@@ -1,0 +1,36 @@
+"""What is kept for one autotuner of the program's."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from ...model.key import KernelId
+from ...system.forks import renew_in_child
+from .identity import NoIdentity
+from .known_winners import Shapes
+
+
+class AutotunerState:
+    """What the hook keeps for one autotuner."""
+
+    __slots__ = ("__weakref__", "first_product", "identity", "lock", "ours", "shapes", "undecided")
+
+    def __init__(self) -> None:
+        self.renew()
+        renew_in_child(self)
+        self.shapes: Shapes = {}
+        # What the store said of keys that were met in launches which decide nothing.
+        self.undecided: dict[tuple[Any, ...], Any] = {}
+        self.identity: KernelId | NoIdentity | None = None
+        # Where the GPUs are of several products: that of the first launch. And what was put into
+        # the autotuner's cache by us.
+        self.first_product: Any = None
+        self.ours: dict[tuple[Any, ...], Any] = {}
+
+    def renew(self) -> None:
+        # A fresh one in a forked child, where the thread that tunes does not exist.
+        self.lock = threading.RLock()
+
+    def __reduce__(self) -> tuple[type[AutotunerState], tuple[()]]:
+        return AutotunerState, ()  # a deep copy of an autotuner learns for itself

@@ -1,0 +1,128 @@
+"""One key that this process does not know, on its way from the launch that met it to its winner.
+
+A session is made by the launch, goes through these steps in their order, and is dropped at the end.
+Each step reads what those before it have filled in:
+
+==========  ======================================================  =============================
+step        fills in                                                where
+==========  ======================================================  =============================
+meet        the launch, `candidates`                                `launch.cold_path`
+ask         `question`, `resolution`, `measurements`, `winner`      `launch.persistence`
+expect      `prior`, of a key that must be tuned                    `launch.persistence`
+compile     `variants`, `texts`                                     `compile.compilations`
+measure     `winner`, `timings`, `measured`, `spent`                `measure.tuner`
+record      `measurements`, each as soon as it exists               `launch.persistence`
+publish     `winner`: that of the process which was first           `launch.persistence`
+tell        nothing: events, the progress line, Triton's own file   `launch.report`
+==========  ======================================================  =============================
+
+A key that the store answers ends after *ask*. One that cannot be kept has no `question`: it is
+measured as any other, and neither recorded nor published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...model.codec import digest
+from ...model.records import Measurement
+from ...resolution.journal import Journal
+from ...resolution.resolver import Question, Resolution
+from ...tuning.priors import Prior
+from .autotuner_state import AutotunerState
+from .identity import name_of
+
+
+@dataclass(eq=False)
+class Session:
+    """One launch of an autotuner whose key is not known, and what becomes of the key.
+
+    `nargs` are the positional arguments by name, `stock_key` is Triton's key for the launch.
+    `candidates` are what pruning left of the autotuner's configurations, in their order; "by
+    position" is by their place in it. `own_benchmark`: the kernel's author or the program gave the
+    benchmark function. `together`: that function may wait for other ranks, so that all must call
+    it equally often, whatever their stores know.
+    """
+
+    autotuner: Any
+    state: AutotunerState
+    stock_key: tuple[Any, ...]
+    nargs: dict[str, Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    own_benchmark: bool = False
+    together: bool = False
+    candidates: list[Any] = field(default_factory=list)
+
+    # What is known.
+    question: Question | None = None
+    resolution: Resolution | None = None
+    measurements: dict[str, Measurement] = field(default_factory=dict)
+    """Those that hold here, by the candidate's digest."""
+    prior: Prior[int] = field(default_factory=Prior)
+    """What other keys' verdicts let expect, by position."""
+    journal: Journal | None = None
+    """Where measurements are kept while it is tuned."""
+
+    # What is found out.
+    winner: Any = None
+    """The candidate to launch; None as long as there is none."""
+    timings: dict[Any, Any] = field(default_factory=dict)
+    """``configs_timings``: the results of all that were measured, in the list's order."""
+    measured: int = 0
+    """How many were measured here: none if all are known, and known to fail."""
+    spent: dict[str, float] = field(default_factory=dict)
+    """Where the seconds of the tuning went, for the events."""
+    variants: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """What candidates were compiled with, by position, as far as that is known."""
+    uncompilable: dict[int, str] = field(default_factory=dict)
+    """Why the compiler failed on a candidate where stock would have raised its error."""
+    texts: Any = None
+    """The code that was generated for its candidates (`compile.code_texts`)."""
+
+    def resolve(self, question: Question, resolution: Resolution) -> None:
+        """What the store says of it."""
+        self.question, self.resolution = question, resolution
+        self.measurements = dict(resolution.known)
+        winner = resolution.winner
+        self.winner = None if winner is None else self.candidate_of(winner)
+
+    @property
+    def label(self) -> str:
+        """The kernel, as events name it."""
+        return name_of(self.autotuner.fn) if self.question is None else self.question.label
+
+    @property
+    def known(self) -> dict[int, Measurement]:
+        """The measurements that hold here, by position."""
+        if self.question is None:
+            return {}
+        digests = enumerate(self.question.digests)
+        return {i: self.measurements[d] for i, d in digests if d in self.measurements}
+
+    @property
+    def world(self) -> str | None:
+        """A digest of where what is measured now holds."""
+        if self.question is None:
+            return None
+        return digest([list(part) for part in self.question.key.world])
+
+    @property
+    def seed(self) -> int:
+        """For what a race leaves to chance."""
+        return 0 if self.question is None else self.question.seed
+
+    def position_of(self, candidate: Any) -> int:
+        """The place of this very object in the list."""
+        return next(i for i, config in enumerate(self.candidates) if config is candidate)
+
+    def candidate_of(self, digest: str) -> Any:
+        """The candidate with this digest; the first of several that are equal."""
+        assert self.question is not None
+        return self.candidates[self.question.digests.index(digest)]
+
+    def known_timings(self) -> Mapping[Any, Any]:
+        """``configs_timings`` of what is known, in the list's order."""
+        return {self.candidates[i]: m.as_timing() for i, m in self.known.items()}

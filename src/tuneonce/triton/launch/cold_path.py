@@ -1,0 +1,256 @@
+"""What a launch does whose key this process does not know: the way of one session.
+
+The caller's thread does all of it. Threads that meet the same kernel wait for the first, at the
+autotuner's lock. The store is asked; a winner is adopted, else the file in which stock Triton keeps
+results is taken over, else the candidates that are not known are measured, and the winner is
+published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from ...events.progress import Progress, Tuning
+from ...resolution.journal import Journals
+from ..compile.ahead import Ahead
+from ..compile.compilations import await_binary
+from ..compile.compile_errors import is_passed_over
+from ..compile.listener import compile_seconds
+from ..compile.workers import Workers
+from ..kernel import device_facts
+from ..kernel.call import arguments_of, launch, view_of
+from ..kernel.identity import innermost
+from ..kernel.known_winners import remember
+from ..kernel.session import Session
+from ..measure.result import Result
+from ..measure.tuner import reset, tune
+from ..seams import compat
+from . import report, stock_results
+from .first_launches import begin_journal, close_journal, first_launch
+from .persistence import Persistence
+from .recheck import Rechecker
+from .undecided import Undecided, clashes, says_nothing, undecided
+
+
+class ColdPath:
+    """The cold keys of one process."""
+
+    def __init__(
+        self,
+        persistence: Persistence,
+        workers: Workers,
+        *,
+        progress: Progress | None = None,
+        rechecker: Rechecker | None = None,
+        journals: Journals | None = None,
+    ) -> None:
+        self._persistence = persistence
+        self._events = persistence.events
+        self._workers = workers
+        self.skips_single_candidate = False
+        """Whether stock does not benchmark when pruning leaves one candidate."""
+        self._progress = progress or Progress(on=False)
+        self._rechecker = rechecker
+        self._journals = journals
+        self._undecided = Undecided(persistence, workers)
+        self._ahead = Ahead(workers, persistence.resolver, persistence.events)
+
+    # -- a launch ----------------------------------------------------------------------------
+
+    def launch(self, session: Session) -> Any:
+        """Find the winner, launch it and remember it; what Triton returns.
+
+        Raises what Triton raises.
+        """
+        autotuner, stock_key = session.autotuner, session.stock_key
+        adopted, why = False, None
+        with session.state.lock:
+            if stock_key not in autotuner.cache:  # another thread may have been here
+                with arguments_of(autotuner, session.nargs):
+                    # Pruning functions may be generators: materialise once.
+                    session.candidates = list(autotuner.prune_configs(session.kwargs))
+                    why = undecided(session)
+                    if why is None:
+                        adopted = self._decide(session)
+                        if device_facts.products():
+                            session.state.ours[stock_key] = autotuner.cache[stock_key]
+        if why is not None:
+            return self._undecided.launch(session, why)
+        if adopted:
+            return self._launch_adopted(session)
+        return self._launch_winner(session)
+
+    def _launch_winner(self, session: Session) -> Any:
+        """The winner of a key that is decided; it is remembered before it is launched."""
+        autotuner, args, kwargs = session.autotuner, session.args, session.kwargs
+        config = autotuner.cache[session.stock_key]
+        remember(session.state.shapes, autotuner, session.stock_key, config, args, kwargs)
+        return launch(autotuner, config, args, kwargs)
+
+    def _launch_adopted(self, session: Session) -> Any:
+        """The first launch of a winner from the store, which may not run here.
+
+        Triton's key leaves out what the author left out: a constant that decides whether a
+        candidate fits. What a benchmark passes over must not end a launch: such a key is tuned here
+        as stock would, and its winner is this process's own.
+        """
+        autotuner, args, kwargs = session.autotuner, session.args, session.kwargs
+        config = autotuner.cache[session.stock_key]
+        if self._ahead.begun:
+            await_binary(session, config, self._workers)
+        compiled = compile_seconds()
+        try:
+            result = launch(autotuner, config, args, kwargs)
+        except Exception as error:
+            if not is_passed_over(error):
+                raise
+            self._events.emit("problem", what="winner_does_not_run", detail=f"{config}: {error}")
+            self._tune_apart(session)
+            config = autotuner.cache[session.stock_key]
+            result = launch(autotuner, config, args, kwargs)
+        if compile_seconds() > compiled:  # its binary is gone, and so may be those of others
+            self._ahead.begin()
+        remember(session.state.shapes, autotuner, session.stock_key, config, args, kwargs)
+        return result
+
+    def capture(self, session: Session) -> Any:
+        """A launch while a CUDA graph is captured: nothing may be measured or synchronised.
+
+        The winner that the store knows is launched, else the first candidate, which is not
+        remembered. No lock is waited for: the thread that holds it is measuring, which
+        synchronises.
+        """
+        autotuner, args, kwargs = session.autotuner, session.args, session.kwargs
+        view = view_of(autotuner, session.nargs)
+        session.candidates = list(view.prune_configs(kwargs))
+        if (why := undecided(session)) is not None:
+            return self._undecided.launch(session, why)
+        asked = replace(session, autotuner=view)
+        self._persistence.ask(asked)
+        self._persistence.report(asked)
+        if asked.winner is None:
+            self._events.emit("problem", what="cold_in_capture", detail=asked.label)
+            return launch(autotuner, session.candidates[0], args, kwargs)
+        autotuner.cache[session.stock_key] = session.state.ours[session.stock_key] = asked.winner
+        autotuner.configs_timings = asked.known_timings()
+        self._tell_listener(session, duration=None)
+        return launch(autotuner, asked.winner, args, kwargs)
+
+    # -- its key; the caller holds the autotuner's lock --------------------------------------
+
+    def _decide(self, session: Session) -> bool:
+        """Put the winner into the autotuner's cache. True: it is adopted, and nothing was run."""
+        autotuner, stock_key = session.autotuner, session.stock_key
+        if len(session.candidates) == 1 and self.skips_single_candidate:
+            autotuner.cache[stock_key] = session.candidates[0]
+            return False
+        if not clashes(session) and not (session.together and says_nothing(session)):
+            self._ask(session)
+        if session.winner is not None:
+            if self._rechecker is not None:
+                self._rechecker.check(session)
+            autotuner.cache[stock_key] = session.winner
+            autotuner.configs_timings = session.known_timings()
+            self._tell_listener(session, duration=None)
+            return True
+        self._tune(session)
+        duration = autotuner.bench_time if session.measured else None
+        self._tell_listener(session, duration=duration)
+        autotuner.best_config = autotuner.cache[stock_key]
+        if session.measured and compat.prints():
+            print(
+                f"Triton autotuning for function {autotuner.base_fn.__name__},\n"
+                f"with key as {stock_key},\n"
+                f"finished after {autotuner.bench_time:.2f}s,\n"
+                f"best config selected: {autotuner.best_config};"
+            )
+        return False
+
+    def _ask(self, session: Session) -> None:
+        """What the store knows, or else Triton's own file."""
+        self._persistence.ask(session)
+        nothing = session.question is not None and not session.measurements
+        if nothing and session.winner is None and not session.together:
+            timings = stock_results.take_over(session)
+            if timings:
+                self._persistence.take_over(session, timings)
+        self._persistence.report(session)
+
+    def _tune(self, session: Session) -> None:
+        """Measure, record and publish; then the autotuner is as stock would leave it."""
+        persistence, autotuner = self._persistence, session.autotuner
+        with self._journal(session):
+            if session.question is not None:
+                self._ahead.begin()
+                persistence.expect(session)
+            spent_before = sum(measurement.seconds for measurement in session.known.values())
+            with report.progress_line(session, self._progress) as line:
+                self._measure(session, line)
+                persistence.publish(session, tune_s=autotuner.bench_time + spent_before)
+        autotuner.cache[session.stock_key] = session.winner
+        if session.measured:
+            reset(session)
+        autotuner.configs_timings = session.timings
+        if session.measured:
+            stock_results.keep(session)
+        persistence.keep_variants(session)
+        if session.measured:
+            with persistence.guarded("tell"):
+                report.tell_tuned(self._events, session)
+
+    def _tune_apart(self, session: Session) -> None:
+        """Tune a key whose stored winner does not run here, for this process alone."""
+        with session.state.lock, arguments_of(session.autotuner, session.nargs):
+            apart = Session(
+                session.autotuner,
+                session.state,
+                session.stock_key,
+                session.nargs,
+                session.args,
+                session.kwargs,
+                session.own_benchmark,
+                session.together,
+                list(session.autotuner.prune_configs(session.kwargs)),
+            )
+            self._tune(apart)
+
+    @contextmanager
+    def _journal(self, session: Session) -> Iterator[None]:
+        begin_journal(session, self._journals, self._persistence)
+        try:
+            yield
+        finally:
+            close_journal(session)
+
+    def _measure(self, session: Session, line: Tuning) -> None:
+        def on_result(position: int, result: Result) -> None:
+            line.looked(position)
+            if result.settled:
+                report.tell_measured(self._events, session, position, result)
+            self._persistence.record(session, position, result)
+
+        tune(
+            session,
+            self._workers,
+            on_result=on_result,
+            on_compiled=lambda position, seconds: line.compiled(position),  # workers tell of it
+            launching=lambda position: first_launch(session, position),
+        )
+
+    @staticmethod
+    def _tell_listener(session: Session, *, duration: float | None) -> None:
+        """Call Triton's autotune listener; `duration` in seconds, None for what was known."""
+        listener = compat.autotune_listener()
+        if listener is not None:
+            autotuner = session.autotuner
+            listener(
+                fn=innermost(autotuner.fn),
+                key=session.stock_key,
+                best_config=autotuner.cache[session.stock_key],
+                configs_timings=autotuner.configs_timings,
+                duration=duration,
+                cache_hit=duration is None,
+            )

@@ -1,0 +1,55 @@
+"""From a launch to the question that a store can answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...model.key import KernelId, Key
+from ...model.key import work_class as class_of
+from ...resolution.resolver import Question
+from ..kernel import device_facts
+from ..kernel.candidates import candidates_of
+from ..kernel.grid import programs
+from ..kernel.identity import NoIdentity, innermost, kernel_id
+from ..kernel.session import Session
+from ..kernel.tuning_key import tuning_key
+
+# A part of the tuning key. No argument of a kernel has such a name.
+_OWN_BENCHMARK = ("do_bench()", ["str", "own"])
+
+
+def identify(autotuner: Any) -> KernelId | NoIdentity:
+    """The kernel of an autotuner, or why it has no identity."""
+    try:
+        return kernel_id(autotuner.fn)
+    except NoIdentity as error:
+        return error
+    except Exception as error:  # a kernel whose globals or source do strange things when looked at
+        return NoIdentity("identity_failed", repr(error))
+
+
+def question_of(session: Session) -> Question:
+    """What to ask the store.
+
+    Raises `NoIdentity` and `Unencodable` for a key that no store can keep.
+    """
+    autotuner, nargs, kwargs = session.autotuner, session.nargs, session.kwargs
+    if session.state.identity is None:
+        session.state.identity = identify(autotuner)
+    identity = session.state.identity
+    if isinstance(identity, NoIdentity):
+        raise identity
+    arguments = {k: v for k, v in {**nargs, **kwargs}.items() if k in autotuner.arg_names}
+    tuning = tuning_key(autotuner.arg_names, autotuner.keys, arguments)
+    if session.own_benchmark:  # it may find another order, so neither answers for the other
+        tuning = (*tuning, _OWN_BENCHMARK)
+    interpreted = type(innermost(autotuner.fn)).__name__ == "InterpretedFunction"
+    world = device_facts.current_world(interpreted=interpreted)
+    size = programs(autotuner, nargs, kwargs)
+    return Question(
+        key=Key(identity, tuning, world.parts, world.name),
+        work_class=class_of(size),
+        programs=size,
+        candidates=candidates_of(session.candidates),
+        about=world.about,
+    )
