@@ -12,7 +12,8 @@ import msgspec
 from tests.fakes import candidate, measured
 from tuneonce.events.log import SCHEMA
 from tuneonce.model.codec import encode
-from tuneonce.model.key import KernelId, Key, journal_file
+from tuneonce.model.key import KernelId, Key
+from tuneonce.model.record_names import journal_file
 from tuneonce.model.records import Measurement, Origin, Variants, Verdict, pack
 from tuneonce.model.world import World
 from tuneonce.resolution.journal import Journals

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from tuneonce.model.codec import digest
-from tuneonce.model.key import FORMAT, Parts, parts_digest, readable
+from tuneonce.model.key import Parts
+from tuneonce.model.record_names import ROOT, named_folder, parts_digest
+from tuneonce.model.wording import world
 from tuneonce.store import open_store
 
 CHANGES = {
@@ -36,7 +38,7 @@ def age_store(store: Path, aged: Path, *, change: str = "product") -> int:
     """
     old, new = open_store(store), open_store(aged)
     folders: dict[str, list[str]] = defaultdict(list)
-    for name in old.list(f"{FORMAT}/"):
+    for name in old.list(ROOT):
         folders[name.rpartition("/")[0]].append(name)
     written = 0
     for folder, names in sorted(folders.items()):
@@ -60,20 +62,14 @@ def age_store(store: Path, aged: Path, *, change: str = "product") -> int:
 def directory(parts: Parts) -> str:
     """The directory of the key that has these parts (`tuneonce.model.key.Key.directory`)."""
     named = dict(parts)
-    kernel = [[name, value] for name, value in parts if name.startswith("kernel.")]
-    world = [
-        [name.removeprefix("world."), value] for name, value in parts if name.startswith("world.")
-    ]
-    product, backend = named["world.product"], named["world.backend"]
-    world_name = f"{backend if product == 'unknown' else product}-{named['world.arch']}"
-    return "/".join(
-        (
-            FORMAT,
-            f"{readable(named['kernel.name'])}~{digest(kernel, length=12)}",
-            f"{readable(world_name)}~{digest(world, length=12)}",
-            parts_digest(parts),
-        )
+    kernel = [part for part in parts if part[0].startswith("kernel.")]
+    facts = world(parts)
+    first = facts["backend"] if facts["product"] == "unknown" else facts["product"]
+    folders = (
+        named_folder(named["kernel.name"], kernel),
+        named_folder(f"{first}-{facts['arch']}", facts.items()),
     )
+    return f"{ROOT}{'/'.join(folders)}/{parts_digest(parts)}"
 
 
 def _changed(parts: Parts, part: str) -> Parts:

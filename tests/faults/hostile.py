@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from tests.fakes import measured, question
+from tuneonce.model.record_names import place
 from tuneonce.model.records import (
     MEASUREMENT,
     VARIANTS,
@@ -30,7 +31,6 @@ from tuneonce.model.records import (
 )
 from tuneonce.resolution.resolver import Question
 from tuneonce.store.base import check_name
-from tuneonce.tuning.selection import place
 
 BLOCKS = (16, 32, 64)
 

@@ -134,7 +134,7 @@ def check_is_there(store: Store) -> None:
 
 def why_unreadable(store: Store) -> str | None:
     """Why this process may not read what is in a store; None if it may, or nothing is there."""
-    from ..inspect.record_reader import ROOT
+    from ..model.record_names import ROOT
 
     info = store.describe()
     try:

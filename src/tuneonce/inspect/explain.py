@@ -20,7 +20,7 @@ from ..model.records import Verdict
 from ..model.wording import difference_text, programs_text, tuning, tuning_text, world, world_text
 from ..store.base import Store
 from .listing import candidate_text
-from .record_reader import Folder, Problem, folders, kernel_prefix
+from .record_reader import Folder, Problem, folders, label_prefix
 
 
 class Differing(msgspec.Struct, frozen=True):
@@ -121,7 +121,7 @@ def explain(store: Store, history: Sequence[Events], *, kernel: str, events: str
 
     `kernel` is a name, with or without its module. Lists only that kernel's part of the store.
     """
-    found = [f for f in folders(store, kernel_prefix(kernel)) if _is_named(f, kernel)]
+    found = [f for f in folders(store, label_prefix(kernel)) if _is_named(f, kernel)]
     last = _last_seen(history, kernel, found)
     missed: dict[tuple[str, ...], Missed] = {}
     for process in reversed(history):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..model.key import journal_file, measurement_file
+from ..model.record_names import journal_file, measurement_file
 from ..model.records import Measurement, pack
 from ..resolution.journal import Journals
 from ..store.base import check_name

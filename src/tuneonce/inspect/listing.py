@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ..model.key import Parts
+from ..model.record_names import readable_name
 from ..model.records import Measurement, Verdict
 from ..model.wording import (
     config_text,
@@ -191,7 +192,7 @@ def _unfinished(
 ) -> Entry:
     key = None if parts is None else tuning(parts)
     facts = {} if parts is None else world(parts)
-    readable_world = folder.world.rpartition("~")[0]
+    readable_world = readable_name(folder.world)
     lines = [_line(m.candidate, m) for m in measured] if full else []
     return Entry(
         kernel="",

@@ -18,13 +18,12 @@ from typing import Generic, TypeAlias
 import msgspec
 
 from ..errors import RecordUnreadable
-from ..model.key import FORMAT, MEASUREMENT_END, VARIANTS_END, VERDICT_END, Parts, readable
-from ..model.records import BadRecord, Measurement, R, Variants, Verdict, unpack
+from ..model.key import Parts
+from ..model.record_names import ROOT, kernel_prefix, kind_of, readable, readable_name, unpack_named
+from ..model.records import BadRecord, Measurement, R, Variants, Verdict
 from ..resolution.access import Budget
 from ..store.base import Store
-from ..tuning.selection import check_place
 
-ROOT = f"{FORMAT}/"
 # Arbitrary: a key has some twenty verdicts of a few KB, and one folder no more than as many keys.
 _BYTES_OF_KEY, _NAMES = 16 * 1024 * 1024, 100_000
 
@@ -145,11 +144,12 @@ def _keys(store: Store, prefix: str, levels: int) -> Iterator[str]:
 def _read_folder(store: Store, names: Iterable[str], folder: Folder) -> None:
     budget = Budget(_BYTES_OF_KEY)
     for name in sorted(name.rstrip("/") for name in names):  # a folder in a record's place, too
-        if name.endswith(VERDICT_END):
+        kind = kind_of(name)
+        if kind is Verdict:
             _sort_in(_read(store, name, Verdict, budget), folder.verdicts, folder.broken)
-        elif name.endswith(MEASUREMENT_END):
+        elif kind is Measurement:
             _sort_in(_read(store, name, Measurement, budget), folder.loose, folder.broken)
-        elif name.endswith(VARIANTS_END):
+        elif kind is Variants:
             _sort_in(_read(store, name, Variants, budget), folder.variants, folder.broken)
         else:
             folder.unknown.append(name)
@@ -174,9 +174,7 @@ def _read(store: Store, name: str, kind: type[R], budget: Budget) -> Held[R] | B
             return None
         budget.left -= len(data)
         sha256 = hashlib.sha256(data).hexdigest()
-        record = unpack(data, kind)
-        check_place(name, record)
-        return Held(name, sha256, record)
+        return Held(name, sha256, unpack_named(name, data, kind))
     except RecordUnreadable as error:
         return _unreadable(error)
     except BadRecord as error:
@@ -187,16 +185,16 @@ def _read(store: Store, name: str, kind: type[R], budget: Budget) -> Held[R] | B
 # -- kernels by name -----------------------------------------------------------------------------
 
 
-def kernel_prefix(kernel: str) -> str:
-    """What the addresses of all versions of a kernel start with. `kernel` may have its module."""
-    return f"{ROOT}{readable(kernel.rpartition(':')[2])}~"
+def label_prefix(kernel: str) -> str:
+    """What the names of all records of a kernel start with. `kernel` may have its module."""
+    return kernel_prefix(kernel.rpartition(":")[2])
 
 
 def pattern_prefix(pattern: str | None) -> str:
     """The least that must be listed to find everything that `pattern` matches."""
     if pattern is None or any(mark in pattern for mark in "*?["):
         return ROOT
-    return kernel_prefix(pattern)
+    return label_prefix(pattern)
 
 
 def matches(pattern: str | None, *, name: str, module: str | None) -> bool:
@@ -238,7 +236,7 @@ class Naming:
     _newest: float = -math.inf
 
     def __post_init__(self) -> None:
-        self.name = self.name or self.directory.rpartition("~")[0]
+        self.name = self.name or readable_name(self.directory)
 
     def see(self, folder: Folder) -> None:
         """Learn from one of the kernel's folders."""
@@ -282,4 +280,4 @@ def near_names(name: str, known: Iterable[str]) -> list[str]:
 def kernel_names(store: Store) -> list[str]:
     """The readable names of all kernels, for error messages."""
     kernels = store.children(ROOT, limit=_NAMES)
-    return sorted({name.split("/")[1].rpartition("~")[0] for name in kernels} - {""})
+    return sorted({readable_name(name.split("/")[1]) for name in kernels} - {""})

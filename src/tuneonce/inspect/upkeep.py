@@ -14,7 +14,7 @@ from itertools import groupby
 import msgspec
 
 from ..errors import RecordUnreadable, StoreError
-from ..model.codec import digest
+from ..model.record_names import candidate_digest, is_folder_of, readable_name
 from ..model.records import Measurement, Variants, Verdict
 from ..model.wording import world, world_text
 from ..store.base import Store
@@ -118,18 +118,15 @@ def misfit(folder: Folder, held: AnyHeld) -> Problem | None:
     elif isinstance(record, Verdict):
         measurements = record.measurements
     for measurement in measurements:
-        config = [[name, value] for name, value in measurement.config]
-        if digest(config, length=16) != measurement.candidate:
+        if candidate_digest(measurement.config) != measurement.candidate:
             wrong = wrong or f"candidate {measurement.candidate} has another's configuration"
     return Problem(held.name, "misplaced", wrong) if wrong else None
 
 
 def _wrong_folder(folder: Folder, key: list[tuple[str, str]]) -> str:
-    kernel = [list(part) for part in key if part[0].startswith("kernel.")]
-    facts = [list(part) for part in world(key).items()]
-    if digest(kernel, length=12) != folder.kernel.rpartition("~")[2]:
+    if not is_folder_of(folder.kernel, (part for part in key if part[0].startswith("kernel."))):
         return "its kernel belongs to another folder"
-    if digest(facts, length=12) != folder.world.rpartition("~")[2]:
+    if not is_folder_of(folder.world, world(key).items()):
         return "its world belongs to another folder"
     return ""
 
@@ -202,7 +199,7 @@ def plan_removal(store: Store, selection: Selection, *, known: Known = nothing_k
 
 
 def _doomed(folder: Folder, selection: Selection, facts: dict[str, str]) -> list[Doomed]:
-    readable_world = folder.world.rpartition("~")[0]
+    readable_world = readable_name(folder.world)
     name = world_text(facts) if facts else readable_world
     if selection.world is not None and not _is_world(selection.world, facts, readable_world):
         return []

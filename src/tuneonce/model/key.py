@@ -1,46 +1,31 @@
 """Keys: a list of named parts that can be printed, hashed and compared part by part.
 
-An address in the store is made from three groups of parts. The directory names are for people, the
-digests behind ``~`` and the last part are what counts::
-
-    v1/<kernel name>~<digest of the kernel parts>/<world name>~<digest of the world parts>/<digest>/
-        c03.<digest of the candidate list>.verdict.json
-        c03.<digest of one candidate>.measured.json
-
-``c03`` is the work class. A schema's first version is not in a name, a later one is, as in
-``.verdict.2.json``: each version has names of its own, and leaves those of the others alone.
-
-What is *not* in a key: the module's name and path (a file that moves is
-the same kernel), line numbers, comments above the kernel, the order of keyword arguments, host
-names, directories, the order of candidates.
+What is *not* in a key: the module's name and path (a file that moves is the same kernel), line
+numbers, comments above the kernel, the order of keyword arguments, host names, directories, the
+order of candidates. How the names of records are made from a key: `model.record_names`.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..system.forks import lazy
-from .codec import Encoded, canonical, digest, render
-from .records import MEASUREMENT, VARIANTS, VERDICT
+from .codec import Encoded, canonical, render
+from .record_names import (
+    ROOT,
+    candidate_digest,
+    measurement_file,
+    named_folder,
+    parts_digest,
+    variants_file,
+    verdict_file,
+)
 
 Parts = tuple[tuple[str, str], ...]
 
-FORMAT = "v1"
 UNKNOWN_CLASS = "cxx"
-
-
-def _ending(word: str, schema: str) -> str:
-    """How the names of records of a schema end."""
-    version = schema.rpartition("/")[2]
-    return f".{word}.json" if version == "1" else f".{word}.{version}.json"
-
-
-VERDICT_END = _ending("verdict", VERDICT)
-VARIANTS_END = _ending("variants", VARIANTS)
-MEASUREMENT_END = _ending("measured", MEASUREMENT)
 
 
 @dataclass(frozen=True)
@@ -60,7 +45,7 @@ class KernelId:
 
     @lazy
     def directory(self) -> str:
-        return f"{readable(self.name)}~{digest([list(p) for p in self.parts], length=12)}"
+        return named_folder(self.name, self.parts)
 
 
 @dataclass(frozen=True)
@@ -71,7 +56,7 @@ class Candidate:
 
     @lazy
     def digest(self) -> str:
-        return digest([[name, value] for name, value in self.config], length=16)
+        return candidate_digest(self.config)
 
     @lazy
     def text(self) -> str:
@@ -88,11 +73,6 @@ def chosen(config: Iterable[tuple[str, Encoded]]) -> Iterator[tuple[str, Encoded
     for name, value in config:
         if value != ["none"] and (name, value) != ("num_ctas", ["int", "1"]):
             yield name, value
-
-
-def list_digest(candidates: Iterable[str]) -> str:
-    """Identifies a list of candidates by its members, whatever their order."""
-    return digest(sorted(candidates), length=12)
 
 
 @dataclass(frozen=True)
@@ -117,8 +97,8 @@ class Key:
 
     @lazy
     def directory(self) -> str:
-        world = f"{readable(self.world_name)}~{digest([list(p) for p in self.world], length=12)}"
-        return f"{FORMAT}/{self.kernel.directory}/{world}/{self.digest}"
+        world = named_folder(self.world_name, self.world)
+        return f"{ROOT}{self.kernel.directory}/{world}/{self.digest}"
 
     def verdict_name(self, work_class: str, candidates: Iterable[str]) -> str:
         return f"{self.directory}/{verdict_file(work_class, candidates)}"
@@ -128,40 +108,6 @@ class Key:
 
     def measurement_name(self, work_class: str, candidate: str) -> str:
         return f"{self.directory}/{measurement_file(work_class, candidate)}"
-
-
-def verdict_file(work_class: str, candidates: Iterable[str]) -> str:
-    """The last part of a verdict's address."""
-    return f"{work_class}.{list_digest(candidates)}{VERDICT_END}"
-
-
-def variants_file(work_class: str, candidates: Iterable[str]) -> str:
-    """The last part of the address of what a verdict's candidates were compiled with."""
-    return f"{work_class}.{list_digest(candidates)}{VARIANTS_END}"
-
-
-def measurement_file(work_class: str, candidate: str) -> str:
-    """The last part of the address of one candidate's measurement."""
-    return f"{work_class}.{candidate}{MEASUREMENT_END}"
-
-
-def journal_file(key: str, work_class: str) -> str:
-    """What the journal of a tuning is called, by its key's digest (`resolution.journal`)."""
-    return digest([key, work_class], length=24)
-
-
-_VERDICT_FILE = re.compile(rf"(c(?:[0-9][0-9]|xx))\.[0-9a-f]{{12}}{re.escape(VERDICT_END)}")
-
-
-def class_of_verdict(name: str) -> str | None:
-    """The work class of the verdict that may have this name; None for what is no verdict's."""
-    found = _VERDICT_FILE.fullmatch(name.rpartition("/")[2])
-    return None if found is None else found[1]
-
-
-def parts_digest(parts: Iterable[tuple[str, str]]) -> str:
-    """The last directory of an address, from the parts that a record carries."""
-    return digest([list(part) for part in parts], length=24)
 
 
 @dataclass(frozen=True)
@@ -201,9 +147,3 @@ def class_distance(one: str, other: str) -> float:
     if UNKNOWN_CLASS in (one, other):
         return math.inf
     return abs(int(one[1:]) - int(other[1:]))
-
-
-# 60 keeps every part of an address far below the 255 bytes that file systems allow.
-def readable(text: str, *, limit: int = 60) -> str:
-    """`text` as a path part; not unique, the digest beside it is."""
-    return (re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.") or "x")[:limit]

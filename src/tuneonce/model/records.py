@@ -31,8 +31,10 @@ VARIANTS = "tuneonce.variants/1"
 
 BadReason = Literal["truncated", "checksum", "schema", "version", "misplaced", "no_time"]
 
+WORK_CLASS = r"c(?:[0-9][0-9]|xx)"
+"""What a work class looks like (`model.key.work_class`), as a regular expression."""
 
-WorkClass = Annotated[str, msgspec.Meta(pattern=r"\Ac([0-9][0-9]|xx)\Z")]
+WorkClass = Annotated[str, msgspec.Meta(pattern=rf"\A{WORK_CLASS}\Z")]
 
 if TYPE_CHECKING:
     Value = list[Any]

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from ..errors import RecordUnreadable, StoreError
 from ..events.log import EventLog
-from ..model.records import BadRecord, R, Record, pack, unpack
+from ..model.record_names import unpack_named
+from ..model.records import BadRecord, R, Record, pack
 from ..store.base import Store
-from ..tuning.selection import check_place
 
 logger = logging.getLogger("tuneonce")
 
@@ -63,9 +63,7 @@ class Access:
                 return None
             if budget is not None:
                 budget.left -= len(data)
-            record = unpack(data, kind)
-            check_place(name, record)
-            return record
+            return unpack_named(name, data, kind)
         except RecordUnreadable as error:
             self._not_used(name, error, None)
         except BadRecord as error:

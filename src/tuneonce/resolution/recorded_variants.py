@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from ..model.key import FORMAT, VARIANTS_END
+from ..model.record_names import ROOT, kind_of
+from ..model.records import Variants
 
 # Arbitrary: keys in all, of one kernel, and records of one key; kernels and worlds that are known.
 _KEYS, _KEYS_OF_KERNEL, _NAMES = 1000, 128, 256
@@ -34,9 +35,9 @@ def variants_names(children: Children) -> Iterator[str]:
         worlds = [keys_of(world) for world in folders(kernel, _WORLDS)]
         yield from islice(in_turns(worlds), _KEYS_OF_KERNEL)
 
-    kernels = [kernels_keys(kernel) for kernel in folders(f"{FORMAT}/", _KERNELS)]
+    kernels = [kernels_keys(kernel) for kernel in folders(ROOT, _KERNELS)]
     for key in islice(in_turns(kernels), _KEYS):
-        yield from (name for name in children(key, _NAMES) if name.endswith(VARIANTS_END))
+        yield from (name for name in children(key, _NAMES) if kind_of(name) is Variants)
 
 
 def in_turns(iterators: Iterable[Iterator[T]]) -> Iterator[T]:

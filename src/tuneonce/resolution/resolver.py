@@ -27,7 +27,8 @@ from .._version import __version__
 from ..errors import StoreError
 from ..events.log import EventLog
 from ..model.codec import digest
-from ..model.key import Candidate, Key, class_distance, class_of_verdict, journal_file
+from ..model.key import Candidate, Key, class_distance
+from ..model.record_names import class_of_verdict, journal_file
 from ..model.records import BadRecord, Measurement, Origin, Variants, Verdict, says_nothing, unpack
 from ..store.base import Store
 from ..tuning.priors import Prior, expect

@@ -24,16 +24,8 @@ from operator import attrgetter
 from statistics import fmean
 from typing import Generic, TypeVar
 
-from ..model.key import (
-    FORMAT,
-    UNKNOWN_CLASS,
-    Key,
-    class_distance,
-    class_of_verdict,
-    compare,
-    parts_digest,
-    readable,
-)
+from ..model.key import UNKNOWN_CLASS, Key, class_distance, compare
+from ..model.record_names import ROOT, class_of_verdict, kernel_prefix, parts_digest
 from ..model.records import Verdict
 
 # Arbitrary: so many records are read of this world, of others, of other sources, and to find those
@@ -87,9 +79,9 @@ def expect(
     cannot be used.
     """
     read = cache(read)  # a record that tells of its place is asked for its times, too
-    kernel = f"{FORMAT}/{key.kernel.directory}/"
+    kernel = f"{ROOT}{key.kernel.directory}/"
     world = key.directory.rpartition("/")[0] + "/"
-    kernels = _folders(children, f"{FORMAT}/{readable(key.kernel.name)}~", _PLACES)
+    kernels = _folders(children, kernel_prefix(key.kernel.name), _PLACES)
     if not kernels:
         return Prior()
     worlds = [w for w in _folders(children, kernel, _PLACES) if w != world]

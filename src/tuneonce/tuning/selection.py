@@ -1,18 +1,12 @@
-"""Who wins, which verdict is nearest, where a record belongs: functions without a store."""
+"""Which candidate wins, and which verdict is nearest: functions without a store."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from ..model.key import (
-    class_distance,
-    list_digest,
-    measurement_file,
-    parts_digest,
-    variants_file,
-    verdict_file,
-)
-from ..model.records import BadRecord, Measurement, Record, Variants, Verdict
+from ..model.key import class_distance
+from ..model.record_names import list_digest
+from ..model.records import Measurement, Verdict
 from .race import RULES
 
 
@@ -63,23 +57,3 @@ def nearest(
         ),
         default=None,
     )
-
-
-def place(record: Record) -> str:
-    """The last two parts of the only name under which a record answers."""
-    if isinstance(record, Verdict):
-        last = verdict_file(record.work_class, record.candidates)
-        return f"{parts_digest(record.key)}/{last}"
-    if isinstance(record, Variants):
-        last = variants_file(record.work_class, record.candidates)
-        return f"{parts_digest(record.key)}/{last}"
-    return f"{record.key}/{measurement_file(record.work_class, record.candidate)}"
-
-
-def check_place(name: str, record: Record) -> None:
-    """Raises BadRecord("misplaced") for a record that was copied to another name.
-
-    It must not answer for what belongs there.
-    """
-    if name.split("/")[-2:] != place(record).split("/"):
-        raise BadRecord("misplaced", f"it belongs at {place(record)}")

@@ -15,10 +15,10 @@ import pytest
 from tests.factories import H200, make_key, process, put_loose, put_verdict, write_events
 from tests.fakes import ROOT, RememberedEvents, candidate
 from tuneonce.model.key import Key
+from tuneonce.model.record_names import place
 from tuneonce.model.records import Measurement, Verdict, unpack
 from tuneonce.resolution.resolver import Outcome, Question, Resolver
 from tuneonce.store import open_store
-from tuneonce.tuning.selection import place
 
 CHANGED: dict[str, dict[str, Any]] = {
     "product": {"product": f"{H200} (aged)"},

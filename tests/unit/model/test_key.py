@@ -18,15 +18,18 @@ from tuneonce.model.key import (
     Difference,
     KernelId,
     Key,
-    _ending,
     class_distance,
-    class_of_verdict,
     compare,
     describe_config,
+    work_class,
+)
+from tuneonce.model.record_names import (
+    _ending,
+    class_of_verdict,
+    kind_of,
     list_digest,
     parts_digest,
     readable,
-    work_class,
 )
 from tuneonce.model.records import VERDICT, Verdict, pack, unpack
 from tuneonce.store.base import check_name, check_prefix
@@ -177,6 +180,7 @@ def test_each_version_of_a_schema_has_names_of_its_own(schema: str, end: str) ->
     assert not ".verdict.json".endswith(_ending("verdict", "tuneonce.verdict/2"))
     name = f"c03.{'0' * 12}{end}"
     assert class_of_verdict(name) == ("c03" if schema == VERDICT else None)
+    assert kind_of(name) == (Verdict if schema == VERDICT else None)
 
 
 def test_readable_keeps_what_people_know_a_kernel_by() -> None:
