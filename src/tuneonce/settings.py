@@ -31,12 +31,11 @@ from __future__ import annotations
 import enum
 import hashlib
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote_to_bytes, urlsplit
 
+from .addresses import directory_of, scheme_of
 from .errors import SettingsError
 from .system.paths import may_be, user_caches, user_directory
 
@@ -247,7 +246,8 @@ def store_location(
     """Where results are kept; see the module for the order of choices. Raises `SettingsError`."""
     explicit = environ.get("TUNEONCE_STORE", "").strip()
     if explicit:
-        return explicit if _is_url(explicit) else str(_absolute("TUNEONCE_STORE", explicit))
+        is_url = scheme_of(explicit) is not None
+        return explicit if is_url else str(_absolute("TUNEONCE_STORE", explicit))
     triton = triton_cache_at_start(environ, started_with=started_with)
     if triton:
         return str(Path(triton, "tuneonce"))
@@ -333,14 +333,7 @@ def journals_near(environ: Mapping[str, str], store: str) -> Path | None:
 
 def _place_of(store: str) -> str:
     """A folder's name: each store has processes and keys of its own."""
-    return hashlib.sha256(os.fsencode(_directory_of(store) or store)).hexdigest()[:12]
-
-
-def _directory_of(store: str) -> str | None:
-    """The directory of a store that is one, by path or address."""
-    if store.lower().startswith("file:"):
-        return os.fsdecode(unquote_to_bytes(urlsplit(store).path))
-    return None if _is_url(store) else store
+    return hashlib.sha256(os.fsencode(directory_of(store) or store)).hexdigest()[:12]
 
 
 def _absolute(name: str, text: str) -> Path:
@@ -348,14 +341,6 @@ def _absolute(name: str, text: str) -> Path:
         return Path(text).expanduser().absolute()
     except (RuntimeError, OSError) as error:  # ~ without a home, a current directory that is gone
         raise SettingsError(f"{name}={text!r} cannot be resolved: {error}") from error
-
-
-# As the store's addresses (`tuneonce.store`): everything else is a directory.
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+]+:")
-
-
-def _is_url(text: str) -> bool:
-    return _SCHEME.match(text) is not None
 
 
 def environment_at_start() -> Mapping[str, str] | None:

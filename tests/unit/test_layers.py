@@ -31,7 +31,10 @@ class Layer:
 LAYERS = (
     Layer("facts", ("tuneonce._version", "tuneonce.errors", "tuneonce.activation.imports")),
     Layer("system", ("tuneonce.system",)),
-    Layer("settings", ("tuneonce.settings", "tuneonce.activation.logs")),
+    Layer(
+        "settings",
+        ("tuneonce.addresses", "tuneonce.settings", "tuneonce.activation.logs"),
+    ),
     Layer("model", ("tuneonce.model",), third_party=frozenset({"msgspec"})),
     Layer("store", ("tuneonce.store",)),
     Layer("tuning", ("tuneonce.tuning",)),

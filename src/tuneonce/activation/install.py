@@ -248,12 +248,13 @@ def _server() -> str | None:
 
 
 def _build(module: Any, installation: _Installation) -> None:
+    from ..addresses import without_password
     from ..events.log import EventLog
     from ..events.totals import Live
     from ..settings import Mode, read
 
     settings = installation.settings = read(installation.environ, server=_server())
-    store = _without_password(settings.store)
+    store = without_password(settings.store)
     installation.live = Live(lambda: _log("on, store %s", store))
     installation.events = EventLog(
         settings.events,
@@ -321,19 +322,3 @@ def _journal_places(store: Any, near: Path | None) -> Callable[[], list[Path]]:
         return [*first, near] if near is not None and (first or store.is_far) else first
 
     return places
-
-
-def _without_password(url: str) -> str:
-    """A store's address without the account before its host; a path is shown whole."""
-    scheme, separator, rest = url.partition("://")
-    if not separator or "/" in scheme:  # a directory, whatever it is called
-        return url
-    slash = min((place for mark in "/?#" if (place := rest.find(mark)) >= 0), default=len(rest))
-    authority, path = rest[:slash], rest[slash:]
-    _account, at, host = authority.rpartition("@")
-    _name, colon, port = authority.rpartition(":")
-    if not at and colon and port and not port.isdigit():
-        # No port: a password in which somebody has not written a slash as %2F.
-        authority, path = rest, ""
-        _account, at, host = rest.rpartition("@")
-    return f"{scheme}{separator}{host if at else authority}{path}"

@@ -13,17 +13,15 @@ With ``TUNEONCE_BAKE=1`` in the environment every user may read what is written 
 from __future__ import annotations
 
 import os
-import re
-import urllib.parse
+from urllib.parse import parse_qsl, urlsplit
 
+from ..addresses import FILE, MEMORY, decoded, scheme_of
 from ..errors import SettingsError
 from ..settings import read_bake
 from .base import Store, StoreInfo
 
 __all__ = ["Store", "StoreInfo", "open_store", "open_with_older"]
 
-# A scheme has two characters or more and stands before any slash.
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+]+):")
 _YES_NO = {"1": True, "true": True, "0": False, "false": False}
 
 
@@ -34,18 +32,17 @@ def open_store(url: str | os.PathLike[str]) -> Store:
     a password.
     """
     address = os.fspath(url)
-    scheme = None if isinstance(url, os.PathLike) else _SCHEME.match(address)
+    scheme = None if isinstance(url, os.PathLike) else scheme_of(address)
     if scheme is None:
         return _directory(address)
-    kind = scheme[1].lower()
-    if kind not in ("file", "memory"):
+    if scheme not in (FILE, MEMORY):
         raise SettingsError(
-            f"no store is known for {kind}: addresses. Use a directory, file:///directory or "
+            f"no store is known for {scheme}: addresses. Use a directory, file:///directory or "
             "memory: (a directory whose name has a colon is written ./like:this)."
         )
-    parts = urllib.parse.urlsplit(address)
+    parts = urlsplit(address)
     readonly = _options(parts.query, parts.fragment)
-    if kind == "memory":
+    if scheme == MEMORY:
         if parts.netloc or parts.path:
             raise SettingsError("memory: takes no path and no host")
         from .memory import MemoryStore
@@ -58,7 +55,7 @@ def open_store(url: str | os.PathLike[str]) -> Store:
             )
         if not parts.path.startswith("/"):
             raise SettingsError("a file: address names an absolute directory: file:///directory")
-        store = _directory(os.fsdecode(urllib.parse.unquote_to_bytes(parts.path)))
+        store = _directory(decoded(parts.path))
     if not readonly:
         return store
     from .readonly import ReadOnlyStore
@@ -98,7 +95,7 @@ def _directory(path: str) -> Store:
 def _options(query: str, fragment: str) -> bool:
     """Whether the store is read-only. It is the only option so far, and misspelling it is fatal."""
     readonly = False
-    for name, value in urllib.parse.parse_qsl(query, keep_blank_values=True):
+    for name, value in parse_qsl(query, keep_blank_values=True):
         if name != "readonly" or value.lower() not in _YES_NO:
             raise SettingsError("a store's address takes one option: ?readonly=1")
         readonly = _YES_NO[value.lower()]

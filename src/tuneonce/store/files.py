@@ -30,10 +30,10 @@ import contextlib
 import errno
 import os
 import stat
-import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
+from ..addresses import url_of
 from ..errors import (
     RecordUnreadable,
     StoreError,
@@ -81,7 +81,7 @@ class FileStore(Store):
         self._root = os.path.abspath(os.fspath(root)).rstrip("/")
         if not self._root:
             raise ValueError("the root of the file system is no place for a store")
-        self._url = "file://" + urllib.parse.quote(os.fsencode(self._root))
+        self._url = url_of(self._root)
         self._bake = bake
         self._swept: set[str] = set()
         self._believed: set[int] = set()

@@ -8,6 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+from ..addresses import MEMORY
 from .base import MAX_SET_ASIDE, Store, StoreInfo, check_data, check_name, check_prefix
 
 
@@ -77,7 +78,7 @@ class MemoryStore(Store):
     def describe(self) -> StoreInfo:
         return StoreInfo(
             kind="memory",
-            url="memory:",
+            url=f"{MEMORY}:",
             writable=True,
             location=f"the memory of process {os.getpid()}",
             note="ends with the process and is shared with no other",

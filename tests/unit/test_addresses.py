@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tuneonce.activation.install import _without_password
+from tuneonce.addresses import without_password
 
 
 @pytest.mark.parametrize(
@@ -27,4 +27,4 @@ from tuneonce.activation.install import _without_password
     ],
 )
 def test_without_a_password_and_otherwise_whole(url: str, shown: str) -> None:
-    assert _without_password(url) == shown
+    assert without_password(url) == shown
