@@ -22,6 +22,7 @@ import argparse
 import os
 import platform
 import random
+import statistics
 import sys
 import tempfile
 import time
@@ -137,7 +138,7 @@ def timed(call: Callable[[str], object], arguments: Iterator[str] | list[str]) -
     rank = -(-99 * len(times) // 100) - 1
     return {
         "calls": len(times),
-        "median": round(times[len(times) // 2] / 1000, 1),
+        "median": round(statistics.median_high(times) / 1000, 1),
         "p99": round(times[rank] / 1000, 1),
     }
 

@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _draw(found: Filled, out: Console) -> None:
     from itertools import groupby
+    from statistics import median_low
 
     from ..model.wording import programs_text
     from ._render import count, plain, seconds, table
@@ -83,7 +84,7 @@ def _draw(found: Filled, out: Console) -> None:
         out.print(grid)
         out.print()
     took = sum(one.seconds for one in found.tuned)
-    gained = sorted(one.gain for one in found.tuned if one.gain is not None)
+    gained = [one.gain for one in found.tuned if one.gain is not None]
     measuring = sum(one.measure_s for one in found.tuned)
     told = [
         f"{count(len(found.tuned), 'key')} tuned in {seconds(took)} s, "
@@ -91,8 +92,8 @@ def _draw(found: Filled, out: Console) -> None:
     ]
     if gained:
         told.append(
-            f"gain over the first candidate: median {gained[(len(gained) - 1) // 2]:.2f}×, "
-            f"greatest {gained[-1]:.2f}×"
+            f"gain over the first candidate: median {median_low(gained):.2f}×, "
+            f"greatest {max(gained):.2f}×"
         )
     for sentence in told:
         out.print(sentence, soft_wrap=True)

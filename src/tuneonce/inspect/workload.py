@@ -7,6 +7,7 @@ drawn as tables by `tuneonce tune` and `tuneonce bench regret`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from statistics import median_low
 from typing import Any
 
 import msgspec
@@ -209,14 +210,14 @@ def _not_met(entries: list[Entry], met: set[Where]) -> list[NotMet]:
 
 def _of_kernel(checked: list[Checked], kernel: str) -> OfKernel:
     mine = [one for one in checked if one.kernel == kernel]
-    regrets = sorted(one.regret for one in mine if one.regret is not None)
+    regrets = [one.regret for one in mine if one.regret is not None]
     return OfKernel(
         kernel=kernel,
         checked=len(mine),
         wrong=sum(one.wrong for one in mine),
         fixed=sum(one.fixed for one in mine),
-        median_regret=regrets[(len(regrets) - 1) // 2] if regrets else None,
-        max_regret=regrets[-1] if regrets else None,
+        median_regret=median_low(regrets) if regrets else None,
+        max_regret=max(regrets, default=None),
     )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from ..tuning.quantiles import quantile
 from .latency import Launch
 
 if TYPE_CHECKING:
@@ -316,11 +317,3 @@ def make_benchmarker(gpu: SimulatedGPU) -> Callable[..., Any]:
         return summaries[return_mode]
 
     return benchmark
-
-
-def quantile(times: Sequence[float], q: float) -> float:
-    """The q-th quantile of sorted `times`, interpolated as `triton.testing` does."""
-    point = q * (len(times) - 1)
-    lower = int(point)
-    upper = min(lower + 1, len(times) - 1)
-    return times[lower] + (times[upper] - times[lower]) * (point - lower)

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from .expectations import Expectations, Trust
 from .finals import Finals
+from .quantiles import quantile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,17 +341,9 @@ class _Race:
     def summary(self, candidate: int) -> Summary:
         samples = sorted(self.samples[candidate])
         return Summary(
-            median_ms=_quantile(samples, 0.5),
-            p20_ms=_quantile(samples, 0.2),
-            p80_ms=_quantile(samples, 0.8),
+            median_ms=quantile(samples, 0.5),
+            p20_ms=quantile(samples, 0.2),
+            p80_ms=quantile(samples, 0.8),
             samples=len(samples),
             round=self.rounds.get(candidate, 0),
         )
-
-
-def _quantile(ordered: Sequence[float], q: float) -> float:
-    """Interpolated as `triton.testing` does."""
-    point = q * (len(ordered) - 1)
-    lower = int(point)
-    upper = min(lower + 1, len(ordered) - 1)
-    return ordered[lower] + (ordered[upper] - ordered[lower]) * (point - lower)

@@ -16,13 +16,6 @@ def test_size_class(n: int, expected: int) -> None:
     assert tuning.size_class(n) == expected
 
 
-def test_quantiles_are_numpys() -> None:
-    numpy = pytest.importorskip("numpy")
-    times = [5.0, 1.0, 4.0, 2.0, 2.5, 9.0]
-    wanted = numpy.quantile(times, (0.5, 0.2, 0.8, 0.0, 1.0)).tolist()
-    assert tuning._quantiles(times, (0.5, 0.2, 0.8, 0.0, 1.0)) == pytest.approx(wanted)
-
-
 def test_the_benchmark_keeps_to_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(tuning, "time", SimpleNamespace(perf_counter=lambda: now))

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 import triton
 
+from ...tuning.quantiles import quantile
+
 INTERPRETED: bool = bool(triton.knobs.runtime.interpret)
 """Whether kernels decorated from here on run in Triton's interpreter (``TRITON_INTERPRET=1``)."""
 
@@ -55,19 +57,8 @@ def wall_clock(
         launch()
         times.append((time.perf_counter() - start) * 1e3)
         spent += times[-1]
-    return _quantiles(times, quantiles)
-
-
-def _quantiles(times: Sequence[float], quantiles: Sequence[float]) -> list[float]:
-    """Quantiles with linear interpolation between the two nearest samples."""
-    ordered = sorted(times)
-    answers = []
-    for quantile in quantiles:
-        position = quantile * (len(ordered) - 1)
-        low = int(position)
-        high = min(low + 1, len(ordered) - 1)
-        answers.append(ordered[low] + (ordered[high] - ordered[low]) * (position - low))
-    return answers
+    times.sort()
+    return [quantile(times, q) for q in quantiles]
 
 
 benchmarker = wall_clock if INTERPRETED else None
