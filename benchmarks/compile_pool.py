@@ -33,6 +33,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 from documents import give
 
 from tuneonce.triton.compile.worker import frames
@@ -160,14 +161,13 @@ def helper(jobs: Jobs, workers: int) -> dict[str, Any]:
     done = [future.result() for future in [pool.submit(job) for job in jobs]]
     seconds = time.perf_counter() - began
     assert pool._helper is not None
-    rollup = Path(f"/proc/{pool._helper.process.pid}/smaps_rollup").read_text()
-    pss = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    pss = psutil.Process(pool._helper.process.pid).memory_full_info().pss
     pool.close()
     return {
         "seconds": seconds,
         "start_s": pool.start_s,
         "compiling_s": sum(one.seconds for one in done),
-        "helper_mib": pss / 1024,
+        "helper_mib": pss / 2**20,
     }
 
 

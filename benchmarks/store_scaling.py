@@ -30,8 +30,10 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
+import psutil
 from documents import give
 
+from tuneonce.bench.machine import cpu_model
 from tuneonce.store import Store, open_store
 
 KERNELS = 50
@@ -55,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": {
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-            "cpu": cpu(),
+            "cpu": cpu_model() or "",
             "cpus": os.cpu_count(),
             "filesystem": filesystem,
             "python": platform.python_version(),
@@ -145,26 +147,13 @@ def timed(call: Callable[[str], object], arguments: Iterator[str] | list[str]) -
 
 def filesystem_of(folder: str) -> str:
     """The type of the file system that holds `folder`, where the system tells."""
-    best, kind = "", "unknown"
-    try:
-        mounts = Path("/proc/self/mounts").read_text().splitlines()
-    except OSError:
-        return kind
-    real = str(Path(folder).resolve())
-    for line in mounts:
-        _, point, type_, *_ = line.split()
-        inside = real == point or real.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, kind = point, type_
-    return kind
-
-
-def cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "")
+    real = Path(folder).resolve()
+    around = [
+        one for one in psutil.disk_partitions(all=True) if real.is_relative_to(one.mountpoint)
+    ]
+    # What was mounted last hides what is mounted at the same place.
+    found = max(reversed(around), key=lambda one: len(one.mountpoint), default=None)
+    return "unknown" if found is None else found.fstype
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def server(tell: Tell, *options: str) -> list[str]:
 def assert_all_gone(events: list[dict[str, Any]]) -> None:
     pids = {event["pid"] for event in events} | {e["child"] for e in events if "child" in e}
     assert pids
-    assert [pid for pid in pids if procfs.read(pid) is not None] == []
+    assert [pid for pid in pids if procfs.find(pid) is not None] == []
 
 
 def test_three_arms_two_runs_two_repeats(tell: Tell, tmp_path: Path) -> None:

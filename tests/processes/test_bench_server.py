@@ -61,11 +61,11 @@ def test_a_server_lives_and_ends(make: Callable[..., Server], tell: Tell) -> Non
         assert startup > 0
         assert port_in_use(HOST, port)
         pid = tell.wait("start")["pid"]
-        assert procfs.read(pid) is not None
+        assert procfs.find(pid) is not None
         end = server.stop()
         assert end == (-signal.SIGTERM, "terminated")
         assert server.stop() is end
-    assert procfs.read(pid) is None
+    assert procfs.find(pid) is None
     assert not port_in_use(HOST, port)
 
 
@@ -132,9 +132,9 @@ def test_grandchildren_are_ended_wherever_they_went(
     with make("--grandchild", kind, stop_timeout=0.2) as server:
         server.wait_healthy(timeout=30)
         child = tell.wait("grandchild")["child"]
-        assert procfs.read(child) is not None
+        assert procfs.find(child) is not None
         assert server.stop().end == "killed"
-        assert procfs.read(child) is None
+        assert procfs.find(child) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -144,7 +144,7 @@ def test_children_of_a_dead_server_are_ended(make: Callable[..., Server], tell: 
         pytest.raises(BenchError, match="status 4"),
     ):
         server.wait_healthy(timeout=30)
-    assert procfs.read(tell.wait("grandchild")["child"]) is None
+    assert procfs.find(tell.wait("grandchild")["child"]) is None
 
 
 def test_a_signal_during_the_end_is_raised_after_it(
@@ -161,7 +161,7 @@ def test_a_signal_during_the_end_is_raised_after_it(
             return original(running)
 
         monkeypatch.setattr(server, "_ask_to_end", interrupted)
-    assert procfs.read(pid) is None
+    assert procfs.find(pid) is None
 
 
 def test_a_second_signal_kills_at_once(make: Callable[..., Server], tell: Tell) -> None:
@@ -173,7 +173,7 @@ def test_a_second_signal_kills_at_once(make: Callable[..., Server], tell: Tell) 
         finally:
             signal.raise_signal(signal.SIGINT)
     assert server.stop().end == "killed"
-    assert procfs.read(pid) is None
+    assert procfs.find(pid) is None
 
 
 def test_the_leader_ends_the_others_in_its_own_order(
@@ -233,7 +233,7 @@ def test_what_the_leader_left_is_asked_as_well(
         assert server.stop() == (-signal.SIGTERM, "killed")
     # By then the leader had ended by the SIGTERM that it got alone.
     assert asked[0] == (signal.SIGTERM, -signal.SIGTERM)
-    assert procfs.read(child) is None
+    assert procfs.find(child) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -258,7 +258,7 @@ def test_a_port_that_another_server_shares(make: Callable[..., Server], tell: Te
             with pytest.raises(BenchError, match=rf"process {os.getpid()} .* port {port}"):
                 server.wait_healthy(timeout=30)
             other.shutdown()
-    assert procfs.read(pid) is None
+    assert procfs.find(pid) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")

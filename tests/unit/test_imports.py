@@ -14,6 +14,7 @@ HEAVY = {
     "aiohttp",
     "msgspec",
     "numpy",
+    "psutil",
     "rich",
     "starlette",
     "torch",

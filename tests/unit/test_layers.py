@@ -55,7 +55,7 @@ LAYERS = (
     Layer(
         "hosts",
         ("tuneonce.hosts", "tuneonce.bench", "tuneonce.demo"),
-        third_party=frozenset({"aiohttp", "starlette", "uvicorn", "vllm", "sglang"}),
+        third_party=frozenset({"aiohttp", "psutil", "starlette", "uvicorn", "vllm", "sglang"}),
     ),
     Layer(
         "outside",

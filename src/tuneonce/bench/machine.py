@@ -22,7 +22,7 @@ def describe_machine() -> Machine:
         platform=platform.platform(),
         cpu_count=count,
         cpu_usable=len(affinity(0)) if affinity else count,
-        cpu_model=_cpu_model(),
+        cpu_model=cpu_model(),
         python=platform.python_version(),
     )
 
@@ -89,7 +89,8 @@ def _nvidia_smi(*arguments: str) -> str:
     return answer.stdout if answer.returncode == 0 else ""
 
 
-def _cpu_model() -> str | None:
+def cpu_model() -> str | None:
+    """What the processor is called, which psutil does not tell."""
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
             for line in file:

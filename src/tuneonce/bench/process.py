@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple
 
+import psutil
+
 from ..errors import UsageError
 from . import procfs, sockets
 from .errors import BenchError
@@ -41,7 +43,6 @@ _PORT_TIME = 2.0
 _KILL_TIMEOUT = 30.0
 _POLL_INTERVAL = 0.02
 _LOG_LINES = 25
-_HAS_PROC = Path("/proc/self/stat").exists()
 
 
 class ServerEnd(NamedTuple):
@@ -80,7 +81,7 @@ class Server:
         self._stop_timeout = stop_timeout
         self._process: subprocess.Popen[bytes] | None = None
         self._began = 0.0
-        self._known: set[procfs.Process] = set()
+        self._known: set[psutil.Process] = set()
         self._end: ServerEnd | None = None
 
     def __enter__(self) -> Server:
@@ -183,7 +184,7 @@ class Server:
         """Whether all have ended within the time that they had."""
         began = time.monotonic()
         orphaned: float | None = None
-        asked: set[procfs.Process] | None = None
+        asked: set[psutil.Process] | None = None
         # While the leader lives, its children are known by it.
         self._living(process)
         if process.returncode is None:
@@ -208,10 +209,10 @@ class Server:
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + _KILL_TIMEOUT
-        killed: set[procfs.Process] | None = None
+        killed: set[psutil.Process] | None = None
         while not self._gone(process):
             if time.monotonic() > deadline:
-                pids = ", ".join(str(p.pid) for p in sorted(self._living(process)))
+                pids = ", ".join(map(str, sorted(p.pid for p in self._living(process))))
                 raise BenchError(f"processes of the server survive SIGKILL: {pids or process.pid}")
             if killed is None or self._known - killed:
                 self._signal(process, signal.SIGKILL)
@@ -229,16 +230,16 @@ class Server:
 
     def _check_port_is_ours(self, process: subprocess.Popen[bytes]) -> None:
         """Raise `BenchError` if another server may have answered, or may answer the load."""
-        listening = sockets.listening_at(self._host, self._port)
-        held = sockets.holders(listening)
+        listening = sockets.listeners(self._host, self._port)
         ours = {member.pid for member in self._living(process)}
-        for inode in listening:
-            owners = held.get(inode, set())
-            strangers = [pid for pid in owners if pid not in ours and procfs.read(pid) is not None]
-            if strangers:
-                who = f"process {strangers[0]} ({procfs.name(strangers[0])})"
-            elif not owners and inode in sockets.listening_at(self._host, self._port):
+        for pid in listening - ours:
+            if pid is None:
+                # Asked again: its process may have ended between two looks of the first question.
+                if None not in sockets.listeners(self._host, self._port):
+                    continue
                 who = "a process of somebody else"
+            elif (stranger := procfs.find(pid)) is not None:
+                who = f"process {pid} ({procfs.name(stranger)})"
             else:
                 continue
             raise BenchError(
@@ -277,22 +278,21 @@ class Server:
         finally:
             connection.close()
 
-    def _living(self, process: subprocess.Popen[bytes]) -> set[procfs.Process]:
+    def _living(self, process: subprocess.Popen[bytes]) -> set[psutil.Process]:
         self._known = procfs.members(leader=process.pid, mark=self._mark, known=self._known)
         return self._known
 
     def _signal(self, process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         living = self._living(process)
+        inside = {member for member in living if procfs.in_group(member, process.pid)}
         # Before the leader is reaped its number cannot be anybody else's group; afterwards it is
-        # the server's only while members are seen in it (where they cannot be seen: as good as).
-        ours = process.returncode is None or any(m.group == process.pid for m in living)
-        if ours or not _HAS_PROC:
+        # the server's only while members are seen in it.
+        if process.returncode is None or inside:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, number)
-        for member in living:
-            if member.group != process.pid:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(member.pid, number)
+        for member in living - inside:
+            with contextlib.suppress(psutil.Error):
+                member.send_signal(number)
 
     def _gone(self, process: subprocess.Popen[bytes]) -> bool:
         # Asking about those known is cheap; the search through all processes comes last.
@@ -300,15 +300,4 @@ class Server:
             process.poll() is not None
             and not any(procfs.alive(member) for member in self._known)
             and not self._living(process)
-            and not self._group_exists(process)
         )
-
-    def _group_exists(self, process: subprocess.Popen[bytes]) -> bool:
-        if _HAS_PROC:
-            # Dead members that nobody reaps would keep the group in existence for ever.
-            return False
-        try:
-            os.killpg(process.pid, 0)
-        except (ProcessLookupError, PermissionError):
-            return False
-        return True

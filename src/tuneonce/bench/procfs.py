@@ -3,97 +3,105 @@
 A server's children may start sessions of their own, lose their parent, or overwrite their
 environment with a title for ``ps``. So a process belongs to the server if any of these hold: it is
 in the session or the process group that the server was started in, its environment carries the
-server's mark, it was seen to belong to it before, or its parent belongs to it. Only Linux has
-``/proc``; elsewhere nothing is found and the process group is all that can be ended.
+server's mark, it was seen to belong to it before, or its parent belongs to it.
+
+psutil lists the processes and tells one from a later namesake. It does not tell sessions and
+groups, and an environment of which a title has overwritten a part ends there for it: these are
+asked of the system.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from typing import NamedTuple
+from pathlib import Path
+
+import psutil
+
+_ENDED = (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
-class Process(NamedTuple):
-    """A living process. `started`, in clock ticks since boot, tells it from a later namesake."""
-
-    pid: int
-    parent: int
-    group: int
-    session: int
-    started: int
-
-
-def read(pid: int) -> Process | None:
+def find(pid: int) -> psutil.Process | None:
     """Return the process, or None if it is gone or only waits to be reaped."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            stat = file.read()
-    except OSError:
+        process = psutil.Process(pid)
+        return process if process.status() not in _ENDED else None
+    except psutil.Error:
         return None
-    # The second field is the name in parentheses, which may itself hold blanks and parentheses.
-    fields = stat[stat.rindex(b")") + 2 :].split()
-    if fields[0] in (b"Z", b"X"):
-        return None
-    return Process(
-        pid=pid,
-        parent=int(fields[1]),
-        group=int(fields[2]),
-        session=int(fields[3]),
-        started=int(fields[19]),
-    )
 
 
-def alive(process: Process) -> bool:
+def alive(process: psutil.Process) -> bool:
     """Whether this very process still lives."""
-    now = read(process.pid)
-    return now is not None and now.started == process.started
+    return find(process.pid) == process
 
 
-def name(pid: int) -> str:
+def name(process: psutil.Process) -> str:
     """What the process is called, for people; empty if it is gone."""
     try:
-        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
-    except OSError:
+        return str(process.name())
+    except psutil.Error:
         return ""
 
 
-def members(*, leader: int, mark: str, known: Collection[Process] = ()) -> set[Process]:
+def living() -> list[psutil.Process]:
+    """All processes that live.
+
+    Not by `psutil.process_iter`, which may take a process for an earlier one of the same number.
+    """
+    return [process for pid in psutil.pids() if (process := find(pid)) is not None]
+
+
+def in_group(process: psutil.Process, group: int) -> bool:
+    """Whether the process is in this process group."""
+    try:
+        return os.getpgid(process.pid) == group
+    except OSError:
+        return False
+
+
+def members(
+    *, leader: int, mark: str, known: Collection[psutil.Process] = ()
+) -> set[psutil.Process]:
     """Return the living processes of the server that `leader` leads; `mark` is ``NAME=value``.
 
     `known` are those that were found before: they stay members, and what they start meanwhile is
     found even where their own way to the leader is lost.
     """
-    before = {process.pid: process.started for process in known}
-    living = [process for pid in pids() if (process := read(pid)) is not None]
     entry = mark.encode()
+    parents = {process: _parent(process) for process in living()}
     found = {
         process
-        for process in living
-        if leader in (process.pid, process.session, process.group)
-        or before.get(process.pid) == process.started
-        or entry in _environment(process.pid)
+        for process in parents
+        if process.pid == leader
+        or process in known
+        or in_group(process, leader)
+        or _session(process) == leader
+        or entry in _environment(process)
     }
     inside = {process.pid for process in found}
-    while children := [p for p in living if p.parent in inside and p.pid not in inside]:
-        found.update(children)
+    while children := {p for p, up in parents.items() if up in inside and p.pid not in inside}:
+        found |= children
         inside.update(child.pid for child in children)
     return {process for process in found if process.pid != os.getpid()}
 
 
-def pids() -> list[int]:
-    """The numbers of all processes."""
+def _parent(process: psutil.Process) -> int | None:
     try:
-        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    except OSError:
-        return []
+        return int(process.ppid())
+    except psutil.Error:
+        return None
 
 
-def _environment(pid: int) -> list[bytes]:
+def _session(process: psutil.Process) -> int | None:
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            return file.read().split(b"\0")
+        return os.getsid(process.pid)
     except OSError:
-        # Gone meanwhile, or somebody else's.
+        return None
+
+
+def _environment(process: psutil.Process) -> list[bytes]:
+    try:
+        return Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        # Gone meanwhile, another user's, or not told by this system.
         return []

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -24,6 +25,8 @@ from ._bench_options import (
 from ._output import Output, add_output_options, output_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
 
     from ..bench.restart import Plan
@@ -79,6 +82,7 @@ def run_restart_command(args: argparse.Namespace) -> int:
     from ..bench.result import RESTART
 
     out = output_of(args, RESTART)
+    require("the benchmark", ("psutil",), install="'tuneonce[bench]'")
     command, port_number = place_port(args.server_command, host=args.host, port=args.port)
     interpreted = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
     chosen, notes = choose_arms(args.arms, interpreted=interpreted)
@@ -151,6 +155,13 @@ def run_show_command(args: argparse.Namespace) -> int:
     else:
         draw(document, console())
     return 0
+
+
+def require(what: str, packages: Iterable[str], *, install: str) -> None:
+    """Raise `UsageError` if one of the packages is not installed."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"{what} needs {', '.join(missing)}: pip install {install}")
 
 
 def place_port(command: list[str], *, host: str, port: int) -> tuple[list[str], int]:

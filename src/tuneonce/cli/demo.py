@@ -6,11 +6,9 @@ Without a GPU the server's kernels run under Triton's interpreter.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
 from . import demo_serve
 from ._bench_options import (
     Subparsers,
@@ -19,13 +17,13 @@ from ._bench_options import (
     load_from,
 )
 from ._output import output_of
-from .bench import carry_out, choose_arms, place_port
+from .bench import carry_out, choose_arms, place_port, require
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _HOST = "127.0.0.1"
-_NEEDS = ("aiohttp", "numpy", "starlette", "uvicorn", "torch", "triton")
+_NEEDS = ("aiohttp", "numpy", "psutil", "starlette", "uvicorn", "torch", "triton")
 # Two to three minutes for all runs together on two cores, most of it tuning.
 _CPU_LOAD = {"num_prompts": 8, "input_len": 64, "output_len": 4, "max_concurrency": 2}
 # Long prompts and short answers, as in the benchmark that vLLM's own table was made with.
@@ -64,11 +62,7 @@ def run_demo_command(args: argparse.Namespace) -> int:
     from ..bench.result import RESTART
 
     out = output_of(args, RESTART)
-    missing = [name for name in _NEEDS if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"the demo needs {', '.join(missing)}: pip install 'tuneonce[demo]' torch triton"
-        )
+    require("the demo", _NEEDS, install="'tuneonce[demo]' torch triton")
     device = args.device
     if device == "auto":
         device = "gpu" if torch_has_gpu() else "cpu"

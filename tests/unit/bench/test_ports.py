@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tuneonce.bench import ports, sockets
+from tuneonce.bench import ports, procfs, sockets
 from tuneonce.bench.errors import BenchError
 from tuneonce.bench.ports import free_port, port_in_use, reserved, why_taken
 
@@ -84,13 +85,17 @@ def test_connections_of_an_ended_server_hold_nothing(port: int) -> None:
         assert client.recv(1) == b""
     waiting = sockets.on_port(port)
     assert waiting
-    assert not any(one.listening for one in waiting)
+    assert not any(one.status == psutil.CONN_LISTEN for one in waiting)
     assert why_taken(HOST, port) is None
 
 
 def test_where_nobody_tells_sockets(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "_TABLES", ("/nowhere/tcp",))
+    def denied(kind: str) -> list[object]:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil, "net_connections", denied)
     assert sockets.on_port(port) is None
+    assert sockets.listeners(HOST, port) == set()
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind((HOST, port))
@@ -99,40 +104,51 @@ def test_where_nobody_tells_sockets(port: int, monkeypatch: pytest.MonkeyPatch) 
 
 @linux
 def test_who_listens(port: int) -> None:
+    ours = {os.getpid()}
     with socket.create_server((HOST, port)) as server:
-        inode = os.fstat(server.fileno()).st_ino
-        assert sockets.listening_at(HOST, port) == {inode}
-        assert sockets.listening_at("localhost", port) == {inode}
-        assert sockets.listening_at("127.0.0.2", port) == set()
-        assert sockets.listening_at("::1", port) == set()
-        assert sockets.holders({inode}) == {inode: {os.getpid()}}
+        assert sockets.listeners(HOST, port) == ours
+        assert sockets.listeners("localhost", port) == ours
+        assert sockets.listeners("127.0.0.2", port) == set()
+        assert sockets.listeners("::1", port) == set()
         with subprocess.Popen(
             ["cat"], stdin=subprocess.PIPE, pass_fds=[server.fileno()]
         ) as inheritor:
-            assert sockets.holders({inode}) == {inode: {os.getpid(), inheritor.pid}}
+            assert sockets.listeners(HOST, port) == {*ours, inheritor.pid}
             inheritor.kill()
-    assert sockets.listening_at(HOST, port) == set()
-    assert sockets.holders({inode}) == {}
+    assert sockets.listeners(HOST, port) == set()
 
 
 @linux
 def test_who_listens_at_every_address(port: int) -> None:
-    with socket.create_server(("0.0.0.0", port)) as server:
-        inode = os.fstat(server.fileno()).st_ino
-        assert sockets.listening_at(HOST, port) == {inode}
-        assert sockets.listening_at("::1", port) == set()
+    with socket.create_server(("0.0.0.0", port)):
+        assert sockets.listeners(HOST, port) == {os.getpid()}
+        assert sockets.listeners("::1", port) == set()
 
 
-@pytest.mark.skipif(sys.byteorder != "little", reason="the words are of a little-endian machine")
-def test_addresses_in_the_kernels_table() -> None:
-    for text, address in (
-        ("0100007F", "127.0.0.1"),
-        ("00000000", "0.0.0.0"),
-        ("0" * 24 + "01000000", "::1"),
-        ("0" * 16 + "FFFF00000100007F", "127.0.0.1"),
-        ("B80D0120" + "0" * 16 + "01000000", "2001:db8::1"),
-    ):
-        assert sockets._address(text) == ip_address(address)
+def test_a_listener_of_another_user(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = psutil.net_connections
+
+    def without_processes(kind: str) -> list[object]:
+        return [one._replace(pid=None) for one in told(kind)]
+
+    with socket.create_server((HOST, port)):
+        monkeypatch.setattr(psutil, "net_connections", without_processes)
+        monkeypatch.setattr(procfs, "living", list)
+        assert sockets.listeners(HOST, port) == {None}
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("::1", "::1"),
+        ("::", "::"),
+        ("::ffff:127.0.0.1", "127.0.0.1"),
+        ("2001:db8::1", "2001:db8::1"),
+    ],
+)
+def test_addresses_that_stand_for_others(text: str, address: str) -> None:
+    assert sockets._address(text) == ip_address(address)
 
 
 def test_a_port_is_reserved_once(temporary: Path) -> None:

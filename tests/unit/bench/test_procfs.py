@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from tuneonce.bench import procfs
@@ -11,18 +12,25 @@ from tuneonce.bench import procfs
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 
+def later_namesake(process: psutil.Process) -> psutil.Process:
+    """A process of the same number that was started later."""
+    other = psutil.Process(process.pid)
+    other._ident = (process.pid, process._ident[1] + 1)
+    return other
+
+
 def test_a_process_and_its_zombie() -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
-        process = procfs.read(child.pid)
+        process = procfs.find(child.pid)
         assert process is not None
-        assert (process.pid, process.parent) == (child.pid, os.getpid())
+        assert (process.pid, process.ppid()) == (child.pid, os.getpid())
         assert procfs.alive(process)
-        assert not procfs.alive(process._replace(started=process.started + 1))
+        assert not procfs.alive(later_namesake(process))
         child.kill()
         # Ended and not reaped: there is an entry, but nobody lives.
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert procfs.read(child.pid) is None
-    assert procfs.read(child.pid) is None
+        assert procfs.find(child.pid) is None
+    assert procfs.find(child.pid) is None
 
 
 def test_names_with_blanks_and_parentheses() -> None:
@@ -32,9 +40,9 @@ def test_names_with_blanks_and_parentheses() -> None:
     ) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        process = procfs.read(child.pid)
+        process = procfs.find(child.pid)
         assert process is not None
-        assert process.parent == os.getpid()
+        assert process.ppid() == os.getpid()
         child.kill()
 
 
@@ -60,16 +68,21 @@ def test_members_stay_known_and_so_do_their_children() -> None:
     ) as seen:
         assert seen.stdout is not None
         child = int(seen.stdout.readline())
-        known = procfs.read(seen.pid)
+        known = procfs.find(seen.pid)
         assert known is not None
         # Neither session, mark nor parent leads from the leader to them.
         found = procfs.members(leader=-1, mark="MARK=1", known={known})
         assert {process.pid for process in found} == {seen.pid, child}
-        later = known._replace(started=known.started + 1)
+        later = later_namesake(known)
         assert procfs.members(leader=-1, mark="MARK=1", known={later}) == set()
         os.killpg(seen.pid, 9)
 
 
 def test_names() -> None:
-    assert procfs.name(os.getpid())
-    assert procfs.name(-1) == ""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child:
+        process = procfs.find(child.pid)
+        assert process is not None
+        assert process in procfs.living()
+        assert procfs.name(process) == "cat"
+        child.kill()
+    assert procfs.name(process) == ""
