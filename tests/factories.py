@@ -15,6 +15,7 @@ from tuneonce.model.codec import encode
 from tuneonce.model.key import KernelId, Key
 from tuneonce.model.record_names import journal_file
 from tuneonce.model.records import Measurement, Origin, Variants, Verdict, pack
+from tuneonce.model.wording import config_text
 from tuneonce.model.world import World
 from tuneonce.resolution.journal import Journals
 from tuneonce.resolution.resolver import Question, Resolver
@@ -167,7 +168,8 @@ def resolved(
     }
     if outcome in ("miss", "partial"):
         event["parts"] = [list(part) for part in key.parts]
-        event["candidates"] = {candidate(b).digest: candidate(b).text for b in blocks}
+        listed = map(candidate, blocks)
+        event["candidates"] = {one.digest: config_text(one.config) for one in listed}
     return event
 
 

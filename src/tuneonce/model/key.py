@@ -8,11 +8,11 @@ order of candidates. How the names of records are made from a key: `model.record
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..system.forks import lazy
-from .codec import Encoded, canonical, render
+from .codec import Encoded, canonical
 from .record_names import (
     ROOT,
     candidate_digest,
@@ -57,22 +57,6 @@ class Candidate:
     @lazy
     def digest(self) -> str:
         return candidate_digest(self.config)
-
-    @lazy
-    def text(self) -> str:
-        return describe_config(self.config)
-
-
-def describe_config(config: Iterable[tuple[str, Encoded]]) -> str:
-    """``BLOCK=64 num_warps=4 num_stages=3``: what nobody has chosen is left out."""
-    return " ".join(f"{name}={render(value)}" for name, value in chosen(config))
-
-
-def chosen(config: Iterable[tuple[str, Encoded]]) -> Iterator[tuple[str, Encoded]]:
-    """The named values that somebody has chosen: not None, not the one CTA of nearly everybody."""
-    for name, value in config:
-        if value != ["none"] and (name, value) != ("num_ctas", ["int", "1"]):
-            yield name, value
 
 
 @dataclass(frozen=True)

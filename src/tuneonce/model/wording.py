@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .codec import decode, render
-from .key import UNKNOWN_CLASS, Difference, chosen
+from .key import UNKNOWN_CLASS, Difference
 
 # Triton's own short names.
 _DTYPES = {
@@ -54,9 +54,14 @@ def _rendered(encoded: Any) -> str:
 
 
 def config_text(config: Iterable[tuple[str, Any]]) -> str:
-    """``BLOCK=64 num_warps=4``: a candidate, without what nobody has chosen."""
+    """``BLOCK=64 num_warps=4``: a candidate, without the values that are Triton's defaults.
+
+    These are None, and a single CTA.
+    """
     words = []
-    for name, value in chosen(config):
+    for name, value in config:
+        if value == ["none"] or (name, value) == ("num_ctas", ["int", "1"]):
+            continue
         try:
             words.append(f"{name}={_rendered(value)}")
         except _UNREADABLE:

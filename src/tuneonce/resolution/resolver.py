@@ -30,6 +30,7 @@ from ..model.codec import digest
 from ..model.key import Candidate, Key, class_distance
 from ..model.record_names import class_of_verdict, journal_file
 from ..model.records import BadRecord, Measurement, Origin, Variants, Verdict, says_nothing, unpack
+from ..model.wording import config_text
 from ..store.base import Store
 from ..tuning.priors import Prior, expect
 from ..tuning.selection import by_candidate, choose, nearest
@@ -135,7 +136,7 @@ class Resolver:
         # Only a miss has to explain itself; `tuneonce why` compares these parts.
         explanation = {
             "parts": question.key.parts,
-            "candidates": {c.digest: c.text for c in question.candidates},
+            "candidates": {c.digest: config_text(c.config) for c in question.candidates},
         }
         self._events.emit(
             "resolve",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 import pytest
@@ -43,6 +44,20 @@ def test_the_port_is_placed_or_named() -> None:
         place_port(["serve"], host=HOST, port=0)
     with pytest.raises(UsageError, match="--port 8"):
         place_port(["serve", "--port=8"], host=HOST, port=7)
+
+
+def test_a_package_that_is_missing_is_named(
+    plans: list[Plan], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "psutil" else there(name)
+    )
+    assert main(["bench", "restart", "--", "serve", "{port}"]) == 2
+    assert "the benchmark needs psutil: pip install 'tuneonce[bench]'" in capsys.readouterr().err
+    assert main(["demo"]) == 2
+    assert "the demo needs psutil: pip install 'tuneonce[demo]'" in capsys.readouterr().err
+    assert plans == []
 
 
 def test_arms_without_a_wish() -> None:

@@ -20,7 +20,6 @@ from tuneonce.model.key import (
     Key,
     class_distance,
     compare,
-    describe_config,
     work_class,
 )
 from tuneonce.model.record_names import (
@@ -211,13 +210,6 @@ def test_a_candidate_is_its_named_values() -> None:
         (("BLOCK", encode(16)),),
     ]
     assert len({Candidate(config).digest for config in others} - {same.digest}) == len(others)
-
-
-def test_a_candidate_as_people_write_it() -> None:
-    config = (("BLOCK", encode(64)), ("num_warps", encode(4)), ("maxnreg", encode(None)))
-    assert describe_config(config) == "BLOCK=64 num_warps=4"
-    # From a record that somebody else has written.
-    assert describe_config([("BLOCK", ["int"])]) == 'BLOCK=["int"]'
 
 
 # -- the size of a launch ------------------------------------------------------------------------

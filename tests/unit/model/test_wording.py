@@ -92,6 +92,8 @@ def test_world_text() -> None:
 def test_candidates_leave_out_what_triton_defaults() -> None:
     config = [("BLOCK", encode(64)), ("maxnreg", encode(None)), ("num_warps", encode(4))]
     assert config_text(config) == "BLOCK=64 num_warps=4"
+    # From a record that another program has written.
+    assert config_text([("BLOCK", ["int"])]) == 'BLOCK=["int"]'
 
 
 @pytest.mark.parametrize(

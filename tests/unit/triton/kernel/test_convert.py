@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tuneonce.model.codec import Unencodable
+from tuneonce.model.wording import config_text
 from tuneonce.triton.kernel.candidates import candidates_of
 from tuneonce.triton.kernel.grid import programs
 from tuneonce.triton.kernel.tuning_key import tuning_key
@@ -34,7 +35,7 @@ def digests(*configs: Any) -> list[str]:
 
 def test_a_candidate_as_people_write_it() -> None:
     [one] = candidates_of([config({"B": 64, "A": "x"}, num_warps=8, num_stages=2, maxnreg=128)])
-    assert one.text == "A=x B=64 num_warps=8 num_stages=2 maxnreg=128"
+    assert config_text(one.config) == "A=x B=64 num_warps=8 num_stages=2 maxnreg=128"
     assert [name for name, _ in one.config] == [
         "A", "B", "num_warps", "num_ctas", "num_stages", "maxnreg", "ir_override",
     ]  # fmt: skip
@@ -165,7 +166,7 @@ def test_a_candidate_that_cannot_be_encoded(value: Any) -> None:
 def test_candidates_without_some_of_the_fields() -> None:
     # A library's own class, or one of an older Triton.
     little = SimpleNamespace(kwargs={"B": 64}, num_warps=4, num_stages=3)
-    assert candidates_of([little])[0].text == "B=64 num_warps=4 num_stages=3"
+    assert config_text(candidates_of([little])[0].config) == "B=64 num_warps=4 num_stages=3"
 
 
 # -- tuning keys ---------------------------------------------------------------------------------
