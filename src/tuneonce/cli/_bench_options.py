@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import UsageError
+from ._numbers import above_zero, not_negative, port, positive
 from ._output import add_output_options
 
 if TYPE_CHECKING:
@@ -153,38 +154,6 @@ def load_from(args: argparse.Namespace) -> Load:
         endpoint=args.endpoint,
         request_timeout_s=args.request_timeout,
     )
-
-
-def positive(text: str) -> int:
-    """A whole number above zero."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-def not_negative(text: str) -> float:
-    """A finite number of at least zero."""
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise ValueError
-    return number
-
-
-def above_zero(text: str) -> float:
-    """A finite number above zero."""
-    number = not_negative(text)
-    if number == 0:
-        raise ValueError
-    return number
-
-
-def port(text: str) -> int:
-    """A TCP port; 0 leaves the choice to us."""
-    number = int(text)
-    if not 0 <= number <= 65535:
-        raise ValueError
-    return number
 
 
 def token_range(text: str) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError, StoreError, StoreUnavailable, UsageError
+from ._numbers import positive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +42,7 @@ def add_last_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--last`` and ``--since``."""
     parser.add_argument(
         "--last",
-        type=positive,
+        type=process_count,
         metavar="N",
         help="how many processes to look at (default: 10, or all with --since)",
     )
@@ -200,11 +201,12 @@ def required_events_directory(args: argparse.Namespace) -> Path:
     return directory
 
 
-def positive(text: str) -> int:
+def process_count(text: str) -> int:
     """An option's value, one or more."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
-    return int(text)
+    try:
+        return positive(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on") from None
 
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

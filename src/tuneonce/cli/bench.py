@@ -20,8 +20,8 @@ from ._bench_options import (
     add_load_arguments,
     add_restart_arguments,
     load_from,
-    port,
 )
+from ._numbers import port
 from ._output import Output, add_output_options, output_of
 
 if TYPE_CHECKING:

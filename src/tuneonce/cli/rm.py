@@ -15,6 +15,7 @@ from ._common import (
     open_store_of,
     unknown_kernel,
 )
+from ._numbers import not_negative
 
 if TYPE_CHECKING:
     from ..inspect.upkeep import Removal, Selection
@@ -58,12 +59,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _days(text: str) -> float:
     try:
-        days = float(text)
+        return not_negative(text)
     except ValueError:
-        days = -1.0
-    if not 0 <= days < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")
-    return days
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days") from None
 
 
 def run(args: argparse.Namespace) -> int:

@@ -288,11 +288,16 @@ def read_processes(
             yield lines
 
 
+def number_or_none(value: object) -> float | None:
+    """A field of an event as a number; None for what is none, or none that a process writes."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if abs(value) < MOST else None
+
+
 def number(value: object) -> float:
-    """A field of an event as a number; 0 for what is none, or none that a process would write."""
-    if isinstance(value, (int, float)) and abs(value) < MOST:
-        return float(value)
-    return 0.0
+    """The same, and 0 where there is none."""
+    return number_or_none(value) or 0.0
 
 
 def _to_read(directory: Path, since: float | None, now: float) -> list[tuple[Path, int, float]]:

@@ -52,34 +52,34 @@ class Totals(msgspec.Struct):
             case "measure":
                 self.candidates_measured += 1
                 # An observer cannot know when a tuning run ends: it adds up candidate by candidate.
-                self.tune_s += _seconds(event, "tune_s")
+                self.tune_s += number(event.get("tune_s"))
             case "tune":
                 self.tunes += 1
-                self.tune_s += _seconds(event, "seconds")
+                self.tune_s += number(event.get("seconds"))
             case "compile":
                 self.compiles += 1
-                self.compile_s += _seconds(event, "seconds")
+                self.compile_s += number(event.get("seconds"))
             case "load":
                 self.disk_loads += 1
-                self.load_s += _seconds(event, "seconds")
+                self.load_s += number(event.get("seconds"))
             case "ready":
                 self.ready += 1
             case "problem":
-                _count(self.problems, event.get("what"))
+                tally(self.problems, event.get("what"))
             case "untuned":
-                _count(self.untuned, event.get("why"))
+                tally(self.untuned, event.get("why"))
 
     def _add_serving(self, event: dict[str, Any]) -> None:
         # What a tuning run compiles is in events of its own.
         match event.get("e"):
             case "tune":
                 self.serving_tunes += 1
-                self.serving_s += _seconds(event, "seconds") - _seconds(event, "compile_s")
+                self.serving_s += number(event.get("seconds")) - number(event.get("compile_s"))
             case "measure" if "tune_s" in event:
-                self.serving_s += _seconds(event, "tune_s") - _seconds(event, "compile_s")
+                self.serving_s += number(event.get("tune_s")) - number(event.get("compile_s"))
             case "compile":
                 self.serving_compiles += 1
-                self.serving_s += _seconds(event, "seconds")
+                self.serving_s += number(event.get("seconds"))
 
     @property
     def met(self) -> bool:
@@ -106,17 +106,13 @@ class Totals(msgspec.Struct):
                 self.not_persisted += 1
             case _:
                 self.misses += 1
-        self.saved_s += _seconds(event, "saved_s")
+        self.saved_s += number(event.get("saved_s"))
         if event.get("outcome") != "hit":
-            _count(self.reasons, event.get("reason"))
+            tally(self.reasons, event.get("reason"))
 
 
-def _seconds(event: dict[str, Any], field: str) -> float:
-    """A field of an event, 0 where it is missing or no number: files may be damaged."""
-    return number(event.get(field))
-
-
-def _count(counts: dict[str, int], name: object) -> None:
+def tally(counts: dict[str, int], name: object) -> None:
+    """Count one more of a name; nothing where an event has none."""
     if name:
         counts[str(name)] = counts.get(str(name), 0) + 1
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from ..events.history import Events, Missed, Process, describe_process, is_label, misses
+from ..events.totals import tally
 from ..model.key import class_distance, compare
 from ..model.records import Verdict
 from ..model.wording import difference_text, programs_text, tuning, tuning_text, world, world_text
@@ -269,18 +270,13 @@ def _last_seen(history: Sequence[Events], kernel: str, found: Sequence[Folder]) 
         reasons: dict[str, int] = {}
         used: dict[tuple[str, str], Used] = {}
         for event in met:
-            _count(outcomes, event.get("outcome"))
-            _count(reasons, event.get("reason"))
+            tally(outcomes, event.get("outcome"))
+            tally(reasons, event.get("reason"))
             if event.get("outcome") in ("hit", "provisional"):
                 one = _used(event, found)
                 used.setdefault((one.digest, one.work_class), one)
         return LastSeen(describe_process(events), outcomes, reasons, list(used.values()))
     return None
-
-
-def _count(counts: dict[str, int], name: object) -> None:
-    if name:
-        counts[str(name)] = counts.get(str(name), 0) + 1
 
 
 def _used(event: Mapping[str, Any], found: Sequence[Folder]) -> Used:

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from ..events.history import Events
-from ..events.log import MOST
+from ..events.log import number, number_or_none
+from ..events.totals import tally
 from ..model.wording import natural
 from .listing import Entry
 
@@ -234,22 +235,22 @@ def _events(processes: Iterable[Events], kind: str) -> Iterable[dict[str, Any]]:
 
 
 def _tuned(event: dict[str, Any]) -> Tuned:
-    first, winner = _number(event, "first_ms"), _number(event, "winner_ms")
+    first, winner = number_or_none(event.get("first_ms")), number_or_none(event.get("winner_ms"))
     return Tuned(
         kernel=str(event.get("kernel", "?")),
         key=str(event.get("key_text", "?")),
         digest=_text(event, "key"),
         work_class=_text(event, "work_class"),
-        candidates=int(_seconds(event, "candidates")),
-        measured=int(_seconds(event, "measured")),
+        candidates=int(number(event.get("candidates"))),
+        measured=int(number(event.get("measured"))),
         winner=_text(event, "winner"),
         first_ms=first,
         winner_ms=winner,
-        worst_ms=_number(event, "worst_ms"),
+        worst_ms=number_or_none(event.get("worst_ms")),
         gain=first / winner if first and winner else None,
-        seconds=_seconds(event, "seconds"),
-        measure_s=_seconds(event, "load_s") + _seconds(event, "sample_s"),
-        compile_s=_seconds(event, "compile_s"),
+        seconds=number(event.get("seconds")),
+        measure_s=number(event.get("load_s")) + number(event.get("sample_s")),
+        compile_s=number(event.get("compile_s")),
     )
 
 
@@ -263,38 +264,26 @@ def _checked(event: dict[str, Any]) -> Checked:
         winner=str(event.get("winner", "?")),
         fastest=_text(event, "fastest"),
         best=_text(event, "best"),
-        regret=_number(event, "regret"),
-        noise=_number(event, "noise"),
+        regret=number_or_none(event.get("regret")),
+        noise=number_or_none(event.get("noise")),
         wrong=event.get("wrong") is True,
         fixed=event.get("fixed") is True,
-        candidates=int(_seconds(event, "candidates")),
-        passes=int(_seconds(event, "passes")),
-        seconds=_seconds(event, "seconds"),
+        candidates=int(number(event.get("candidates"))),
+        passes=int(number(event.get("passes"))),
+        seconds=number(event.get("seconds")),
     )
 
 
 def _problems(processes: Iterable[Events]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for event in _events(processes, "problem"):
-        what = str(event.get("what"))
-        counts[what] = counts.get(what, 0) + 1
+        tally(counts, str(event.get("what")))
     return counts
 
 
 def _text(event: dict[str, Any], field: str) -> str | None:
     value = event.get(field)
     return value if isinstance(value, str) else None
-
-
-def _number(event: dict[str, Any], field: str) -> float | None:
-    value = event.get(field)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if abs(value) < MOST else None
-
-
-def _seconds(event: dict[str, Any], field: str) -> float:
-    return _number(event, field) or 0.0
 
 
 def _order(kernel: str, key: str, work_class: str | None) -> tuple[Any, ...]:
