@@ -132,6 +132,21 @@ def add_restart_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_options(parser)
 
 
+def plan_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options of `add_restart_arguments` and the load say of a plan."""
+    return {
+        "repeats": args.repeats,
+        "runs": args.runs,
+        "then": tuple(args.then),
+        "then_arms": args.then_arms,
+        "load": load_from(args),
+        "startup_timeout_s": args.startup_timeout,
+        "stop_timeout_s": args.stop_timeout,
+        "work_dir": args.work_dir,
+        "keep": args.keep,
+    }
+
+
 def load_from(args: argparse.Namespace) -> Load:
     """Return the load that the options describe."""
     from ..bench.result import Load

@@ -60,6 +60,21 @@ def last_of(args: argparse.Namespace) -> int | None:
     return 10 if chosen is None and args.since is None else chosen
 
 
+def add_pattern(parser: argparse.ArgumentParser) -> None:
+    """Add the kernels that a command is about."""
+    parser.add_argument(
+        "pattern",
+        nargs="?",
+        metavar="PATTERN",
+        help="a kernel's name, module:name, or a glob on either",
+    )
+
+
+def add_probe_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--no-probe``."""
+    parser.add_argument("--no-probe", action="store_true", help="do not import Triton at all")
+
+
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
     parser.add_argument("--json", action="store_true", help="print one JSON document instead")

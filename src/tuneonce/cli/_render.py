@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+
+D = TypeVar("D")
 
 # Wider than any row.
 _ANY_WIDTH = 1_000_000
@@ -35,6 +37,14 @@ def print_json(document: object) -> None:
     import msgspec
 
     print(json.dumps(msgspec.to_builtins(document), indent=2))
+
+
+def give(document: D, draw: Callable[[D], None], *, as_json: bool) -> None:
+    """Print a struct as JSON, or draw it."""
+    if as_json:
+        print_json(document)
+    else:
+        draw(document)
 
 
 def is_terminal(*, stderr: bool = False) -> bool:

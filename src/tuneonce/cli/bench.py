@@ -20,6 +20,7 @@ from ._bench_options import (
     add_load_arguments,
     add_restart_arguments,
     load_from,
+    plan_options,
 )
 from ._numbers import port
 from ._output import Output, add_output_options, output_of
@@ -86,21 +87,9 @@ def run_restart_command(args: argparse.Namespace) -> int:
     command, port_number = place_port(args.server_command, host=args.host, port=args.port)
     interpreted = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
     chosen, notes = choose_arms(args.arms, interpreted=interpreted)
+    given = plan_options(args)
     plan = Plan(
-        arms=chosen,
-        repeats=args.repeats,
-        runs=args.runs,
-        then=tuple(args.then),
-        then_arms=args.then_arms,
-        command=command,
-        host=args.host,
-        port=port_number,
-        load=load_from(args),
-        startup_timeout_s=args.startup_timeout,
-        stop_timeout_s=args.stop_timeout,
-        work_dir=args.work_dir,
-        keep=args.keep,
-        notes=notes,
+        arms=chosen, command=command, host=args.host, port=port_number, notes=notes, **given
     )
     return carry_out(plan, out=out)
 

@@ -14,7 +14,7 @@ from ._bench_options import (
     Subparsers,
     add_load_arguments,
     add_restart_arguments,
-    load_from,
+    plan_options,
 )
 from ._output import output_of
 from .bench import carry_out, choose_arms, place_port, require
@@ -79,19 +79,11 @@ def run_demo_command(args: argparse.Namespace) -> int:
     )
     plan = Plan(
         arms=chosen,
-        repeats=args.repeats,
-        runs=args.runs,
-        then=tuple(args.then),
-        then_arms=args.then_arms,
         command=command,
         host=_HOST,
         port=port,
-        load=load_from(args),
-        startup_timeout_s=args.startup_timeout,
-        stop_timeout_s=args.stop_timeout,
-        work_dir=args.work_dir,
-        keep=args.keep,
         notes=notes,
         settings=settings,
+        **plan_options(args),
     )
     return carry_out(plan, out=out)

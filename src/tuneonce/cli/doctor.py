@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ._common import add_json_option, add_store_option
+from ._common import add_json_option, add_probe_option, add_store_option
 
 if TYPE_CHECKING:
     from ._checks import Report
@@ -22,7 +22,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "switch, the store and this user's permissions, where everything is kept, Triton, limits. "
         "Exit code 1 if something is wrong. Triton is imported in a child process only.",
     )
-    parser.add_argument("--no-probe", action="store_true", help="do not import Triton at all")
+    add_probe_option(parser)
     add_store_option(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
@@ -33,13 +33,10 @@ def run(args: argparse.Namespace) -> int:
     import os
 
     from ._checks import examine
-    from ._render import print_json
+    from ._render import give
 
     found = examine(os.environ, store=args.store, probe=not args.no_probe)
-    if args.json:
-        print_json(found)
-    else:
-        _draw(found)
+    give(found, _draw, as_json=args.json)
     return 0 if found.well else 1
 
 

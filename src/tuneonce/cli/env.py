@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ._common import add_json_option, add_store_option
+from ._common import add_json_option, add_probe_option, add_store_option
 
 if TYPE_CHECKING:
     from ._environment import Environment, StorePlace
@@ -19,7 +19,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Tells what a Python process started in this environment would do. Triton is "
         "imported in a child process only.",
     )
-    parser.add_argument("--no-probe", action="store_true", help="do not import Triton at all")
+    add_probe_option(parser)
     add_store_option(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
@@ -30,13 +30,10 @@ def run(args: argparse.Namespace) -> int:
     import os
 
     from ._environment import describe_environment
-    from ._render import print_json
+    from ._render import give
 
     found = describe_environment(os.environ, store=args.store, probe=not args.no_probe)
-    if args.json:
-        print_json(found)
-    else:
-        _draw(found)
+    give(found, _draw, as_json=args.json)
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ._common import (
     add_json_option,
+    add_pattern,
     add_store_option,
     events_directory,
     open_store_of,
@@ -25,12 +26,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Lists kernels, the worlds they were tuned in, their tuning keys and winners. "
         "The gain is the time of the kernel's first candidate over that of the winner.",
     )
-    parser.add_argument(
-        "pattern",
-        nargs="?",
-        metavar="PATTERN",
-        help="a kernel's name, module:name, or a glob on either",
-    )
+    add_pattern(parser)
     add_store_option(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
@@ -41,17 +37,14 @@ def run(args: argparse.Namespace) -> int:
     from ..events.history import KnownKeys
     from ..inspect.listing import listing
     from ..inspect.record_reader import kernel_names
-    from ._render import print_json
+    from ._render import give
 
     with open_store_of(args) as store:
         found = listing(store, pattern=args.pattern, known=KnownKeys(events_directory(args)))
         nothing = not found.entries and not found.problems
         if nothing and args.pattern is not None and (names := kernel_names(store)):
             raise unknown_kernel(args.pattern, where=found.location, known=names)
-    if args.json:
-        print_json(found)
-    else:
-        _draw(found)
+    give(found, _draw, as_json=args.json)
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 from ._common import (
     add_json_option,
+    add_pattern,
     add_store_option,
     events_directory,
     open_store_of,
@@ -31,12 +32,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Removes the records that fit all that is said. Prints them first and asks; "
         "--yes answers.",
     )
-    parser.add_argument(
-        "pattern",
-        nargs="?",
-        metavar="PATTERN",
-        help="a kernel's name, module:name, or a glob on either",
-    )
+    add_pattern(parser)
     parser.add_argument("--all", action="store_true", help="the records of every kernel")
     parser.add_argument(
         "--world",

@@ -38,16 +38,13 @@ def run(args: argparse.Namespace) -> int:
     from ..events.history import KnownKeys
     from ..inspect.listing import sheets
     from ..inspect.record_reader import kernel_names
-    from ._render import print_json
+    from ._render import give
 
     with open_store_of(args) as store:
         found = sheets(store, kernel=args.kernel, known=KnownKeys(events_directory(args)))
         if not found.entries and not found.problems:
             raise unknown_kernel(args.kernel, where=found.location, known=kernel_names(store))
-    if args.json:
-        print_json(found)
-    else:
-        _draw(found)
+    give(found, _draw, as_json=args.json)
     return 0
 
 

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Explain the misses of one kernel."""
     from ..events.history import is_label, kernels_met, latest, read_history
     from ..inspect.explain import explain
-    from ._render import print_json
+    from ._render import give
 
     directory = required_events_directory(args)
     history = read_history(directory)
@@ -58,10 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if not is_known:
         where = f"the store {found.location} or the events in {directory}"
         raise unknown_kernel(args.kernel, where=where, known=met)
-    if args.json:
-        print_json(found)
-    else:
-        _draw(found)
+    give(found, _draw, as_json=args.json)
     return 0
 
 

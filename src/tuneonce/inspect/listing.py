@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -25,7 +24,7 @@ from ..model.wording import (
     world_text,
 )
 from ..store.base import Store
-from .record_reader import Folder, Known, Naming, Problem, folders, nothing_known, pattern_prefix
+from .record_reader import Folder, Known, Problem, kernels_of, nothing_known
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -107,18 +106,13 @@ def _listing(
 ) -> Listing:
     entries: list[Entry] = []
     problems: list[Problem] = []
-    everything = folders(store, pattern_prefix(pattern))
-    for directory, group in groupby(everything, key=lambda folder: folder.kernel):
-        naming = Naming(directory)
-        mine: list[Entry] = []
-        broken: list[Problem] = []
-        for folder in group:
-            naming.see(folder)
-            mine += _entries(folder, folder.parts or naming.ask(folder, known), full=full)
-            broken += [b.problem for b in folder.broken]
-        if naming.is_meant(pattern):
-            entries += [msgspec.structs.replace(entry, kernel=naming.label) for entry in mine]
-            problems += broken
+
+    def found_in(folder: Folder, parts: Parts | None) -> Iterator[Entry]:
+        return _entries(folder, parts, full=full)
+
+    for kernel in kernels_of(store, pattern, known, found_in):
+        entries += [msgspec.structs.replace(entry, kernel=kernel.label) for entry in kernel.found]
+        problems += kernel.problems
     info = store.describe()
     return Listing(schema, info.url, info.location, sorted(entries, key=_order), problems)
 

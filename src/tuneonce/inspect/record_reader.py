@@ -13,7 +13,8 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Generic, TypeAlias
+from itertools import groupby
+from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -23,6 +24,8 @@ from ..model.record_names import ROOT, kernel_prefix, kind_of, readable, readabl
 from ..model.records import BadRecord, Measurement, R, Variants, Verdict
 from ..resolution.access import Budget
 from ..store.base import Store
+
+T = TypeVar("T")
 
 # Arbitrary: a key has some twenty verdicts of a few KB, and one folder no more than as many keys.
 _BYTES_OF_KEY, _NAMES = 16 * 1024 * 1024, 100_000
@@ -264,6 +267,38 @@ class Naming:
     def is_meant(self, pattern: str | None) -> bool:
         """Whether `pattern` means this kernel."""
         return matches(pattern, name=self.name, module=self.module)
+
+
+@dataclass
+class KernelFindings(Generic[T]):
+    """What was found in the folders of one kernel; `label` is its ``module:name``."""
+
+    label: str
+    found: list[T]
+    problems: list[Problem]
+
+
+def kernels_of(
+    store: Store,
+    pattern: str | None,
+    known: Known,
+    find: Callable[[Folder, Parts | None], Iterable[T]],
+) -> Iterator[KernelFindings[T]]:
+    """The kernels that `pattern` means, and what `find` finds in each of their keys' folders.
+
+    It is given the key's parts, None where nothing tells them. Raises as `folders`.
+    """
+    everything = folders(store, pattern_prefix(pattern))
+    for directory, group in groupby(everything, key=lambda folder: folder.kernel):
+        naming = Naming(directory)
+        found: list[T] = []
+        problems: list[Problem] = []
+        for folder in group:
+            naming.see(folder)
+            found += find(folder, folder.parts or naming.ask(folder, known))
+            problems += [broken.problem for broken in folder.broken]
+        if naming.is_meant(pattern):
+            yield KernelFindings(naming.label, found, problems)
 
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:

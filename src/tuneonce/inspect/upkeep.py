@@ -9,11 +9,11 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 from dataclasses import dataclass
-from itertools import groupby
 
 import msgspec
 
 from ..errors import RecordUnreadable, StoreError
+from ..model.key import Parts
 from ..model.record_names import candidate_digest, is_folder_of, readable_name
 from ..model.records import Measurement, Variants, Verdict
 from ..model.wording import world, world_text
@@ -23,11 +23,10 @@ from .record_reader import (
     Broken,
     Folder,
     Known,
-    Naming,
     Problem,
     folders,
+    kernels_of,
     nothing_known,
-    pattern_prefix,
 )
 
 # -- `tuneonce verify` ---------------------------------------------------------------------------
@@ -95,8 +94,8 @@ def _report(store: Store, broken: Broken, *, set_aside: bool) -> Bad:
         try:
             seen = None
             if broken.sha256 is not None:
-                seen = store.get(problem.name)
-                if seen is None or hashlib.sha256(seen).hexdigest() != broken.sha256:
+                seen = _unchanged(store, problem.name, broken.sha256)
+                if seen is None:
                     return Bad(problem.name, problem.reason, detail)
             moved = store.set_aside(problem.name, seen=seen)
         except StoreError as error:
@@ -180,20 +179,14 @@ def plan_removal(store: Store, selection: Selection, *, known: Known = nothing_k
     doomed: list[Doomed] = []
     problems: list[Problem] = []
     matched = False
-    everything = folders(store, pattern_prefix(selection.pattern))
-    for directory, group in groupby(everything, key=lambda folder: folder.kernel):
-        naming = Naming(directory)
-        mine: list[Doomed] = []
-        broken: list[Problem] = []
-        for folder in group:
-            naming.see(folder)
-            parts = folder.parts or naming.ask(folder, known)
-            mine += _doomed(folder, selection, {} if parts is None else world(parts))
-            broken += [b.problem for b in folder.broken]
-        if naming.is_meant(selection.pattern):
-            matched = True
-            doomed += [msgspec.structs.replace(one, kernel=naming.label) for one in mine]
-            problems += broken
+
+    def found_in(folder: Folder, parts: Parts | None) -> list[Doomed]:
+        return _doomed(folder, selection, {} if parts is None else world(parts))
+
+    for kernel in kernels_of(store, selection.pattern, known, found_in):
+        matched = True
+        doomed += [msgspec.structs.replace(one, kernel=kernel.label) for one in kernel.found]
+        problems += kernel.problems
     info = store.describe()
     return Removal("tuneonce.rm/1", info.url, info.location, matched, doomed, problems)
 
@@ -237,9 +230,13 @@ def remove(store: Store, plan: Removal) -> Removal:
 
 def _remove_one(store: Store, one: Doomed) -> bool:
     try:
-        data = store.get(one.name)
-        if data is None or hashlib.sha256(data).hexdigest() != one.sha256:
-            return False
-        return store.delete_if(one.name, data)
+        data = _unchanged(store, one.name, one.sha256)
+        return data is not None and store.delete_if(one.name, data)
     except RecordUnreadable:
         return False
+
+
+def _unchanged(store: Store, name: str, sha256: str) -> bytes | None:
+    """The bytes of a record that are still those that were read; else None. Raises StoreError."""
+    data = store.get(name)
+    return data if data is not None and hashlib.sha256(data).hexdigest() == sha256 else None

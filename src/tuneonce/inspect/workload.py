@@ -49,12 +49,8 @@ class Tuned(msgspec.Struct, frozen=True):
     compile_s: float
 
 
-class Filled(msgspec.Struct, frozen=True):
-    """What `tuneonce tune` tells. `status` is the workload's exit code.
-
-    `known` counts the keys that had a verdict, `provisional` those that used the verdict of another
-    size, `not_persisted` those that cannot be kept.
-    """
+class Workload(msgspec.Struct, frozen=True):
+    """What the documents about a workload begin with. `status` is its exit code."""
 
     schema: str
     command: list[str]
@@ -62,6 +58,15 @@ class Filled(msgspec.Struct, frozen=True):
     store: str
     seconds: float
     processes: int
+
+
+class Filled(Workload, frozen=True):
+    """What `tuneonce tune` tells.
+
+    `known` counts the keys that had a verdict, `provisional` those that used the verdict of another
+    size, `not_persisted` those that cannot be kept.
+    """
+
     tuned: list[Tuned]
     known: int
     provisional: int
@@ -146,15 +151,9 @@ class OfKernel(msgspec.Struct, frozen=True):
     max_regret: float | None
 
 
-class Regret(msgspec.Struct, frozen=True):
+class Regret(Workload, frozen=True):
     """What `tuneonce bench regret` tells. `tuned` counts keys that had no verdict."""
 
-    schema: str
-    command: list[str]
-    status: int
-    store: str
-    seconds: float
-    processes: int
     fix: bool
     kernels: list[OfKernel]
     checked: list[Checked]

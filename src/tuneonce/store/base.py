@@ -19,7 +19,6 @@ import abc
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 
 MAX_RECORD_BYTES = 1024 * 1024
 """No record is larger. Arbitrary: a verdict over a hundred candidates has 30 KB, and reading
@@ -133,12 +132,7 @@ class Store(abc.ABC):
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
 
