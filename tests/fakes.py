@@ -90,6 +90,32 @@ class Children:
         return last_json(done.stdout)
 
 
+PYTHONPATH = os.pathsep.join([str(ROOT / "src"), *filter(None, sys.path)])
+"""What we can import, a child can: this package and pytest, installed or not."""
+
+
+def run_python(*arguments: object, cwd: Path | None = None, **variables: str) -> str:
+    """What a Python with this package writes. Fails with what it wrote to standard error."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": PYTHONPATH, **variables},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write each text to its path below the folder."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
 def last_json(text: str) -> Any:
     """The last JSON document in `text` that starts a line, and ends the text."""
     lines = text.splitlines()

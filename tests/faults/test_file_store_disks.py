@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-import tuneonce.store
+from tests.fakes import PYTHONPATH
 from tuneonce.errors import (
     RecordUnreadable,
     StoreError,
@@ -32,10 +32,6 @@ from tuneonce.errors import (
 from tuneonce.store import Store, _atomic, open_store
 
 NAME = "kernel/world/key/verdict.json"
-# What we can import, a child can: this package and pytest, installed or not.
-PYTHONPATH = os.pathsep.join(
-    [str(Path(tuneonce.store.__file__).parents[2]), *filter(None, sys.path)]
-)
 
 UNSHARE = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
 

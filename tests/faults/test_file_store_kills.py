@@ -12,20 +12,11 @@ from pathlib import Path
 
 import pytest
 
-import tuneonce.store
+from tests.fakes import PYTHONPATH, run_python
 from tuneonce.store import _atomic, open_store
 from tuneonce.store.base import MAX_SET_ASIDE
 
 NAME = "kernel/world/key/verdict.json"
-SOURCE = Path(tuneonce.store.__file__).parents[2]
-
-
-def python(*arguments: object) -> list[str]:
-    return [sys.executable, "-W", "error", *map(str, arguments)]
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(SOURCE)}
 
 
 # Forks one child per system call of an operation and kills it just before that call; a write is
@@ -108,16 +99,8 @@ print(json.dumps(results))
 def test_killed_at_every_step(
     tmp_path: Path, operation: str, before: str | None, after: str | None, at_least: int
 ) -> None:
-    child = subprocess.run(
-        python("-c", KILL_EVERYWHERE, tmp_path, operation),
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr
-    seen = json.loads(child.stdout)
+    out = run_python("-c", KILL_EVERYWHERE, tmp_path, operation)
+    seen = json.loads(out)
     # First it has not happened, then it has, and there is nothing between the two.
     turn = seen.index(after) if after in seen else len(seen)
     assert seen == [before] * turn + [after] * (len(seen) - turn)
@@ -149,8 +132,8 @@ def test_killed_anywhere_while_others_read(tmp_path: Path) -> None:
     read = 0
     for life in range(12):
         writer = subprocess.Popen(
-            python("-c", WRITE_FOR_EVER, tmp_path / "store", life),
-            env=environment(),
+            [sys.executable, "-W", "error", "-c", WRITE_FOR_EVER, tmp_path / "store", str(life)],
+            env=os.environ | {"PYTHONPATH": PYTHONPATH},
             stdout=subprocess.PIPE,
         )
         assert writer.stdout is not None
@@ -252,12 +235,4 @@ assert files.get("k/child") == b"2"
 assert memory.get("k/child") is None
 memory.put("k/parent", b"3")
 """
-    child = subprocess.run(
-        python("-c", code, tmp_path / "store"),
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr
+    run_python("-c", code, tmp_path / "store")

@@ -6,8 +6,6 @@ import os
 import shutil
 import socket
 import stat
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import tuneonce.store
+from tests.fakes import run_python
 from tuneonce.errors import (
     RecordUnreadable,
     SettingsError,
@@ -29,14 +27,6 @@ from tuneonce.store.files import FileStore
 
 NAME = "kernel/world/key/verdict.json"
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-# What we can import, a child can: this package and pytest, installed or not.
-PYTHONPATH = os.pathsep.join(
-    [
-        str(Path(tuneonce.store.__file__).parents[2]),
-        str(Path(__file__).parents[2]),
-        *filter(None, sys.path),
-    ]
-)
 
 
 @pytest.fixture
@@ -91,16 +81,7 @@ def as_nobody(
         f"if os.geteuid() == 0: os.setgroups({list(groups or ())})\n"
         f"if os.geteuid() == 0 and {groups is None}: os.setgid(65534); os.setuid(65534)\n"
     )
-    child = subprocess.run(
-        [sys.executable, "-W", "error", "-c", prelude + code, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": PYTHONPATH, "HOME": home},
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr
+    run_python("-c", prelude + code, *arguments, cwd=Path("/"), HOME=home)
 
 
 # -- in a record's place -------------------------------------------------------------------------

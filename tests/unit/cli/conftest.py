@@ -94,6 +94,16 @@ def as_nobody() -> AsNobody:
 
 
 @pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, with a program that would leave a trace."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TUNEONCE", raising=False)
+    monkeypatch.delenv("TRITON_CACHE_AUTOTUNING", raising=False)
+    (tmp_path / "work.py").write_text("open('ran', 'w').close()\n")
+    return tmp_path
+
+
+@pytest.fixture
 def tell(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Tell]:

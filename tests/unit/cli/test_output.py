@@ -25,14 +25,7 @@ COMMANDS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with a program that would leave a trace."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TUNEONCE", raising=False)
-    monkeypatch.delenv("TRITON_CACHE_AUTOTUNING", raising=False)
-    (tmp_path / "work.py").write_text("open('ran', 'w').close()\n")
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def test_json_is_a_flag_and_a_program_keeps_its_source(tell: Tell, here: Path) -> None:

@@ -12,15 +12,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with a program that would leave a trace."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TUNEONCE", raising=False)
-    monkeypatch.delenv("TRITON_CACHE_AUTOTUNING", raising=False)
-    (tmp_path / "work.py").write_text("open('ran', 'w').close()\n")
-    (tmp_path / "file").write_text("")
-    (tmp_path / "there").mkdir()
-    return tmp_path
+def _a_file_and_a_folder(here: Path) -> None:
+    (here / "file").write_text("")
+    (here / "there").mkdir()
 
 
 @pytest.mark.parametrize("command", [["tune"], ["bench", "regret", "--fix"]])

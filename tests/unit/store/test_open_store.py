@@ -1,20 +1,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import tuneonce.store
+from tests.fakes import run_python
 from tuneonce.errors import SettingsError
 from tuneonce.store import open_store
 from tuneonce.store.files import FileStore
 from tuneonce.store.memory import MemoryStore
 from tuneonce.store.readonly import ReadOnlyStore
-
-SOURCE = Path(tuneonce.store.__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -120,15 +117,7 @@ assert open_store("/srv/x").get("name") is None
 """
     folder = tmp_path / "gone"
     folder.mkdir()
-    child = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, folder],
-        env=os.environ | {"PYTHONPATH": str(SOURCE)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr
+    run_python("-c", code, folder)
 
 
 def test_the_package_exports_little_and_imports_less() -> None:
@@ -138,12 +127,4 @@ def test_the_package_exports_little_and_imports_less() -> None:
         "heavy = {'msgspec', 'rich', 'torch', 'triton', 'asyncio', 'tuneonce.store.files'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
-    child = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": str(SOURCE)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr
+    run_python("-c", code)

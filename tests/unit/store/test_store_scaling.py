@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import tuneonce.store
+from tests.fakes import run_python
 
-SOURCE = Path(tuneonce.store.__file__).parents[2]
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "store_scaling.py"
 
 
 def test_it_prints_one_document_and_leaves_nothing(tmp_path: Path) -> None:
     options = ["--records", "60", "10", "--samples", "20", "--directory", str(tmp_path)]
-    child = subprocess.run(
-        [sys.executable, "-W", "error", str(SCRIPT), *options],
-        env=os.environ | {"PYTHONPATH": str(SOURCE)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert child.returncode == 0, child.stderr
-    document = json.loads(child.stdout)
+    out = run_python(SCRIPT, *options)
+    document = json.loads(out)
     assert document["schema"] == "tuneonce.benchmark.store-scaling/1"
     assert document["command"].endswith(" ".join(options))
     assert [(size["records"], size["keys"]) for size in document["sizes"]] == [(10, 1), (60, 6)]

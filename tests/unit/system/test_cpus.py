@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import write_files
 from tuneonce.system.cpus import slots_directory, usable_cpus
 
 CORES = 16
@@ -23,10 +24,7 @@ def cores(home: Path, own: str | None, files: dict[str, str]) -> int:
     """Usable cores where the control groups hold `files` and the process is in those of `own`."""
     tree = home / "cgroup"
     tree.mkdir()
-    for name, text in files.items():
-        path = tree / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    write_files(tree, files)
     if own is not None:
         (home / "own").write_text(own)
     return usable_cpus(cgroup=tree, own=home / "own")

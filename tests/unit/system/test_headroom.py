@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import write_files
 from tuneonce.system.headroom import room_for_memory, room_for_processes
 
 GIB = 1 << 30
@@ -22,10 +23,7 @@ def _no_limit_for_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
 def tree(home: Path, files: dict[str, str], own: str = "0::/pod/one\n") -> dict[str, Path]:
     mount = home / "cgroup"
     mount.mkdir()
-    for name, text in files.items():
-        path = mount / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    write_files(mount, files)
     (home / "own").write_text(own)
     return {"cgroup": mount, "own": home / "own"}
 
