@@ -20,6 +20,7 @@ from tuneonce.model.world import World
 from tuneonce.resolution.journal import Journals
 from tuneonce.resolution.resolver import Question, Resolver
 from tuneonce.store import Store
+from tuneonce.store.files import FileStore
 
 NOON = 1_700_000_000.0
 """When the records of these factories were written, in seconds since 1970."""
@@ -99,6 +100,27 @@ def put_verdict(store: Store, key: Key, times: Mapping[int, Sequence[float]], **
     name = key.verdict_name(verdict.work_class, verdict.candidates)
     store.put(name, pack(verdict))
     return name
+
+
+def put_damaged(store: FileStore, root: Path) -> dict[str, str]:
+    """One record that is whole, of `whole`, and four that cannot be used, of `bad0` to `bad3`.
+
+    By name the reason of each of these. `root` is the store's folder.
+    """
+    times = {64: (0.2, 0.19, 0.21), 128: (0.1, 0.09, 0.11), 256: ()}
+    put_verdict(store, make_key("whole"), times)
+    names = [put_verdict(store, make_key(f"bad{i}"), times) for i in range(4)]
+    cut, flipped, moved, blocked = names
+    data = store.get(cut)
+    assert data is not None
+    store.put(cut, data[:-9])
+    store.put(flipped, data.replace(b"0.19", b"0.18"))
+    store.put(moved, data)
+    (root / blocked).unlink()
+    (root / blocked).mkdir()
+    (root / blocked / "lost").write_text("")
+    reasons = ["truncated", "checksum", "misplaced", "not a regular file"]
+    return dict(zip(names, reasons, strict=True))
 
 
 def put_loose(store: Store, key: Key, block: int, *times: float, **more: Any) -> str:

@@ -1,4 +1,4 @@
-"""Reading a store for people: folders, kernels by name, listings."""
+"""Reading a store for people: what is listed, in which order, and what stands on a sheet."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.factories import H100, NOON, make_key, make_verdict, put_loose, put_verdict
+from tests.factories import H100, NOON, make_key, make_verdict, put_damaged, put_loose, put_verdict
 from tests.fakes import FaultyStore, candidate
 from tuneonce.errors import StoreUnavailable
 from tuneonce.inspect.listing import Entry, listing, sheets
-from tuneonce.inspect.record_reader import folders, kernel_names, matches, near_names
 from tuneonce.model.key import Parts
 from tuneonce.model.records import pack
 from tuneonce.store.files import FileStore
@@ -25,134 +24,11 @@ def only(entries: list[Entry]) -> Entry:
     return entries[0]
 
 
-# -- folders -------------------------------------------------------------------------------------
-
-
-def test_a_folder_is_one_key() -> None:
-    store, key = MemoryStore(), make_key()
-    put_verdict(store, key, TIMES)
-    put_verdict(store, key, TIMES, work_class="c03")
-    put_loose(store, key, 512, 0.3)
-    put_verdict(store, make_key(tuning={"n": 65}), TIMES)
-    first, second = sorted(folders(store), key=lambda folder: -len(folder.verdicts))
-    assert (len(first.verdicts), len(first.loose)) == (2, 1)
-    assert (len(second.verdicts), len(second.loose)) == (1, 0)
-    assert first.key == key.digest
-    assert first.parts == key.parts
-
-
-def test_other_things_in_the_store_are_not_looked_at() -> None:
-    store = MemoryStore()
-    store.put("events/x.jsonl", b"{}")
-    store.put("v2/other", b"")
-    assert list(folders(store)) == []
-
-
-def test_names_of_another_version_are_unknown_and_not_broken() -> None:
-    store, key = MemoryStore(), make_key()
-    put_verdict(store, key, TIMES)
-    odd = ["v1/readme", f"{key.directory}/c02.claim.json"]
-    for name in odd:
-        store.put(name, b"?")
-    read = list(folders(store))
-    assert sorted(name for folder in read for name in folder.unknown) == sorted(odd)
-    assert not any(folder.broken for folder in read)
-
-
-def damaged(store: FileStore, root: Path) -> dict[str, str]:
-    """Four records that cannot be used, by name, and the reason of each."""
-    whole = make_key("whole")
-    put_verdict(store, whole, TIMES)
-    names = [put_verdict(store, make_key(f"bad{i}"), TIMES) for i in range(4)]
-    cut, flipped, moved, blocked = names
-    data = store.get(cut)
-    assert data is not None
-    store.put(cut, data[:-9])
-    store.put(flipped, data.replace(b"0.19", b"0.18"))
-    store.put(moved, data)
-    (root / blocked).unlink()
-    (root / blocked).mkdir()
-    (root / blocked / "lost").write_text("")
-    reasons = ["truncated", "checksum", "misplaced", "not a regular file"]
-    return dict(zip(names, reasons, strict=True))
-
-
-def test_bad_records_are_handed_out_with_their_reason(tmp_path: Path) -> None:
-    store = FileStore(tmp_path)
-    expected = damaged(store, tmp_path)
-    read = list(folders(store))
-    assert sum(len(folder.verdicts) for folder in read) == 1
-    problems = [broken.problem for folder in read for broken in folder.broken]
-    assert {p.name: p.reason for p in problems} == expected
-
-
-def test_a_measurement_of_another_key_is_misplaced() -> None:
-    store, key = MemoryStore(), make_key()
-    data = store.get(put_loose(store, key, 64, 0.1))
-    assert data is not None
-    other = make_key(tuning={"n": 1})
-    store.put(other.measurement_name("c02", candidate(64).digest), data)
-    (problem,) = [b.problem for folder in folders(store) for b in folder.broken]
-    assert problem.reason == "misplaced"
-    assert other.digest in problem.name
-
-
-def test_a_record_removed_while_it_is_listed_is_absent() -> None:
-    class Emptied(MemoryStore):
-        def get(self, name: str) -> bytes | None:
-            return None
-
-    store = Emptied()
-    put_verdict(store, make_key(), TIMES)
-    (folder,) = folders(store)
-    assert not folder.held
-    assert not folder.broken
-
-
 def test_a_store_that_fails_is_told() -> None:
     store = FaultyStore(MemoryStore(), get=StoreUnavailable("down"))
     put_verdict(store.inner, make_key(), TIMES)
     with pytest.raises(StoreUnavailable):
         listing(store)
-
-
-# -- kernels by name -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "pattern", [None, "add", "kernels:add", "*", "a*", "kernels:*", "*:add", "kern*:a?d"]
-)
-def test_meant(pattern: str | None) -> None:
-    assert matches(pattern, name="add", module="kernels")
-
-
-@pytest.mark.parametrize("pattern", ["ad", "ADD", "kernels", "other:add", "b*", "kernels.add"])
-def test_not_meant(pattern: str) -> None:
-    assert not matches(pattern, name="add", module="kernels")
-
-
-def test_a_kernel_of_which_only_its_folder_tells_the_name() -> None:
-    assert matches("make.<locals>.add", name="make.-locals-.add", module=None)
-    assert not matches("make.<locals>.add", name="make.-locals-.add", module="kernels")
-
-
-def test_near_names() -> None:
-    known = ["fla.ops:chunk_fwd_kernel_h", "fla.ops:chunk_fwd_kernel_o", "softmax"]
-    assert set(near_names("chunk_fwd_kernel_p", known)) == set(known[:2])
-    assert near_names("CHUNK_FWD_KERNEL_H", known)[0] == known[0]
-    assert near_names("kernel_h", known)[0] == known[0]
-    assert near_names("zzz", known) == []
-
-
-def test_kernel_names() -> None:
-    store = MemoryStore()
-    put_verdict(store, make_key("add"), TIMES)
-    put_verdict(store, make_key("add", source="1" * 16), TIMES)
-    put_verdict(store, make_key("make.<locals>.mul"), TIMES)
-    assert kernel_names(store) == ["add", "make.-locals-.mul"]
-
-
-# -- listings ------------------------------------------------------------------------------------
 
 
 def test_a_verdict_in_a_listing() -> None:
@@ -299,7 +175,7 @@ def test_only_sheets_carry_measurements() -> None:
 
 def test_bad_records_are_listed_beside_the_good(tmp_path: Path) -> None:
     store = FileStore(tmp_path)
-    expected = damaged(store, tmp_path)
+    expected = put_damaged(store, tmp_path)
     found = listing(store)
     assert only(found.entries).kernel == "kernels:whole"
     assert {p.name for p in found.problems} == set(expected)

@@ -7,15 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from tests.factories import (
-    H100,
-    NOON,
-    make_key,
-    make_verdict,
-    put_loose,
-    put_variants,
-    put_verdict,
-)
+from tests.factories import H100, NOON, make_key, make_verdict, put_loose, put_variants, put_verdict
 from tests.fakes import FaultyStore, measured
 from tuneonce.errors import RecordUnreadable, StoreReadOnly, Unreadable
 from tuneonce.inspect import record_reader

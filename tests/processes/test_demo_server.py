@@ -1,4 +1,4 @@
-"""The server as a process: it listens, it answers, it ends well."""
+"""The demo's server as a process: it listens, it answers, it ends well."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 SERVE = """
 import sys

@@ -1,4 +1,4 @@
-"""What the command lines of ``bench`` and ``demo`` turn into, without running it."""
+"""What the command lines of `tuneonce bench` turn into, without running it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import sys
 
 import pytest
 
-from tuneonce.bench import machine
 from tuneonce.bench.restart import Plan
-from tuneonce.cli import bench, demo, main
+from tuneonce.cli import bench, main
 from tuneonce.cli.bench import choose_arms, place_port
 from tuneonce.errors import UsageError
 
@@ -18,7 +17,7 @@ HOST = "127.0.0.1"
 
 @pytest.fixture
 def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
-    """Collects the plans that commands would carry out."""
+    """Collects the plans that the command would carry out."""
     collected: list[Plan] = []
 
     def carry_out(plan: Plan, *, out: str | None) -> int:
@@ -26,7 +25,6 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
         return 0
 
     monkeypatch.setattr(bench, "carry_out", carry_out)
-    monkeypatch.setattr(demo, "carry_out", carry_out)
     return collected
 
 
@@ -78,50 +76,3 @@ def test_a_plan_for_vllm(plans: list[Plan]) -> None:
     assert (plan.then, plan.then_arms) == (("empty-store", "restart"), ("tuneonce",))
     assert plan.command == ["vllm", "serve", "m", "--port", str(plan.port), "--repeats"]
     assert (plan.load.num_prompts, plan.load.ignore_eos, plan.load.max_concurrency) == (5, True, 8)
-
-
-def test_the_demo_without_a_gpu(plans: list[Plan], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "torch_has_gpu", lambda: False)
-    assert main(["demo"]) == 0
-    (plan,) = plans
-    assert plan.arms == ("stock", "tuneonce")
-    assert plan.settings == {"TRITON_INTERPRET": "1"}
-    assert plan.command[:5] == [sys.executable, "-m", "tuneonce.demo", "--preset", "cpu"]
-    assert plan.load.num_prompts == 8
-    assert len(plan.notes) == 1
-
-
-def test_the_demo_on_a_gpu(plans: list[Plan], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "torch_has_gpu", lambda: True)
-    assert main(["demo", "--num-prompts", "3", "--port", "4321"]) == 0
-    (plan,) = plans
-    assert plan.arms == ("stock", "stock-cache", "tuneonce")
-    assert (plan.settings, plan.then) == ({}, ())
-    assert plan.command[-4:] == ["--preset", "gpu", "--port", "4321"]
-    assert plan.load.num_prompts == 3
-    assert plan.load.input_len > 1000
-
-
-def test_the_demo_may_be_told_its_device(
-    plans: list[Plan], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(machine, "torch_has_gpu", lambda: pytest.fail("nobody asked"))
-    assert main(["demo", "--device", "cpu"]) == 0
-    assert plans[0].settings == {"TRITON_INTERPRET": "1"}
-
-
-def test_what_the_demo_needs(
-    plans: list[Plan], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(demo, "_NEEDS", ("json", "no_such_package"))
-    assert main(["demo"]) == 2
-    assert "no_such_package" in capsys.readouterr().err
-    assert plans == []
-
-
-def test_demo_serve_is_the_servers_own_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    monkeypatch.setattr("tuneonce.demo.start.start", lambda **options: seen.append(options) or 0)
-    assert main(["demo", "serve", "--port", "1234", "--preset", "cpu"]) == 0
-    assert seen[0]["port"] == 1234
-    assert seen[0]["preset"] == "cpu"

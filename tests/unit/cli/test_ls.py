@@ -1,0 +1,109 @@
+"""`tuneonce ls`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.factories import H100, make_key, process, put_loose, put_verdict, resolved, write_events
+from tuneonce.store.files import FileStore
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Tell
+
+TIMES = {64: (0.2, 0.19, 0.21), 128: (0.1, 0.09, 0.11), 256: ()}
+
+
+def test_ls_groups_kernels_worlds_and_keys(tell: Tell, store: FileStore) -> None:
+    put_verdict(store, make_key(), TIMES)
+    put_verdict(store, make_key(product=H100), TIMES, origin="stock-cache")
+    put_verdict(store, make_key("mul"), TIMES, work_class="cxx")
+    said = tell("ls")
+    assert said.code == 0
+    lines = [line.rstrip() for line in said.out.splitlines()]
+    add, mul = lines.index("kernels:add"), lines.index("kernels:mul")
+    assert add < lines.index("NVIDIA H100 · cuda:90 · triton-3.6.0") < mul
+    row = next(line for line in lines[add:mul] if "stock-cache" in line)
+    for cell in ("n=64 x=bf16", "16–63 programs", "BLOCK=128 num_warps=4", "2.00×", " d"):
+        assert cell in row
+    assert "any size" in said.out
+    assert "2 kernels, 3 verdicts" in said.out
+
+
+def test_ls_tells_versions_of_a_kernel_and_builds_of_a_compiler_apart(
+    tell: Tell, store: FileStore
+) -> None:
+    one, edited = make_key(), make_key(source="f" * 16)
+    rebuilt = make_key(compiler="triton-3.6.0-ba9876543210")
+    for key in (one, edited, rebuilt):
+        put_verdict(store, key, TIMES)
+    out = tell("ls").out
+    for key in (one, edited):
+        assert f"kernels:add  {key.kernel.directory[3:]}" in out
+    for key in (one, rebuilt):
+        assert key.directory.split("/")[2].rpartition("~")[2] in out
+
+
+def test_ls_json_is_stable_and_alone(tell: Tell, store: FileStore) -> None:
+    put_verdict(store, make_key(), TIMES)
+    said = tell("ls", "--json")
+    assert (said.code, said.err) == (0, "")
+    assert said.json["schema"] == "tuneonce.ls/1"
+    (entry,) = said.json["entries"]
+    assert entry["kernel"] == "kernels:add"
+    assert entry["programs_class"] == [16, 63]
+    assert entry["gain"] == pytest.approx(2.0)
+    assert tell("ls", "--json").out == said.out
+    assert said.out.isascii()
+
+
+def test_ls_of_an_empty_store(tell: Tell, store: FileStore) -> None:
+    Path(store.describe().location).mkdir()
+    said = tell("ls")
+    assert said.code == 0
+    assert store.describe().location in said.out
+    assert "empty" in said.out
+    assert tell("ls", "--json").json["entries"] == []
+    assert tell("ls", "add").code == 0
+
+
+def test_ls_with_a_pattern(tell: Tell, store: FileStore) -> None:
+    put_verdict(store, make_key("add"), TIMES)
+    put_verdict(store, make_key("add_more"), TIMES)
+    for pattern, kernels in (
+        ("add", {"kernels:add"}),
+        ("kernels:add*", {"kernels:add", "kernels:add_more"}),
+        ("*more", {"kernels:add_more"}),
+    ):
+        entries = tell("ls", pattern, "--json").json["entries"]
+        assert {entry["kernel"] for entry in entries} == kernels
+
+
+def test_ls_names_an_unfinished_key_by_what_events_tell(
+    tell: Tell, store: FileStore, events: Path
+) -> None:
+    key = make_key()
+    put_loose(store, key, 64, 0.2)
+    entry = tell("ls", "--json").json["entries"][0]
+    assert (entry["key"], entry["kernel"]) == (None, "add")
+    write_events(events, process(resolved(key, "miss")))
+    entry = tell("ls", "kernels:*", "--json").json["entries"][0]
+    assert (entry["key"]["n"], entry["kernel"]) == ("64", "kernels:add")
+    out = tell("ls").out
+    assert "unfinished" in out
+    assert "(1 measured)" in out
+
+
+@pytest.mark.parametrize("command", ["ls", "show"])
+def test_a_corrupt_record_is_a_line(tell: Tell, store: FileStore, command: str) -> None:
+    put_verdict(store, make_key(), TIMES)
+    bad = put_verdict(store, make_key(tuning={"n": 1}), TIMES)
+    store.put(bad, b"\x00\xff")
+    arguments = [command, "add"] if command == "show" else [command]
+    said = tell(*arguments)
+    assert said.code == 0
+    assert f"problem: {bad}: truncated" in said.out
+    assert "n=64 x=bf16" in said.out
+    assert tell(*arguments, "--json").json["problems"][0]["name"] == bad

@@ -1,0 +1,84 @@
+"""`tuneonce show`."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.factories import leave_in_journal, make_key, put_loose, put_verdict
+from tuneonce.settings import read
+from tuneonce.store.files import FileStore
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Tell
+
+TIMES = {64: (0.2, 0.19, 0.21), 128: (0.1, 0.09, 0.11), 256: ()}
+
+
+def test_show_in_an_empty_store(tell: Tell, store: FileStore) -> None:
+    Path(store.describe().location).mkdir()
+    said = tell("show", "add")
+    assert said.code == 2
+    assert said.err.rstrip().endswith("it is empty")
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_what_a_killed_tuning_has_measured_is_shown_and_removed(
+    tell: Tell, store: FileStore, far: bool
+) -> None:
+    put_verdict(store, make_key(), TIMES)
+    location = store.describe().location
+    folder = Path(location, ".journal")
+    if far:
+        near = read({**os.environ, "TUNEONCE_STORE": location}).journals
+        assert near is not None
+        folder = near
+    for block in (64, 128):
+        leave_in_journal(folder, make_key("mul"), block, 0.2)
+    entries = tell("ls", "--json").json["entries"]
+    assert [(e["kernel"], e["origin"], e["measured"]) for e in entries] == [
+        ("kernels:add", "measured", 3),
+        ("mul", None, 2),
+    ]
+    assert "unfinished: 2 measured" in tell("show", "mul").out
+    assert tell("verify", "--json").json["measurements"] == 2
+    said = tell("rm", "mul", "--yes", "--json").json
+    assert (len(said["records"]), said["removed"]) == (2, 2)
+    assert list(folder.iterdir()) == []
+    assert len(tell("ls", "--json").json["entries"]) == 1
+
+
+def test_show_draws_each_measurement(tell: Tell, store: FileStore) -> None:
+    key = make_key()
+    put_verdict(store, key, TIMES)
+    put_loose(store, key, 512, 0.4, work_class="c03")
+    said = tell("show", "kernels:add")
+    assert said.code == 0
+    lines = said.out.splitlines()
+    winner = next(line for line in lines if line.startswith("*"))
+    slower = next(line for line in lines if "BLOCK=64" in line)
+    assert "BLOCK=128" in winner
+    assert "0.09–0.11" in winner
+    assert "(first)" in slower
+    assert slower.count("█") == 2 * winner.count("█") == 16
+    assert "did not run" in next(line for line in lines if "BLOCK=256" in line)
+    assert "unfinished: 1 measured" in said.out
+    assert "2.00× over the first candidate" in said.words
+
+
+def test_show_of_what_was_written_this_moment(tell: Tell, store: FileStore) -> None:
+    put_verdict(store, make_key(), TIMES, at=time.time() + 60)
+    assert "measured just now, tuned in 7.9 s" in tell("show", "add").words
+
+
+def test_show_json(tell: Tell, store: FileStore) -> None:
+    put_verdict(store, make_key(), TIMES)
+    document = tell("show", "add", "--json").json
+    assert document["schema"] == "tuneonce.show/1"
+    (entry,) = document["entries"]
+    assert [m["median_ms"] for m in entry["measurements"]] == [0.1, 0.2, None]
+    assert [m["winner"] for m in entry["measurements"]] == [True, False, False]

@@ -1,0 +1,88 @@
+"""`tuneonce stats`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.factories import make_key, process, resolved, write_events
+from tuneonce.store.files import FileStore
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Tell
+
+TIMES = {64: (0.2,), 128: (0.1,)}
+
+
+@pytest.mark.usefixtures("terminal")
+def test_stats(tell: Tell, events: Path) -> None:
+    key = make_key()
+    write_events(
+        events,
+        process(resolved(key, "miss", reason="unknown"), argv=["-c"], mode="observe"),
+        process(
+            resolved(key, "miss", reason="unknown"),
+            {"e": "measure", "seconds": 2.0},
+            {"e": "tune", "seconds": 12.34},
+            {"e": "compile", "seconds": 6.0},
+            {"e": "load", "seconds": 0.1},
+            {"e": "problem", "what": "store_failed"},
+        ),
+        process(resolved(key, "hit", saved_s=12.34), resolved(key, "provisional")),
+    )
+    said = tell("stats", "--last", "2")
+    assert said.code == 0
+    assert "observe" not in said.out
+    lines = [line.split() for line in said.out.splitlines()]
+    first, second = [line[3:] for line in lines if line[:2] == ["11-14", "22:13"]]
+    assert first == ["0", "0", "1", "1", "1", "1", "12.3", "6", "0"]
+    assert second == ["1", "1", "0", "0", "0", "0", "0", "0", "12.3"]
+    assert ["all", "2", "1", "1", "1", "1", "1", "1", "12.3", "6", "12.3"] in lines
+    assert "unknown 1" in said.out
+    assert "problems: store_failed 1" in said.out
+    document = tell("stats", "--json").json
+    assert document["schema"] == "tuneonce.stats/1"
+    assert [one["mode"] for one in document["processes"]] == ["observe", "on", "on"]
+    assert document["totals"]["saved_s"] == 12.34
+
+
+def test_stats_of_nothing(tell: Tell, store: FileStore, events: Path) -> None:
+    Path(store.describe().location).mkdir()
+    said = tell("stats")
+    assert said.code == 0
+    assert str(events) in said.out
+    assert tell("stats", "--json").json["processes"] == []
+
+
+@pytest.mark.usefixtures("terminal")
+def test_stats_while_serving(tell: Tell, events: Path) -> None:
+    tunes, compiled = {"e": "tune", "seconds": 3.0, "compile_s": 1.0}, {"e": "compile"}
+    served = process(tunes, {"e": "ready"}, tunes, {**compiled, "seconds": 0.5}, argv=["x" * 90])
+    write_events(events, process(tunes, compiled), served)
+    said = tell("stats")
+    lines = [line.split() for line in said.out.splitlines()]
+    assert ["while", "serving", "ready", "tunes", "comp", "seconds"] in lines
+    [row] = [line for line in lines if line[:2] == ["11-14", "22:13"] and len(line) == 8]
+    assert row[-4:] == ["1", "1", "1", "2.5"]
+    assert ["all", "1", "that", "were", "ready", "1", "1", "1", "2.5"] in lines
+    assert max(map(len, said.out.splitlines())) <= 80
+    write_events(events, process(tunes), process(tunes))
+    assert "serving" not in tell("stats").out
+
+
+def test_in_a_pipe_each_process_is_one_row(tell: Tell, events: Path) -> None:
+    ready = {"e": "ready"}
+    long = process({"e": "tune", "seconds": 123456.0}, ready, argv=["x" * 70, "y" * 70])
+    write_events(events, long, long)
+    rows = [line for line in tell("stats").out.splitlines() if "y" * 70 in line]
+    assert len(rows) == 4
+    assert all(line.startswith(f"11-14 22:13 on {'x' * 70} {'y' * 70} ") for line in rows)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_stats_fit_eighty_columns(tell: Tell, events: Path) -> None:
+    long = process({"e": "tune", "seconds": 123456.0}, argv=["x" * 70, "y" * 70])
+    write_events(events, long, long)
+    assert max(map(len, tell("stats").out.splitlines())) <= 80
