@@ -1,13 +1,10 @@
-"""What is known about a key, over stores that work and stores that do not."""
+"""What is known about a key."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import itertools
-import logging
-import os
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,82 +12,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.factories import record
-from tests.fakes import FaultyStore, RememberedEvents, candidate, measured, question
-from tuneonce.errors import (
-    RecordUnreadable,
-    StoreError,
-    StoreFull,
-    StoreReadOnly,
-    StoreUnavailable,
-    Unreadable,
+from tests.fakes import FaultyStore, RememberedEvents, measured, question
+from tests.unit.resolution.desk import (
+    THREE,
+    Desk,
+    Reading,
+    d,
+    measurement_name,
+    small_then_big,
+    verdict_name,
 )
-from tuneonce.model.records import Measurement, Variants, Verdict, pack, unpack
-from tuneonce.resolution.resolver import FAILURE_HOLDS_S, Outcome, Question, Resolution, Resolver
+from tuneonce.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable
+from tuneonce.model.records import Verdict, pack, unpack
+from tuneonce.resolution.resolver import FAILURE_HOLDS_S, Outcome, Question, Resolver
 from tuneonce.store import Store
-from tuneonce.store.files import FileStore
 from tuneonce.store.memory import MemoryStore
-from tuneonce.store.readonly import ReadOnlyStore
 from tuneonce.tuning.selection import choose
-
-
-class Clock:
-    def __init__(self, now: float = 2000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Desk:
-    """A resolver with its store, events and clock, and the steps a tuner takes with it."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.events = RememberedEvents()
-        self.clock = Clock()
-        self.resolver = Resolver(store, self.events, clock=self.clock)
-
-    def resolve(self, asked: Question) -> Resolution:
-        return self.resolver.settle(asked, self.resolver.resolve(asked))
-
-    def record(self, asked: Question, *measurements: Measurement) -> None:
-        for measurement in measurements:
-            record(self.resolver, asked, measurement)
-
-    def tune(self, asked: Question, *measurements: Measurement) -> str:
-        """Measure all candidates and publish the best; returns the winner to use."""
-        self.record(asked, *measurements)
-        known = {m.candidate: m for m in measurements}
-        winner = choose(asked.digests, known)
-        assert winner is not None
-        return self.resolver.publish(asked, known, winner, origin="measured", tune_s=9.0)
-
-    def names(self) -> list[str]:
-        """The last parts of all names in the store."""
-        return sorted(name.rpartition("/")[2] for name in self.store.list(""))
-
-    def another(self) -> Desk:
-        """Another process over the same store."""
-        return Desk(self.store)
-
-
-@pytest.fixture(params=["memory", "files"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return MemoryStore() if request.param == "memory" else FileStore(tmp_path / "store")
-
-
-@pytest.fixture
-def desk(store: Store) -> Desk:
-    return Desk(store)
-
-
-def d(block: int) -> str:
-    return candidate(block).digest
-
-
-THREE = (measured(16, 3.0), measured(32, 1.0), measured(64, 2.0))
-
 
 # -- the outcomes --------------------------------------------------------------------------------
 
@@ -197,13 +134,6 @@ def test_an_added_candidate_costs_one_measurement_whatever_other_sizes_know(desk
     assert set(found.known) == {d(16), d(32)}
 
 
-def small_then_big(work_class: str, small: float = 1.0) -> tuple[Measurement, ...]:
-    return (
-        measured(16, small, work_class=work_class),
-        measured(32, 2.0, work_class=work_class),
-    )
-
-
 @pytest.mark.parametrize("removed", [16, 32, 64])
 def test_a_removed_candidate_costs_none(desk: Desk, removed: int) -> None:
     desk.tune(question(16, 32, 64), *THREE)
@@ -230,14 +160,6 @@ def test_of_two_measurements_the_newest_counts(desk: Desk) -> None:
 def test_ties_go_to_the_first_in_the_live_order(desk: Desk) -> None:
     desk.record(question(16, 32), measured(16, 1.0, 1.0), measured(32, 1.0, 1.0))
     assert desk.resolve(question(32, 16)).winner == d(32)
-
-
-def test_choose() -> None:
-    known = {d(16): measured(16, 1.0, 3.0), d(32): measured(32, 1.0, 2.0),
-             d(64): measured(64, failed="did not run")}  # fmt: skip
-    assert choose([d(16), d(32), d(64)], known) == d(32)
-    assert choose([d(64), d(16)], known) == d(16)
-    assert choose([d(64)], known) is None
 
 
 # -- provisional ---------------------------------------------------------------------------------
@@ -550,311 +472,105 @@ def test_a_hit_tells_little(desk: Desk) -> None:
     assert "candidates" not in event
 
 
-# -- records that cannot be used -----------------------------------------------------------------
+# -- a verdict that is proven wrong --------------------------------------------------------------
+
+ASKED = question(64, 128, 256)
+OLD, NEW = d(64), d(256)
+NAME = ASKED.key.verdict_name(ASKED.work_class, ASKED.digests)
+THEN = {c.candidate: c for c in (measured(64, 0.1), measured(128, 0.2), measured(256, 0.3))}
+NOW = {
+    c.candidate: msgspec.structs.replace(c, method="recheck")
+    for c in (measured(64, 0.3), measured(128, 0.25), measured(256, 0.2))
+}
 
 
-def copy(store: Store, source: str, target: str) -> None:
-    data = store.get(source)
+def resolver(store: Store, events: RememberedEvents | None = None) -> Resolver:
+    return Resolver(store, events or RememberedEvents(), clock=lambda: 5000.0)
+
+
+@pytest.fixture
+def published() -> MemoryStore:
+    """A store that holds the verdict which is proven wrong."""
+    filled = MemoryStore()
+    resolver(filled).publish(ASKED, THEN, OLD, origin="measured", tune_s=7.5)
+    return filled
+
+
+def verdict(store: Store) -> Verdict:
+    data = store.get(NAME)
     assert data is not None
-    store.put(target, data)
+    return unpack(data, Verdict)
 
 
-def verdict_name(asked: Question) -> str:
-    return asked.key.verdict_name(asked.work_class, asked.digests)
+def test_a_wrong_winner_is_replaced(published: MemoryStore) -> None:
+    assert resolver(published).replace(ASKED, NOW, NEW, wrong=OLD)
+    now = verdict(published)
+    assert (now.winner, now.origin, now.tune_s) == (NEW, "rechecked", 7.5)
+    assert {m.candidate: m.times for m in now.measurements} == {c: m.times for c, m in NOW.items()}
+    assert list(published.list("")) == [NAME]
+    resolution = resolver(published).resolve(ASKED)
+    assert (resolution.outcome, resolution.winner) == (Outcome.HIT, NEW)
+    assert resolution.saved_s == 7.5
 
 
-def measurement_name(asked: Question, block: int) -> str:
-    return asked.key.measurement_name(asked.work_class, d(block))
+def test_a_verdict_that_says_something_else_by_now_is_left(published: MemoryStore) -> None:
+    before = published.get(NAME)
+    assert not resolver(published).replace(ASKED, NOW, NEW, wrong=d(128))
+    assert not resolver(published).replace(ASKED, NOW, NEW, wrong=None)
+    assert published.get(NAME) == before
 
 
-@pytest.mark.parametrize(
-    ("asked", "copied"),
-    [
-        (question(16, 32, n=2), "another tuning key"),
-        (question(16, 32, kernel="sub"), "another kernel"),
-        (question(16, 32, product="H20"), "another world"),
-        (question(16, 32, work_class="c09"), "another size"),
-        (question(16, 32, 64), "another list"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_a_verdict_in_anothers_place_does_not_answer(
-    desk: Desk, asked: Question, copied: str
-) -> None:
-    right = question(16, 32)
-    desk.tune(right, *small_then_big("c03"))
-    copy(desk.store, verdict_name(right), verdict_name(asked))
-    found = desk.resolve(asked)
-    assert found.outcome is not Outcome.HIT
-    assert desk.events.problems() == ["record_unreadable"]
-    assert "misplaced" in desk.events.seen[0]["detail"]
-    assert desk.store.get(verdict_name(asked)) is None
-    assert desk.another().resolve(right).outcome is Outcome.HIT
+def test_a_verdict_that_says_so_already_is_left(published: MemoryStore) -> None:
+    assert resolver(published).replace(ASKED, NOW, NEW, wrong=OLD)
+    before = published.get(NAME)
+    assert not resolver(published).replace(ASKED, NOW, NEW, wrong=OLD)
+    assert published.get(NAME) == before
 
 
-@pytest.mark.parametrize(
-    ("asked", "block"),
-    [
-        (question(16, 32, n=2), 16),
-        (question(16, 32, work_class="c09"), 16),
-        (question(16, 32), 32),
-    ],
-    ids=["another tuning key", "another size", "another candidate"],
-)
-def test_a_measurement_in_anothers_place_does_not_answer(
-    desk: Desk, asked: Question, block: int
-) -> None:
-    right = question(16, 32)
-    desk.record(right, measured(16, 1.0))
-    copy(desk.store, measurement_name(right, 16), measurement_name(asked, block))
-    found = desk.resolve(asked)
-    assert d(block) not in found.known
-    assert desk.events.problems() == ["record_unreadable"]
-    assert "misplaced" in desk.events.seen[0]["detail"]
+def test_where_there_is_no_verdict_it_is_put() -> None:
+    store = MemoryStore()
+    assert resolver(store).replace(ASKED, NOW, NEW, wrong=OLD)
+    assert (verdict(store).origin, verdict(store).tune_s) == ("rechecked", 6.0)
 
 
-def test_a_kernel_folder_that_was_copied_answers_nobody_else(desk: Desk) -> None:
-    # One key's folder under another kernel's name: the last folder still says whose it is.
-    right, other = question(16, 32), question(16, 32, kernel="sub")
-    desk.tune(right, *small_then_big("c03"))
-    name = verdict_name(right).replace(right.key.directory, other.key.directory)
-    copy(desk.store, verdict_name(right), name)
-    assert desk.resolve(other).outcome is Outcome.MISS
+def test_whoever_publishes_while_a_verdict_is_replaced_wins(published: MemoryStore) -> None:
+    other = pack(msgspec.structs.replace(verdict(published), winner=d(128)))
+
+    class Racing(FaultyStore):
+        def delete_if(self, name: str, expected: bytes) -> bool:
+            gone = super().delete_if(name, expected)
+            self.inner.put_if_absent(NAME, other)
+            return gone
+
+    assert not resolver(Racing(published)).replace(ASKED, NOW, NEW, wrong=OLD)
+    assert published.get(NAME) == other
 
 
-def test_a_verdict_whose_winner_is_no_candidate_is_set_aside(desk: Desk) -> None:
-    asked = question(16, 32)
-    desk.tune(asked, *small_then_big("c03"))
-    data = desk.store.get(verdict_name(asked))
-    assert data is not None
-    body = msgspec.to_builtins(unpack(data, Verdict))
-    forged = Verdict(**{**body, "measurements": [], "winner": d(16), "candidates": [d(16)]})
-    desk.store.put(verdict_name(asked), pack(forged))
-    assert desk.resolve(asked).outcome is Outcome.MISS
-    assert desk.events.problems() == ["record_unreadable"]
+def test_a_change_before_the_wrong_one_is_removed_stays(published: MemoryStore) -> None:
+    other = pack(msgspec.structs.replace(verdict(published), published_at=1.0))
+
+    class Racing(FaultyStore):
+        def delete_if(self, name: str, expected: bytes) -> bool:
+            self.inner.put(NAME, other)
+            return super().delete_if(name, expected)
+
+    assert not resolver(Racing(published)).replace(ASKED, NOW, NEW, wrong=OLD)
+    assert published.get(NAME) == other
 
 
-def test_a_bad_record_is_set_aside_and_counted_once(
-    desk: Desk, caplog: pytest.LogCaptureFixture
-) -> None:
-    asked = question(16, 32)
-    desk.store.put(verdict_name(asked), b"garbage\n")
-    desk.store.put(measurement_name(asked, 16), b"")
-    desk.record(asked, measured(32, 1.0))
-    with caplog.at_level(logging.WARNING, "tuneonce"):
-        found = desk.resolve(asked)
-        assert (found.outcome, set(found.known)) == (Outcome.PARTIAL, {d(32)})
-        assert desk.events.problems() == ["record_unreadable"] * 2
-        assert desk.resolve(asked).outcome is Outcome.PARTIAL
-        assert desk.another().resolve(asked).outcome is Outcome.PARTIAL
-    assert desk.events.problems() == ["record_unreadable"] * 2
-    assert len(caplog.records) == 2
-    assert desk.names() == [f"c03.{d(32)}.measured.json"]
+def test_a_verdict_that_cannot_be_read_is_not_replaced(published: MemoryStore) -> None:
+    published.put(NAME, b"half a rec")
+    assert not resolver(published).replace(ASKED, NOW, NEW, wrong=OLD)
+    assert published.get(NAME) == b"half a rec"
 
 
-def test_of_two_processes_the_one_that_moves_it_counts_it(store: Store) -> None:
-    asked = question(16, 32)
-    store.put(verdict_name(asked), b"garbage\n")
-    second = Desk(store)
-
-    class Overtaken(FaultyStore):
-        def set_aside(self, name: str, *, seen: bytes | None = None) -> bool:
-            second.resolve(asked)
-            return super().set_aside(name, seen=seen)
-
-    first = Desk(Overtaken(store))
-    assert first.resolve(asked).outcome is Outcome.MISS
-    assert (first.events.problems(), second.events.problems()) == ([], ["record_unreadable"])
-
-
-def test_a_bad_record_that_must_stay_is_counted_once_by_each_process(desk: Desk) -> None:
-    asked = question(16, 32)
-    desk.store.put(verdict_name(asked), b"garbage\n")
-    for wrapped in (
-        ReadOnlyStore(desk.store),
-        FaultyStore(desk.store, set_aside=StoreReadOnly("not yours")),
-    ):
-        process = Desk(wrapped)
-        for _ in range(3):
-            assert process.resolve(asked).outcome is Outcome.MISS
-        assert process.events.problems() == ["record_unreadable"]
-        assert "left in place" in process.events.seen[0]["detail"]
-
-
-@pytest.mark.parametrize("reason", [Unreadable.OWNER, Unreadable.PERMISSION])
-def test_what_another_user_may_need_is_counted_and_stays(
-    store: Store, reason: Unreadable, caplog: pytest.LogCaptureFixture
-) -> None:
-    asked = question(16, 32)
-    Desk(store).tune(asked, *small_then_big("c03"))
-    theirs = store.get(verdict_name(asked))
-
-    class Closed(FaultyStore):
-        def get(self, name: str) -> bytes | None:
-            if name == verdict_name(asked):
-                raise RecordUnreadable(name, reason, detail="user 7")
-            return super().get(name)
-
-    first = Desk(Closed(store))
-    with caplog.at_level(logging.WARNING, "tuneonce"):
-        assert first.resolve(asked).outcome is Outcome.MISS
-        assert first.tune(asked, *small_then_big("c03")) == d(16)
-        # What cannot be published is put together from what was measured.
-        again = first.another().resolve(asked)
-    assert (again.outcome, again.winner, again.reason) == (Outcome.HIT, d(16), "assembled")
-    assert first.events.problems() == ["record_unreadable"]
-    assert "user 7" in first.events.seen[0]["detail"]
-    assert caplog.records == []
-    assert store.get(verdict_name(asked)) == theirs
-    assert Desk(store).resolve(asked).reason is None
-
-
-def test_a_folder_that_is_closed_is_a_miss_and_no_failure_of_the_store(
-    store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
-    asked = question(16, 32)
-    closed = RecordUnreadable("x/", Unreadable.PERMISSION, detail="as user 7")
-    desk = Desk(FaultyStore(store, get=closed, children=closed))
-    with caplog.at_level(logging.WARNING, "tuneonce"):
-        assert desk.resolve(asked).outcome is Outcome.MISS
-        assert desk.resolve(asked).outcome is Outcome.MISS
-    assert set(desk.events.problems()) == {"record_unreadable"}
-    assert len(desk.events.problems()) == 2  # the record and the folder, once each
-    assert caplog.records == []
-
-
-def test_a_record_of_another_version_is_counted_and_stays(desk: Desk) -> None:
-    asked = question(16, 32)
-    desk.tune(asked, *small_then_big("c03"))
-    data = desk.store.get(verdict_name(asked))
-    assert data is not None
-    theirs = data.replace(b'"tuneonce.verdict/1"', b'"tuneonce.verdict/2"')
-    desk.store.put(verdict_name(asked), theirs)
-    assert desk.resolve(asked).outcome is Outcome.MISS
-    desk.tune(asked, *small_then_big("c03"))
-    assert desk.another().resolve(asked).outcome is Outcome.HIT
-    assert desk.events.problems() == ["record_unreadable"]
-    assert desk.store.get(verdict_name(asked)) == theirs
-
-
-@pytest.mark.parametrize("thing", ["directory", "symlink", "fifo", "sparse"])
-def test_something_else_in_a_records_place(tmp_path: Path, thing: str) -> None:
-    asked = question(16, 32)
-    desk = Desk(FileStore(tmp_path / "store"))
-    desk.tune(asked, *small_then_big("c03"))
-    path = tmp_path / "store" / verdict_name(asked)
-    place(path, thing)
-    assert desk.resolve(asked).outcome is Outcome.MISS
-    assert desk.events.problems() == ["record_unreadable"]
-    desk.tune(asked, *small_then_big("c03"))
-    assert desk.another().resolve(asked).outcome is Outcome.HIT
-
-
-@pytest.mark.parametrize("thing", ["directory", "symlink", "fifo"])
-def test_something_else_in_a_measurements_place(tmp_path: Path, thing: str) -> None:
-    asked = question(16, 32)
-    desk = Desk(FileStore(tmp_path / "store"))
-    desk.record(asked, measured(16, 1.0), measured(32, 2.0))
-    place(tmp_path / "store" / measurement_name(asked, 16), thing)
-    desk.record(asked, measured(16, 1.0))
-    assert set(desk.another().resolve(asked).known) == {d(16), d(32)}
-    # Writing replaces a link or a pipe without a look at it; a directory has to be moved.
-    assert desk.events.problems() == (["record_unreadable"] if thing == "directory" else [])
-
-
-def place(path: Path, thing: str) -> None:
-    path.unlink()
-    if thing == "directory":
-        (path / "inside").mkdir(parents=True)
-    elif thing == "symlink":
-        path.symlink_to("/etc/passwd")
-    elif thing == "fifo":
-        os.mkfifo(path)
-    else:
-        with path.open("wb") as file:
-            file.truncate(1 << 40)
-
-
-def test_a_file_in_a_folders_place(tmp_path: Path) -> None:
-    asked = question(16, 32)
-    desk = Desk(FileStore(tmp_path / "store"))
-    folder = tmp_path / "store" / asked.key.directory
-    folder.parent.mkdir(parents=True)
-    folder.write_text("in the way")
-    assert desk.resolve(asked).outcome is Outcome.MISS
-    assert desk.events.problems() == ["record_unreadable"]
-    desk.tune(asked, *small_then_big("c03"))
-    assert desk.another().resolve(asked).outcome is Outcome.HIT
-
-
-# -- stores that fail ----------------------------------------------------------------------------
-
-ERRORS = [
-    StoreUnavailable("the network is gone"),
-    StoreFull("no space left"),
-    StoreReadOnly("may not be written"),
-    StoreError("something else"),
-    RecordUnreadable("a name", Unreadable.PERMISSION),
-]
-OPERATIONS = ["get", "put", "put_if_absent", "delete_if", "children", "set_aside"]
-
-
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("operation", [*OPERATIONS, "all"])
-def test_a_store_that_fails_costs_results_and_raises_nothing(
-    store: Store, operation: str, error: StoreError, caplog: pytest.LogCaptureFixture
-) -> None:
-    before = Desk(store)
-    known = question(16, 32, n=7)
-    before.tune(known, *small_then_big("c03"))
-    store.put(verdict_name(question(16, 32, n=8)), b"garbage")
-    faults = dict.fromkeys(OPERATIONS if operation == "all" else [operation], error)
-    desk = Desk(FaultyStore(store, **faults))
-    with caplog.at_level(logging.WARNING, "tuneonce"):
-        for asked in (known, question(16, 32), question(16, 32, n=8)):
-            for _ in range(3):
-                found = desk.resolve(asked)
-                if found.winner is None:
-                    assert desk.tune(asked, *small_then_big("c03")) == d(16)
-                else:
-                    assert found.winner == d(16)
-    problems = desk.events.problems()
-    assert problems.count("store_failed") <= 1
-    told = [record for record in caplog.records if "going on without it" in record.message]
-    assert len(told) == problems.count("store_failed")
-    if not isinstance(error, RecordUnreadable) and operation not in ("delete_if", "set_aside"):
-        assert problems.count("store_failed") == 1
-        assert type(error).__name__ in next(
-            e["detail"] for e in desk.events.seen if e.get("what") == "store_failed"
-        )
-
-
-def test_a_store_that_may_be_read_still_hits(
-    store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
-    asked = question(16, 32)
-    Desk(store).tune(asked, *small_then_big("c03"))
-    Desk(store).record(question(16, 32, n=2), *small_then_big("c03"))
-    desk = Desk(ReadOnlyStore(store))
-    with caplog.at_level(logging.WARNING, "tuneonce"):
-        assert desk.resolve(asked).outcome is Outcome.HIT
-        assert desk.resolve(question(16, 32, work_class="c09")).outcome is Outcome.PROVISIONAL
-        assert desk.events.seen == []
-        # All is known, so there is a winner, even if it cannot be published.
-        found = desk.resolve(question(16, 32, n=2))
-        assert (found.outcome, found.winner) == (Outcome.HIT, d(16))
-        for n in (3, 4):
-            assert desk.tune(question(16, 32, n=n), *small_then_big("c03")) == d(16)
-    assert desk.events.problems() == ["store_failed"]
-    assert len(caplog.records) == 1
-
-
-def test_a_key_that_cannot_be_listed_is_a_miss(store: Store) -> None:
-    asked = question(16, 32)
-    Desk(store).record(asked, *small_then_big("c03"))
-    desk = Desk(FaultyStore(store, children=StoreUnavailable("gone")))
-    assert desk.resolve(asked).outcome is Outcome.MISS
-    assert desk.events.problems() == ["store_failed"]
+@pytest.mark.parametrize("operation", ["get", "delete_if", "put_if_absent"])
+def test_a_store_that_fails_replaces_nothing(published: MemoryStore, operation: str) -> None:
+    events = RememberedEvents()
+    fault = StoreUnavailable if operation == "get" else StoreReadOnly
+    faulty = FaultyStore(published, **{operation: fault("no")})
+    assert not resolver(faulty, events).replace(ASKED, NOW, NEW, wrong=OLD)
+    assert events.problems() == ["store_failed"]
 
 
 # -- any history ---------------------------------------------------------------------------------
@@ -901,26 +617,6 @@ def test_whatever_happened_before(steps: list[tuple[list[int], str, int]], rando
 
 
 # -- bounds --------------------------------------------------------------------------------------
-
-
-class Reading(MemoryStore):
-    """Counts what is read and listed."""
-
-    reads = bytes = lists = 0
-
-    def get(self, name: str) -> bytes | None:
-        data = super().get(name)
-        self.reads += 1
-        self.bytes += len(data or b"")
-        return data
-
-    def children(self, prefix: str, *, limit: int | None = None) -> Any:
-        assert limit is not None
-        self.lists += 1
-        return super().children(prefix, limit=limit)
-
-    def list(self, prefix: str) -> Any:
-        raise AssertionError("a launch lists no more than it needs")
 
 
 def large(asked: Question, work_class: str, blocks: int, size: int) -> tuple[str, bytes]:
@@ -973,33 +669,3 @@ def test_own_measurements_are_found_beside_those_of_other_sizes() -> None:
     store.reads = 0
     assert set(Desk(store).resolve(asked).known) == {d(16), d(32)}
     assert store.reads == 3
-
-
-def variants(asked: Question, at: float) -> Variants:
-    return Variants(
-        key=list(asked.key.parts),
-        kernel=asked.label,
-        work_class=asked.work_class,
-        candidates=asked.digests,
-        common={},
-        each={},
-        recorded_at=at,
-    )
-
-
-def test_variants_come_the_earliest_first_and_some_of_every_kernel() -> None:
-    store = Reading()
-    desk = Desk(store)
-    many = [question(16, kernel="many", n=n) for n in range(400)]
-    few = [question(16, kernel=f"few{n}", product=p) for n in range(20) for p in ("H20", "H200")]
-    for number, asked in enumerate([*many, *few]):
-        desk.resolver.keep_variants(asked, variants(asked, 1000.0 - number))
-    store.reads = store.lists = 0
-    found = list(desk.resolver.variants())
-    assert [one.recorded_at for one in found] == sorted(one.recorded_at for one in found)
-    kernels = [one.kernel for one in found]
-    assert kernels.count("kernels:many") == 128
-    assert len(found) == 128 + 40
-    assert store.reads == len(found)
-    assert store.lists < 250
-    assert desk.events.seen == []

@@ -1,0 +1,94 @@
+"""Who wins, which verdict is nearest, where a record belongs."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.factories import make_key, make_verdict
+from tests.fakes import candidate, measured
+from tuneonce.model.records import BadRecord, Measurement, Variants, Verdict
+from tuneonce.tuning.race import RULES
+from tuneonce.tuning.selection import by_candidate, check_place, choose, nearest, place
+
+
+def d(block: int) -> str:
+    return candidate(block).digest
+
+
+def test_choose() -> None:
+    known = {d(16): measured(16, 1.0, 3.0), d(32): measured(32, 1.0, 2.0),
+             d(64): measured(64, failed="did not run")}  # fmt: skip
+    assert choose([d(16), d(32), d(64)], known) == d(32)
+    assert choose([d(64), d(16)], known) == d(16)
+    assert choose([d(64)], known) is None
+
+
+def test_of_those_that_raced_the_first_within_the_tie_wins() -> None:
+    def raced(block: int, ms: float) -> Measurement:
+        return msgspec.structs.replace(measured(block, ms, ms, ms), samples=7)
+
+    within, beyond = 1 + 0.9 * RULES.tie, 1 + 1.1 * RULES.tie
+    known = {d(16): raced(16, beyond), d(32): raced(32, within), d(64): raced(64, 1.0)}
+    assert choose([d(16), d(32), d(64)], known) == d(32)
+    assert choose([d(16), d(64), d(32)], known) == d(64)
+    # Where one did not race, times are compared as Triton does.
+    known[d(16)] = measured(16, beyond)
+    assert choose([d(16), d(32), d(64)], known) == d(64)
+
+
+def test_the_newest_measurement_of_each_live_candidate() -> None:
+    old, new = measured(16, 1.0, at=10), measured(16, 2.0, at=20)
+    gone = measured(64, 1.0)
+    for order in ([old, new, gone], [gone, new, old]):
+        assert by_candidate([d(16), d(32)], order) == {d(16): new}
+
+
+def verdict(work_class: str, *blocks: int, best: int = 16, at: float = 1.0) -> Verdict:
+    times = dict.fromkeys(blocks or (16, 32), (1.0,))
+    return make_verdict(make_key(), times, winner=best, work_class=work_class, at=at)
+
+
+def test_the_nearest_verdict() -> None:
+    live = [d(16), d(32)]
+    near, far, more = verdict("c02"), verdict("c07"), verdict("c04")
+    assert nearest(live, "c03", [far, near]) is near
+    # As far apart: that of more work.
+    assert nearest(live, "c03", [near, more]) is more
+    # At one work class that of the same list, then the newest.
+    other, newer = verdict("c02", 16, 32, 64, at=9.0), verdict("c02", at=2.0)
+    assert nearest(live, "c03", [other, near]) is near
+    assert nearest(live, "c03", [near, newer]) is newer
+    assert nearest([d(32)], "c03", [near, far, more]) is None
+    assert nearest(live, "c03", []) is None
+
+
+def test_a_record_answers_in_its_own_place_only() -> None:
+    key = make_key()
+    one = verdict("c02")
+    loose = msgspec.structs.replace(measured(16, 1.0, work_class="c02"), key=key.digest)
+    variants = Variants(
+        key=list(key.parts),
+        kernel="kernels:add",
+        work_class="c02",
+        candidates=one.candidates,
+        common={},
+        each={},
+        recorded_at=1.0,
+    )
+    names = {
+        key.verdict_name("c02", one.candidates): one,
+        key.measurement_name("c02", d(16)): loose,
+        key.variants_name("c02", one.candidates): variants,
+    }
+    for name, record in names.items():
+        assert name.endswith(f"/{place(record)}")
+        check_place(name, record)
+        for other in (
+            name.replace("/c02.", "/c03."),
+            name.replace(key.digest, make_key(tuning={"n": 65}).digest),
+            *(names.keys() - {name}),
+        ):
+            assert other != name
+            with pytest.raises(BadRecord, match="misplaced"):
+                check_place(other, record)
