@@ -1,15 +1,14 @@
-"""Who wins, which verdict is nearest, where a record belongs."""
+"""Who wins, and which verdict is nearest."""
 
 from __future__ import annotations
 
 import msgspec
-import pytest
 
 from tests.factories import make_key, make_verdict
 from tests.fakes import candidate, measured
-from tuneonce.model.records import BadRecord, Measurement, Variants, Verdict
+from tuneonce.model.records import Measurement, Verdict
 from tuneonce.tuning.race import RULES
-from tuneonce.tuning.selection import by_candidate, check_place, choose, nearest, place
+from tuneonce.tuning.selection import by_candidate, choose, nearest
 
 
 def d(block: int) -> str:
@@ -61,34 +60,3 @@ def test_the_nearest_verdict() -> None:
     assert nearest(live, "c03", [near, newer]) is newer
     assert nearest([d(32)], "c03", [near, far, more]) is None
     assert nearest(live, "c03", []) is None
-
-
-def test_a_record_answers_in_its_own_place_only() -> None:
-    key = make_key()
-    one = verdict("c02")
-    loose = msgspec.structs.replace(measured(16, 1.0, work_class="c02"), key=key.digest)
-    variants = Variants(
-        key=list(key.parts),
-        kernel="kernels:add",
-        work_class="c02",
-        candidates=one.candidates,
-        common={},
-        each={},
-        recorded_at=1.0,
-    )
-    names = {
-        key.verdict_name("c02", one.candidates): one,
-        key.measurement_name("c02", d(16)): loose,
-        key.variants_name("c02", one.candidates): variants,
-    }
-    for name, record in names.items():
-        assert name.endswith(f"/{place(record)}")
-        check_place(name, record)
-        for other in (
-            name.replace("/c02.", "/c03."),
-            name.replace(key.digest, make_key(tuning={"n": 65}).digest),
-            *(names.keys() - {name}),
-        ):
-            assert other != name
-            with pytest.raises(BadRecord, match="misplaced"):
-                check_place(other, record)
