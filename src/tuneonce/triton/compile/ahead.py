@@ -3,7 +3,7 @@
 The first cold key of a process says that this is a first start of some kind: a new Triton, a new
 GPU, a changed source; the first winner without a binary, that Triton's cache was emptied. What such
 a start will need is known from the last one's records, and none of it needs a tensor: each variant
-is rebuilt, its code generated in a thread of this process while nobody tunes, and the rest is
+is rebuilt, its code generated in a thread of this process while no key is tuned, and the rest is
 done by the helpers when they have nothing urgent to do.
 
 Compiled are the winners of keys that are known, and of the others what a race will ask for first

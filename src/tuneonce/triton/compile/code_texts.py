@@ -6,7 +6,7 @@ is watched: what it made is taken again for a source of the same digest and the 
 the same types, whose options have the same values wherever it looked, as long as the program's
 knobs for the language stay the same. A kernel that calls functions of the program's while code is
 generated, or all of them where the program has replaced a part of the code generator, are generated
-anew for every candidate: what those read nobody can know.
+anew for every candidate: what those read cannot be known.
 
 Nothing is taken over from one key to another, between which a program may change what it likes.
 """
@@ -35,8 +35,8 @@ class Code(NamedTuple):
     """What was generated, twice: as Triton prints it, and with the places of all values.
 
     Triton's own text leaves out the places of the arguments of blocks (loop variables), which come
-    up again in names and line tables of what is compiled. Whoever parses `complete` can see that
-    it is the same, since it prints as `source`.
+    up again in names and line tables of what is compiled. After parsing, `complete` prints as
+    `source`, which shows that it is the same code.
     """
 
     source: str
@@ -159,7 +159,8 @@ def watch(options: Any) -> tuple[Any, set[str]]:
     names: set[str] = set()
     kind: Any = type(options)
 
-    # No stand-in: it is told from the real one by nobody, and ``vars`` reads its ``__dict__``.
+    # No stand-in of another class, which code could tell from the real one, and ``vars`` reads its
+    # ``__dict__``.
     class Watched(kind):
         def __getattribute__(self, name: str) -> Any:
             names.add(name)

@@ -43,8 +43,8 @@ class Compilations:
     candidates that the compiler rejected as a benchmark would, and those on which it crashed: they
     must not be launched. `seconds` holds what each compilation took where it was done.
 
-    Closed, it knows nothing of the call any more: a traceback of a compilation that failed, which
-    somebody keeps, then keeps none of the caller's tensors.
+    Once closed it holds nothing of the call: if the program keeps the traceback of a failed
+    compilation, that must not keep the caller's tensors alive.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Compilations:
             self._drop()
 
     def close(self) -> None:
-        """Nobody waits any more for what is not compiled yet."""
+        """Drop what is not compiled yet, and forget the call."""
         self._drop()
         self._session = None
 

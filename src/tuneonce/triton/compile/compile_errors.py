@@ -3,7 +3,7 @@
 Stock Triton passes over three kinds of errors while it tunes, and ends with what else its compiler
 raises for one candidate, though others compile. Here such a candidate cannot run, like the others.
 An error is the compiler's if it comes out of generating code, of a backend's stages or options.
-What compiling needs (files, tools, memory, somebody's cache or listener) says nothing about a
+What compiling needs (files, tools, memory, the program's cache or listener) says nothing about a
 candidate.
 """
 

@@ -1,4 +1,4 @@
-"""A bound on the time that Python code takes which nobody else can bound.
+"""A bound on the time that Python code takes, where nothing else can bound it.
 
 For code that is generated because a record says so: one constant of it can make a loop of a
 thousand million steps.

@@ -29,8 +29,9 @@ from .worker.frames import Reader, encode
 _PROGRAM = Path(__file__).with_name("worker") / "compile_helper.py"
 # Arbitrary: importing Triton takes one second on a slow disk and much longer on a stuck one.
 _START_S = 30.0
-# Arbitrary: twice this without a word, and a helper that has something to do is given up. Twice,
-# since who was stopped together with it finds the first time over at once.
+# Arbitrary. A helper that has something to do and sends nothing for twice this time is given up;
+# twice, because a process that was stopped together with its helper finds the first one over when
+# it goes on.
 _SILENT_S = 20.0
 # Programs that are called like this are Python, and start what they are told to.
 _PYTHON = re.compile(r"(python|pypy)[0-9.]*[a-z]{0,2}(\.exe)?", re.IGNORECASE)
@@ -94,7 +95,7 @@ class Helper:
         self._signal(_kill_group, signal.SIGKILL)
 
     def _signal(self, send: Callable[[int, int], None], number: int) -> None:
-        # Its number is nobody else's before it was waited for, which `watch` alone does.
+        # Its number cannot be another process's before it was waited for, which `watch` alone does.
         if not self.ended.is_set():
             with contextlib.suppress(OSError):
                 send(self.process.pid, number)

@@ -1,8 +1,8 @@
-"""Who uses the interpreter: one thread at a time, and who is waited for goes first.
+"""Turns at Python's interpreter: a tuning goes first, work that can wait goes in between.
 
 Generating code is Python under the interpreter's lock. A tuning that meets another thread's code
 generation waits for it at every launch, and what it times is wrong. So work that can wait is done
-in pieces, each while nobody tunes or while who does has to wait for a compiler.
+in pieces, each while no key is tuned or while the tuning thread waits for a compiler.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from ...system.forks import renew_in_child
 
-# Nobody waits for ever: a piece that hangs must not hang a launch. Arbitrary: a piece takes tens of
+# Waiting is bounded: a piece that hangs must not hang a launch. Arbitrary: a piece takes tens of
 # milliseconds, with hundreds for the largest kernels.
 _PATIENCE_S = 1.0
 
@@ -34,7 +34,7 @@ class Turns:
         renew_in_child(self)
 
     def renew(self) -> None:
-        """Also in a forked child, in which nobody else does anything."""
+        """Also in a forked child, in which no other thread is alive."""
         self._changed = threading.Condition()
         self._tunings: weakref.WeakSet[_Turn] = weakref.WeakSet()
         self._pieces: weakref.WeakSet[_Turn] = weakref.WeakSet()
@@ -65,7 +65,7 @@ class Turns:
 
     @contextmanager
     def piece(self) -> Iterator[None]:
-        """Work that can wait, and waits until nobody tunes."""
+        """Work that can wait, and waits until no key is tuned."""
         piece = _Turn()
         with self._changed:
             self._changed.wait_for(lambda: not self._tunings, timeout=_PATIENCE_S)

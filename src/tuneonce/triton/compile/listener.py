@@ -17,7 +17,7 @@ def compile_seconds() -> float:
 
 
 class CompileListener:
-    """Stands in ``knobs.compilation.listener``, a single slot: who was there is called first."""
+    """Stands in ``knobs.compilation.listener``, a single slot; what was there is called first."""
 
     def __init__(self, events: EventLog) -> None:
         self._events = events
@@ -34,7 +34,7 @@ class CompileListener:
             self._placed = True
 
     def uninstall(self) -> None:
-        """Put back who was there; if somebody has wrapped us since, stay as a pass-through."""
+        """Put back the one that was there; if ours was wrapped since, it stays and passes on."""
         self._on = False
         slot = _slot()
         if slot is not None and slot.listener is self:

@@ -32,7 +32,7 @@ class NeededVariant:
     """One to compile: Triton's source of it, and its options.
 
     `texts` are those of its key. `seconds` is what compiling it has taken elsewhere, infinite if
-    nobody knows.
+    that is unknown.
     """
 
     source: Any
@@ -59,7 +59,7 @@ class _Kernel:
     id: KernelId
     candidates: list[Candidate]
     configs: dict[str, Any]
-    makes_up: bool  # its pruning function may make up candidates that are in no list
+    invents_candidates: bool  # its pruning function may return some that are not in its list
 
 
 class Needs:
@@ -151,7 +151,7 @@ class Needs:
         )
         recorded = set(record.candidates)
         live = [c for c in kernel.candidates if c.digest in recorded]
-        if kernel.makes_up:  # those of the last start are the best guess
+        if kernel.invents_candidates:  # those of the last start are the best guess
             found = {candidate.digest for candidate in live}
             live += [Recorded((), digest) for digest in record.candidates if digest not in found]
         key = Key(kernel.id, tuning, self._world.parts, self._world.name)

@@ -35,8 +35,8 @@ _STOP_S = 5.0
 _NICE = 10
 # Arbitrary: long enough for a server that tunes one kernel after another while it starts.
 IDLE_S = 60.0
-# A compiler does not send these to itself: somebody else has ended it, or the system for the memory
-# or the time it took.
+# A compiler does not send these to itself: another process has ended it, or the system has, for the
+# memory or the time it took.
 _FROM_OUTSIDE = frozenset(
     {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGXCPU}
 )
@@ -141,7 +141,7 @@ class CompilePool:
             helper = self._helper
             numbers = self._tell("drop", wanted)
             owed = [] if helper is None else [helper.pending.pop(n, None) for n in numbers]
-        # Also of those that are running: nobody waits for their answers any more.
+        # Also of those that are running, whose answers are not needed any more.
         for future in owed:
             if future is not None:
                 future.cancel()
@@ -274,7 +274,7 @@ class CompilePool:
                     self._let_go(helper)
         else:
             number, *answer = rest
-            result = _result(what, *answer)  # first, so that nobody waits for what is no answer
+            result = _result(what, *answer)  # first, so that no future waits for what is no answer
             _settle(helper.pending.pop(number, None), result)
 
     def renew(self) -> None:

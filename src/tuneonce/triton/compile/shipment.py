@@ -1,6 +1,6 @@
 """Takes a candidate's compilation out of a launch, as far as it needs the user's Python.
 
-A copy of the kernel, which launches nothing and calls nobody's hooks, is asked to warm the
+A copy of the kernel, which launches nothing and calls no hooks, is asked to warm the
 candidate up: that computes its specialisation as a launch would, and where Triton turns to its
 compiler, the copy stops. The code is generated here, by Triton and with the program's own objects:
 the first of the compiler's languages (TTIR), about 5 % of a compilation. The rest of the way any
@@ -103,7 +103,7 @@ def _is_hooked(kernel: Any) -> bool:
 def _warmed_up(fn: Any) -> Any:
     """What an autotuner launches, over a copy of the kernel that stops where it would be compiled.
 
-    Raises NotShippable for wrappers that are not Triton's: what they launch nobody knows.
+    Raises NotShippable for wrappers that are not Triton's: what they launch is unknown.
     """
     from triton.runtime.autotuner import Heuristics
 
@@ -194,7 +194,7 @@ def shipment_of(
         "printed": hashlib.sha256(code.source.encode()).hexdigest(),
         "complete": code.complete,
         "target": (target.backend, target.arch, target.warp_size),
-        "options": dict(vars(parsed)),  # all of them, whoever asks
+        "options": dict(vars(parsed)),  # all of them, for every requester
         "directory": _directory(),
         "environment": dict(os.environ),
         "knobs": compat.set_knobs(),
@@ -216,7 +216,7 @@ def in_cache(hash: str, src: Any) -> bool:
     cache: Any = sys.modules["triton.runtime.cache"]
     knobs: Any = sys.modules["triton.knobs"]
     keeps_files = (knobs.cache.manager_class or cache.FileCacheManager) is cache.FileCacheManager
-    # Triton would make a folder for the key, which nobody may ever ask for.
+    # Triton would make a folder for the key, which may never be needed.
     if keeps_files and not Path(knobs.cache.dir, cache._base32(hash)).is_dir():
         return False
     return bool(cache_manager(hash).get_group(metadata_name(src)))

@@ -45,9 +45,9 @@ class Compilation:
 class Workers:
     """Has things compiled in other processes, or says that this is not possible. Thread-safe.
 
-    `turns` is what all who have something compiled share. `works_ahead`: work that can wait is
-    being handed out (`triton.compile.ahead`). Its lock comes before the pool's (see there), and
-    nobody is called back while it is held.
+    `turns` are shared by all threads that have something compiled. `works_ahead`: work that can
+    wait is being handed out (`triton.compile.ahead`). Its lock comes before the pool's (see there),
+    and no callback is made while it is held.
     """
 
     turns: Turns
@@ -81,7 +81,7 @@ class Workers:
     def recorded_shipment(
         self, src: Any, target: Any, options: Mapping[str, Any], texts: CodeTexts
     ) -> Shipment:
-        """The same for a variant that nobody launches yet."""
+        """The same for a variant that is not launched yet."""
         return shipment_of(
             src, target, options, texts, on_its_way=self._recorded.__contains__, recorded=True
         )
@@ -136,7 +136,7 @@ class Workers:
         return compilation
 
     def settled(self, shipment: Shipment) -> None:
-        """It has been collected: who asks now finds it in Triton's cache, or has it compiled."""
+        """It has been collected: from now on it is in Triton's cache, or compiled anew."""
         with self._lock:
             self._asked.pop(shipment.hash, None)
 

@@ -62,7 +62,7 @@ def name_of(fn: Any) -> str:
     try:
         function = innermost(fn).fn
         return f"{function.__module__}:{function.__qualname__}"
-    except Exception:  # a wrapper of somebody's; looking at it may do anything
+    except Exception:  # a wrapper of the program's; looking at it may do anything
         return str(getattr(fn, "__name__", None) or type(fn).__name__)
 
 

@@ -62,7 +62,8 @@ def key_reader(
 
 
 def winner_in(cache: Any, stock_key: tuple[Any, ...]) -> Any:
-    """What a cache of somebody's holds, asked as Triton asks it: it may answer for more keys."""
+    """What a cache of the program's own class holds, asked as Triton asks it: it may answer for
+    keys that it does not list."""
     return cache[stock_key] if stock_key in cache else None  # noqa: SIM401 - nor by `get`
 
 

@@ -1,4 +1,4 @@
-"""What stands between an autotuner and its kernel: decorators of Triton's, or somebody's object."""
+"""What stands between an autotuner and its kernel: Triton's decorators, or the program's object."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def honours_warmup(fn: Any) -> bool:
     """Whether ``fn.run(..., warmup=True)`` is sure to launch nothing.
 
     Sure are Triton's own objects with Triton's own `run`, whether it was looked up on the object
-    or on its class: a wrapper of somebody's may drop the argument, and then a launch is real.
+    or on its class: a wrapper of the program's may drop the argument, and then a launch is real.
     """
     for _ in range(32):
         if not _has_tritons_run(fn):

@@ -91,7 +91,7 @@ class Hook:
         return True
 
     def uninstall(self) -> None:
-        """Restore what was there; under somebody's wrapper we stay and pass on to stock."""
+        """Restore what was there; under another wrapper ours stays and passes on to stock."""
         self._listener.uninstall()
         self._workers.close()
         self._persistence.finish()
@@ -107,16 +107,16 @@ class Hook:
         self._persistence.finish()
 
     def check(self) -> None:
-        """Notice, once, that somebody has replaced ``Autotuner.run`` after us.
+        """Notice, once, that ``Autotuner.run`` was replaced after us.
 
-        It may call on to us or not; if not, kernels run as whoever came last wants them.
+        The replacement may call ours or not; if not, kernels run as it decides.
         """
         now = self._class.run
         if self.active and now is not self._run and now is not self._seen_instead:
             self._seen_instead = now
-            who = f"{getattr(now, '__module__', '?')}.{getattr(now, '__qualname__', '?')}"
-            self._persistence.events.emit("problem", what="replaced", detail=who)
-            logger.warning("tuneonce: %s has replaced Autotuner.run and decides now", who)
+            name = f"{getattr(now, '__module__', '?')}.{getattr(now, '__qualname__', '?')}"
+            self._persistence.events.emit("problem", what="replaced", detail=name)
+            logger.warning("tuneonce: %s has replaced Autotuner.run and decides now", name)
 
     def renew(self) -> None:
         """Also in a forked child, where a lock that another thread held would never be free."""

@@ -44,7 +44,7 @@ class Observer:
 
         @functools.wraps(stock_bench)
         def bench(autotuner: Any, *args: Any, config: Any, **meta: Any) -> Any:
-            if self._stock is None:  # under somebody's wrapper, after `uninstall`
+            if self._stock is None:  # under another wrapper, after `uninstall`
                 return stock_bench(autotuner, *args, config=config, **meta)
             kernel = f"{autotuner.base_fn.__module__}:{autotuner.base_fn.__qualname__}"
             began, compiled = time.perf_counter(), compile_seconds()
@@ -82,7 +82,7 @@ class Observer:
         self._listener.uninstall()
         if self._stock is not None:
             stock_prune, stock_bench = self._stock
-            # What somebody has wrapped since stays in place and counts no more.
+            # A wrapper that was put around ours since stays in place, and counts no more.
             if self._class.prune_configs is self._own[0]:
                 self._class.prune_configs = stock_prune
             if self._class._bench is self._own[1]:

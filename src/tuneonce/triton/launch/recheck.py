@@ -1,6 +1,6 @@
 """Measures all candidates of a key whose winner is known, so that a verdict can be checked.
 
-Only where somebody asked for it (``TUNEONCE_RECHECK``, `tuneonce bench regret`), at the first
+Only where it is asked for (``TUNEONCE_RECHECK``, `tuneonce bench regret`), at the first
 launch of a key: a verdict holds no inputs, and made-up ones could crash the device. Launches are
 those of a tuning, hooks, ``reset_to_zero`` and ``restore_value`` included. `tuning.oracle` says
 what they prove.

@@ -1,8 +1,8 @@
 """The file in which Triton itself keeps a key's results (``*.autotune.json``).
 
-Where a program has Triton keep results, it is written when we tune, too: whoever switches us off,
-keeps nothing but Triton's cache, or starts a process without us has what stock would have left. It
-also says for which world it was measured, which stock does not ask: H100, H200 and H20 share a key.
+Where a program has Triton keep results, it is written when we tune, too: a process without us, or
+one that is left with nothing but Triton's cache, then finds what stock would have left. It also
+says for which world it was measured, which stock does not ask: H100, H200 and H20 share a key.
 
 The name of the file is Triton's own digest, taken from Triton's own code.
 """
@@ -96,7 +96,7 @@ def _place(view: Any, stock_key: tuple[Any, ...], configs: Sequence[Any]) -> Any
     method: Any = type(view).check_disk_cache
     scope = vars(sys.modules[compat.AUTOTUNER_MODULE])
     if not isinstance(method, FunctionType) or method.__globals__ is not scope:
-        return None  # somebody else's, who keeps results elsewhere
+        return None  # another package's, which keeps results elsewhere
     stopping = {**scope, "hashlib": SimpleNamespace(sha256=_asked)}
     try:
         FunctionType(method.__code__, stopping)(view, stock_key, configs, _no_file)

@@ -95,7 +95,7 @@ class _Tuning:
         return self._each() if timing is None else self._race(*timing)
 
     def close(self) -> None:
-        """Nobody waits any more for what is not compiled yet."""
+        """Drop what is not compiled yet."""
         while self._arrivals:
             self._arrivals.pop().close()
         self._compilations.close()

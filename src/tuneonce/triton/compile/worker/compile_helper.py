@@ -87,8 +87,8 @@ class Child(NamedTuple):
 class Helper:
     """Runs jobs, at most `workers` at a time, and as many again of those that can wait.
 
-    What is urgent does not wait for what is not. Whoever is forked has a slot of the node, or is
-    `queued`, the one process that waits for its turn: so many ranks start hardly more than one.
+    Urgent jobs do not wait for others. A child is forked with a slot of the node, except for one,
+    `queued`, which waits for a slot: so many ranks start hardly more processes than one.
     """
 
     def __init__(self, source, sink):
@@ -104,7 +104,7 @@ class Helper:
         self.known = set()
         self.scratch = None
         self.queued = None
-        self.turns, self.turn = os.pipe()
+        self.turns, self.turn = os.pipe()  # the queued child writes when it has a slot
 
     def serve(self):
         wake, poke = os.pipe()
@@ -183,16 +183,17 @@ class Helper:
             self.known.add(what)
             with contextlib.suppress(Exception):  # the child's error, if it still is one there
                 compile_job.triton_backend(job).hash()
-            os.chdir("/")  # hold nobody's directory
+            os.chdir("/")  # keep no directory of a requester in use
 
     def begin(self):
         """Start what can be started now."""
         while self.waiting and self.urgent() < self.limit and not self.ending:
             if not self.begin_urgent():
                 return
-            self.reap()  # starting many takes longer than the first of them do
+            self.reap()  # starting many children takes longer than the first of them run
         while self.later and len(self.children) < self.limit and not self.ending:
-            # Taken here, and not by the child: while it is queued it may become urgent.
+            # The slot is taken here and not by a child, since a job that waits for one may become
+            # urgent.
             with job_slots.slot(
                 self.setup.get("slots"), "later", self.setup["workers"], wait=False, beside="slot"
             ) as got:
@@ -337,7 +338,7 @@ def short(error):
 
 def main():
     source, sink = os.dup(0), os.dup(1)
-    # Whatever a compiler prints belongs to nobody here, and must not look like an answer.
+    # What a compiler prints has no reader here, and must not look like an answer.
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)

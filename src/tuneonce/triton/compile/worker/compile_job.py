@@ -42,7 +42,7 @@ def load_compiler(setup):
     sys.path.extend(path for path in setup["path"] if path not in sys.path)
     if setup.get("nice"):
         # The process that measures goes first: its launches must not wait for a compiler. Compilers
-        # get the rest of it: who starts them must not wait for them, nor leave their remains.
+        # get the rest, so that this one, which starts them and reaps them, is not kept from it.
         os.nice(setup["nice"] // 2)
     import triton.compiler.code_generator
     import triton.compiler.compiler
@@ -63,7 +63,7 @@ def load_compiler(setup):
 
 
 def triton_backend(job):
-    """Triton's backend for a job: where who asks is, in its environment and with its knobs."""
+    """Triton's backend for a job: with the requester's directory, environment and knobs."""
     os.environ.clear()
     os.environ.update(job["environment"])
     os.environ[HELPER_MARK] = "1"

@@ -22,14 +22,14 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | 
 def slot(directory, kind, count, *, wait=True, beside=None):
     """One of the node's compile slots of this kind, of which there are as many as cores.
 
-    Says whether there is one, which it always is for who waits. A child that is forked inside has
+    Yields whether there is one; with `wait` there always is. A child that is forked inside has
     it too, until it ends. With another kind, `beside`, only one whose number is free there as well,
     so that there are no more of both together when it is taken.
     """
     fd, got = None, True
     if directory is not None:
         with contextlib.suppress(OSError):
-            # A directory that cannot be used shares nothing, and stops nobody.
+            # A directory that cannot be used shares nothing, and stops no compilation.
             fd = taken_slot(directory, kind, count, wait=wait, beside=beside)
             got = fd is not None
     try:
