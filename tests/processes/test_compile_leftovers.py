@@ -28,7 +28,7 @@ PROGRAM = """
 import json, os, signal, sys, threading
 import triton
 from tests.kernels.pool_lab import OBEDIENT, job
-from tuneonce.triton import helper_process
+from tuneonce.triton.compile import helper_process
 from tuneonce.triton.compile.pool import CompilePool
 
 helper_process._PROGRAM = OBEDIENT
