@@ -166,6 +166,11 @@ def read(
     )
 
 
+def is_interpreted(environ: Mapping[str, str]) -> bool:
+    """Whether Triton interprets its kernels in this environment, read as Triton reads it."""
+    return environ.get("TRITON_INTERPRET", "").lower() in _TRUE
+
+
 def read_bake(environ: Mapping[str, str]) -> bool:
     """Whether what is written to a store's directory is for every user. Raises `SettingsError`."""
     word = environ.get("TUNEONCE_BAKE", "").strip().lower()

@@ -81,12 +81,12 @@ def run_restart_command(args: argparse.Namespace) -> int:
     """``tuneonce bench restart``."""
     from ..bench.restart import Plan
     from ..bench.result import RESTART
+    from ..settings import is_interpreted
 
     out = output_of(args, RESTART)
     require("the benchmark", ("psutil",), install="'tuneonce[bench]'")
     command, port_number = place_port(args.server_command, host=args.host, port=args.port)
-    interpreted = os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
-    chosen, notes = choose_arms(args.arms, interpreted=interpreted)
+    chosen, notes = choose_arms(args.arms, interpreted=is_interpreted(os.environ))
     given = plan_options(args)
     plan = Plan(
         arms=chosen, command=command, host=args.host, port=port_number, notes=notes, **given

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
+from ..settings import is_interpreted
 from .presets import PRESETS, ModelConfig
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def check_requirements() -> None:
 
 def choose_preset(preset: str) -> str:
     """``"cpu"`` or ``"gpu"`` for `preset`. Raises UsageError where ``"gpu"`` cannot work."""
-    interpreted = _means_true(os.environ.get("TRITON_INTERPRET", ""))
+    interpreted = is_interpreted(os.environ)
     if preset == "cpu" or (preset == "auto" and interpreted):
         return "cpu"
 
@@ -91,7 +92,7 @@ def interpret() -> None:
 
     Raises UsageError if it was: triton decides this when kernels, its own too, are decorated.
     """
-    interpreted = _means_true(os.environ.get("TRITON_INTERPRET", ""))
+    interpreted = is_interpreted(os.environ)
     if "triton" in sys.modules and not interpreted:
         raise UsageError(
             "preset cpu needs TRITON_INTERPRET=1, and triton was imported without it: "
@@ -111,8 +112,3 @@ def load(config: ModelConfig) -> Model:
         # The interpreter's time goes into Python; torch's threads would only get in its way.
         torch.set_num_threads(1)
     return Model(config, kernels)
-
-
-def _means_true(value: str) -> bool:
-    """How Triton reads its variables."""
-    return value.lower() in ("1", "true", "yes", "on", "y")

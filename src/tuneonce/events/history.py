@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from ..model.key import Parts
+from ..model.wording import kernel_name
 from ..system.forks import lazy
 from .log import number, read_processes
 from .totals import Totals, total
@@ -176,7 +177,7 @@ def _problems(events: Events, digest: str) -> tuple[str, ...]:
 
 def is_label(label: object, kernel: str) -> bool:
     """Whether an event's ``module:name`` is of `kernel`, a name with or without its module."""
-    return kernel in (label, str(label).rpartition(":")[2])
+    return kernel in (label, kernel_name(str(label)))
 
 
 def _sequence(value: object) -> Sequence[Any]:

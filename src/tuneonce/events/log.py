@@ -76,7 +76,8 @@ MOST = 1e15
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 # The files of this module; a directory named by TUNEONCE_EVENTS may hold others.
-_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}-\d+\.jsonl")
+_ENDING = ".jsonl"
+_NAME = re.compile(rf"\d{{8}}T\d{{6}}\.\d{{6}}-\d+{re.escape(_ENDING)}")
 
 
 @dataclass
@@ -153,7 +154,7 @@ class EventLog:
 
     def _begin(self, directory: Path, at: float) -> _File:
         pid = os.getpid()
-        name = f"{_stamp(at)}.{int(at % 1 * 1e6):06d}-{pid}.jsonl"
+        name = f"{_stamp(at)}.{int(at % 1 * 1e6):06d}-{pid}{_ENDING}"
         about = {"schema": SCHEMA, "pid": pid, "started": at, "argv": _program(), **self._about}
         line = json.dumps(about).encode() + b"\n"
         file = _File(directory / name, pid, at)
@@ -310,7 +311,7 @@ def _to_read(directory: Path, since: float | None, now: float) -> list[tuple[Pat
                 names += [
                     path
                     for path in place.iterdir()
-                    if path.name.endswith(".jsonl") and path.name >= earliest
+                    if path.name.endswith(_ENDING) and path.name >= earliest
                 ]
     paths = _in_order(names, now=now)
     found: list[tuple[Path, int, float]] = []

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from ..model.wording import kernel_name
 from ..system.forks import renew_in_child
 
 logger = logging.getLogger("tuneonce")
@@ -174,7 +175,7 @@ class Tuning:
         self, progress: Progress, kernel: str, key: str, *, total: int, known: int
     ) -> None:
         self._progress = progress
-        self._kernel = _printable(kernel.rpartition(":")[2])
+        self._kernel = _printable(kernel_name(kernel))
         self._key = shorten(_printable(key))
         self._total = total
         self._known = known

@@ -18,7 +18,15 @@ from ..events.history import Events, Missed, Process, describe_process, is_label
 from ..events.totals import tally
 from ..model.key import class_distance, compare
 from ..model.records import Verdict
-from ..model.wording import difference_text, programs_text, tuning, tuning_text, world, world_text
+from ..model.wording import (
+    difference_text,
+    kernel_name,
+    programs_text,
+    tuning,
+    tuning_text,
+    world,
+    world_text,
+)
 from ..store.base import Store
 from .listing import candidate_text
 from .record_reader import Folder, Problem, folders, label_prefix
@@ -147,7 +155,7 @@ def explain(store: Store, history: Sequence[Events], *, kernel: str, events: str
 
 def _is_named(folder: Folder, kernel: str) -> bool:
     """Whether the folder is of a kernel of this name, in whatever module."""
-    name = kernel.rpartition(":")[2]
+    name = kernel_name(kernel)
     return all(dict(held.record.key).get("kernel.name") == name for held in folder.verdicts)
 
 

@@ -22,6 +22,7 @@ from ..errors import RecordUnreadable
 from ..model.key import Parts
 from ..model.record_names import ROOT, kernel_prefix, kind_of, readable, readable_name, unpack_named
 from ..model.records import BadRecord, Measurement, R, Variants, Verdict
+from ..model.wording import kernel_label, kernel_name
 from ..resolution.access import Budget
 from ..store.base import Store
 
@@ -190,7 +191,7 @@ def _read(store: Store, name: str, kind: type[R], budget: Budget) -> Held[R] | B
 
 def label_prefix(kernel: str) -> str:
     """What the names of all records of a kernel start with. `kernel` may have its module."""
-    return kernel_prefix(kernel.rpartition(":")[2])
+    return kernel_prefix(kernel_name(kernel))
 
 
 def pattern_prefix(pattern: str | None) -> str:
@@ -210,12 +211,7 @@ def matches(pattern: str | None, *, name: str, module: str | None) -> bool:
     label = kernel_label(name, module)
     if pattern in (name, label) or any(fnmatch.fnmatchcase(t, pattern) for t in (name, label)):
         return True
-    return module is None and readable(pattern.rpartition(":")[2]) == readable(name)
-
-
-def kernel_label(name: str, module: str | None) -> str:
-    """``module:name``, as events name a kernel."""
-    return name if module is None else f"{module}:{name}"
+    return module is None and readable(kernel_name(pattern)) == readable(name)
 
 
 # What events know about a key: its kernel's label and its parts, by the key's digest.
@@ -303,10 +299,10 @@ def kernels_of(
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:
     """The names that somebody may have meant, the likeliest first; labels match by their names."""
-    wanted = name.rpartition(":")[2].lower()
+    wanted = kernel_name(name).lower()
     by_name: dict[str, str] = {}
     for full in sorted(known):
-        by_name.setdefault(full.rpartition(":")[2].lower(), full)
+        by_name.setdefault(kernel_name(full).lower(), full)
     inside = [n for n in by_name if wanted in n]
     close = difflib.get_close_matches(wanted, by_name, n=3, cutoff=0.5)
     return [by_name[n] for n in dict.fromkeys([*close, *inside])][:3]

@@ -39,6 +39,16 @@ _BUILD = re.compile(r"-[0-9a-f]{12}$")
 _DIGESTS = re.compile(r"kernel\.(source|callee\..*)")
 
 
+def kernel_label(name: str, module: str | None) -> str:
+    """``module:name``, as events name a kernel."""
+    return name if module is None else f"{module}:{name}"
+
+
+def kernel_name(label: str) -> str:
+    """The name of a kernel, from its label or from the name itself."""
+    return label.rpartition(":")[2]
+
+
 def value_text(text: str) -> str:
     """The value behind the canonical text of an encoded value; other texts as they are."""
     try:

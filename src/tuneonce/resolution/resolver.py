@@ -30,7 +30,7 @@ from ..model.codec import digest
 from ..model.key import Candidate, Key, class_distance
 from ..model.record_names import class_of_verdict, journal_file
 from ..model.records import BadRecord, Measurement, Origin, Variants, Verdict, says_nothing, unpack
-from ..model.wording import config_text
+from ..model.wording import config_text, kernel_label
 from ..store.base import Store
 from ..tuning.priors import Prior, expect
 from ..tuning.selection import by_candidate, choose, nearest
@@ -108,7 +108,7 @@ class Question:
     @property
     def label(self) -> str:
         """The kernel as events name it."""
-        return f"{self.key.kernel.module}:{self.key.kernel.name}"
+        return kernel_label(self.key.kernel.name, self.key.kernel.module)
 
 
 class Resolver:

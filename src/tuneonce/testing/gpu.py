@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from ..settings import is_interpreted
 from ..system.forks import renew_in_child
 from .cuda import Patches, patch_torch
 from .driver import Benchmarked, Handle, SimulatedDriver, Thread, make_benchmarker
@@ -109,7 +110,7 @@ class SimulatedGPU:
         global _installed
         if _installed is not None:
             raise RuntimeError("A simulated GPU is already installed; uninstall it first.")
-        if os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on", "yes", "y"):
+        if is_interpreted(os.environ):
             raise RuntimeError("The simulated GPU compiles kernels; unset TRITON_INTERPRET first.")
         from triton.runtime.driver import driver as slot
 
