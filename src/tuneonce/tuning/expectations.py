@@ -1,10 +1,13 @@
 """What is expected of candidates before they are measured, and how far to trust it.
 
 Expectations come from an interrupted race, from verdicts of near keys, of another GPU product or
-of an earlier source. They decide who is compiled and looked at first, and who never needs to be.
-How far they are trusted is found out in the race itself: those that were looked at, some of them
-only for that, show how far the expectation is off, and whoever could still win within that
-error is looked at too. An expectation that means nothing therefore ends in a look at all.
+of an earlier source. They decide which candidates are compiled and measured first, and which never
+are. How far an expectation is trusted is found out in the race itself: the candidates that were
+measured, some of them chosen only for this, show its error, and each candidate that could still win
+within that error is measured, too. With an expectation that means nothing, all are measured.
+
+A race asks for candidates in *waves*: it compiles and measures one wave, compares the times with
+what was expected, and asks for the next, until no other candidate could win.
 """
 
 from __future__ import annotations
@@ -20,30 +23,32 @@ from statistics import median
 class Trust:
     """How far expectations prune. The numbers are chosen on simulated races, see the decisions."""
 
-    # Looked at in any case: expected within this factor of the expected best...
+    # In the first wave: all candidates expected within this factor of the expected best...
     near: float = 1.15
-    # ...and this many of the most promising.
+    # ...and at least this many of the most promising.
     least: int = 3
-    # One in so many of the others, at random among those that compile soonest, shows whether the
-    # rest is as expected.
+    # ...and, as probes, one in so many of the others, at random among those that compile soonest:
+    # they show whether the rest is as expected.
     probe_every: int = 6
-    # The error of an expectation before anything was seen, as a standard deviation of log times:
-    # of times measured for this very key, and of those for another.
+    # The error of an expectation before anything was measured, as a standard deviation of log
+    # times: for times measured for this very key, and for those of another key.
     known_error: float = 0.05
     prior_error: float = 0.08
-    # This much evidence (in candidates) is that first guess worth.
+    # That first guess of the error counts as much as this many measured candidates.
     weight: float = 3.0
-    # Left out is whoever would have to be faster than expected by so many standard deviations.
+    # A candidate is left out if, to win, it would have to be faster than expected by more than so
+    # many standard deviations.
     sure: float = 2.5
-    # An expectation is wrong altogether, and all are looked at, if its error turns out to be as
-    # large as this, or if its favourite is so many times slower than the best that was seen.
+    # An expectation is wrong altogether, and all candidates are measured, if its error turns out to
+    # be larger than `broken`, or if, of the measured candidates, the one that it expects to be
+    # the fastest is more than `upset` times as slow as the fastest.
     broken: float = 0.2
     upset: float = 1.1
 
 
 @dataclass(frozen=True)
 class Expected:
-    """Expected times of candidates from one source, in a unit that only the source knows."""
+    """Expected times of candidates from one source, in a unit of its own."""
 
     times: Mapping[int, float]
     error: float
@@ -51,17 +56,20 @@ class Expected:
 
     @classmethod
     def of(cls, times: Mapping[int, float], error: float, trust: Trust) -> Expected:
-        """Leaves out what is no time."""
+        """An expectation from these times, without those that are no times."""
         return cls({c: t for c, t in times.items() if isfinite(t) and t > 0}, error, trust)
 
     def promising(self) -> list[int]:
-        """Whom to look at first, best first."""
+        """The candidates to measure first, the fastest expected first."""
         order = sorted(self.times, key=lambda c: (self.times[c], c))
         near = sum(self.times[c] <= self.trust.near * self.times[order[0]] for c in order)
         return order[: max(near, self.trust.least)]
 
     def could_win(self, seen: Mapping[int, float]) -> list[int]:
-        """Who of the unseen may beat the best of the seen (measured, in ms), best first."""
+        """The candidates that were not measured and may be the fastest, the likeliest first.
+
+        `seen` are measured times in ms.
+        """
         unseen = [c for c in self.times if c not in seen]
         both = [c for c in self.times if c in seen]
         if not both:
@@ -82,7 +90,7 @@ class Expected:
 class Expectations:
     """All that is expected of the candidates of one race, asked wave by wave.
 
-    `compile_s` are the seconds that compiling takes, of those of whom that is known.
+    `compile_s` are seconds of compiling, of the candidates for which these are known.
     """
 
     def __init__(
@@ -107,8 +115,9 @@ class Expectations:
     def first(self) -> list[int]:
         """The first wave, in the order in which it is best compiled.
 
-        The most promising, the first of the list, those of whom nothing is expected, and probes:
-        of these, none that is waited for longer than for who may win, if there are others.
+        It holds the most promising candidates, the first of the author's list, all of which
+        nothing is expected, and probes. As the race waits for the whole wave, no probe is taken
+        that compiles longer than the slowest of the others, unless there are too few that do not.
         """
         wave = [c for source in self._sources if source.times for c in source.promising()]
         wave += [c for c in self._candidates[:1] if c not in wave]
@@ -120,12 +129,17 @@ class Expectations:
         longest = max((took[c] for c in wave if c in took), default=0.0)
         soonest = sorted(rest, key=lambda c: took.get(c, longest))
         soon = [c for c in soonest if took.get(c, longest) <= longest]
-        # A draw for each, and not one from a list: who else is in it makes no difference then.
+        # Each candidate has a random number of its own, so whether it is drawn ahead of another
+        # does not depend on which others could be drawn.
         drawn = sorted(soon, key=lambda c: Random(f"{self._seed} {c}").random())
         return wave + (drawn if len(soon) >= count else soonest)[:count]
 
     def more(self, seen: Mapping[int, float], asked: Iterable[int]) -> list[int]:
-        """The next wave: who could still win, given the times in ms of those that were seen."""
+        """The next wave: candidates that could still win.
+
+        `seen` are measured times in ms, `asked` the candidates of earlier waves. Where nothing
+        could be measured, all that are left.
+        """
         asked = set(asked)
         if not seen:
             return [c for c in self._candidates if c not in asked]

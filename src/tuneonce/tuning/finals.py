@@ -1,12 +1,12 @@
 """Which of the finalists of a race wins, from samples that were taken side by side.
 
-The finalists are launched in passes, each one once a pass. A pass lasts a few milliseconds, so
-whatever the clocks do, they do to all launches of a pass: two candidates are compared by the
+The finalists are launched in passes, each one once a pass. A pass lasts a few milliseconds, so a
+change of the GPU's clocks hits all launches of a pass: two candidates are compared by the
 differences within passes, never by medians taken at different times.
 
 The winner is the first candidate of the author's list that is within the tie of the fastest.
-`Finals.judge` drops whoever is proven to be outside of it, and whoever cannot change the answer
-any more, and says when nothing is left to find out.
+`Finals.judge` drops the candidates that are proven to be outside of the tie, and those that cannot
+change the answer any more, and says when the answer is certain.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from itertools import pairwise
 from math import sqrt
 from statistics import fmean, median
 
-# How many of the fastest a candidate is compared with. Arbitrary: one would do but for noise.
+# How many of the fastest a candidate is compared with. Arbitrary: without noise one would do.
 RIVALS = 4
 
-# Fewer differences than these do not tell their own spread. Then that of all pairs is used too,
-# and no less than what two kernels on a quiet GPU show.
+# The spread of fewer passes than `FEW` is not trusted alone: the usual one of all pairs is taken
+# where that is larger, and at least `USUAL`, which two kernels on a quiet GPU show.
 FEW = 20
 USUAL = 0.02
-# So much wider is an interval from few passes: from four of them, twice as wide.
+# An interval is wider the fewer passes it comes from, by 1 + `CARE` / passes: from four, twice.
 CARE = 4
 
 
@@ -51,7 +51,7 @@ def difference(one: Sequence[float], other: Sequence[float]) -> Difference:
     base = median(other[:passes])
     found = sorted(a - b for a, b in zip(one, other, strict=False))
     core = _core(found)
-    if passes < FEW:  # too few to tell what is far out: the ends are
+    if passes < FEW:  # too few for a standard deviation: the ends are pulled in
         low, high = core[0], core[-1]
     else:
         middle = fmean(core)
@@ -65,12 +65,12 @@ def difference(one: Sequence[float], other: Sequence[float]) -> Difference:
 
 
 def centre(samples: Sequence[float]) -> float:
-    """The mean without the ends."""
+    """The mean of samples without the tenth at both ends."""
     return fmean(_core(sorted(samples)))
 
 
 def _core(ordered: Sequence[float]) -> Sequence[float]:
-    """Without a tenth at both ends, and without one at least where that leaves one."""
+    """The values without a tenth at both ends; of three or more, at least one at each end."""
     cut = max(len(ordered) // 10, 1) if len(ordered) > 2 else 0
     return ordered[cut : len(ordered) - cut]
 
@@ -80,7 +80,7 @@ def _deviation(values: Sequence[float], mean: float) -> float:
 
 
 def _step(differences: Sequence[float]) -> float:
-    """The step of a coarse timer; next to nothing on a fine one. Steps are full nanoseconds."""
+    """The step of a coarse timer; next to nothing on a fine one. Steps are whole nanoseconds."""
     seen = sorted({round(ms, 6) for ms in differences})
     return min((b - a for a, b in pairwise(seen)), default=0.0)
 
@@ -88,8 +88,9 @@ def _step(differences: Sequence[float]) -> float:
 class Finals:
     """The samples of the finalists, and what is still open about them.
 
-    `contenders`: who may win, in the order of the list. `rivals`: who is launched beside them
-    because a contender may be too slow against it. `fallback`: who wins if no contender does.
+    `contenders` are the candidates that may win, in the order of the list. `rivals` are launched
+    beside them, because a contender may be too slow against one of these. `fallback` wins if no
+    contender does.
     """
 
     def __init__(self, finalists: Iterable[int], *, tie: float, sure: float, fine: float) -> None:
@@ -101,7 +102,7 @@ class Finals:
 
     @property
     def live(self) -> list[int]:
-        """Whom the next pass launches."""
+        """The candidates that the next pass launches."""
         return sorted(self.rivals.union(self.contenders))
 
     @property
@@ -114,14 +115,14 @@ class Finals:
             self.times[candidate].append(ms)
 
     def remove(self, candidate: int) -> None:
-        """It failed, or is far behind."""
+        """Leave out a candidate, which failed or is far behind."""
         self.contenders = [c for c in self.contenders if c != candidate]
         self.rivals.discard(candidate)
         if self.fallback == candidate:
             self.fallback = None
 
     def judge(self) -> bool:
-        """Drop whoever does not matter any more. True when the winner is certain."""
+        """Drop the candidates that do not matter any more. True when the winner is certain."""
         table = self._table()
         few = self.passes < FEW
         usual = median([d.spread for row in table.values() for d in row.values()] or [0.0])
@@ -134,7 +135,7 @@ class Finals:
         rivals: set[int] = set()
         for candidate in self.contenders:
             row = {
-                # What is known as finely as two tunes can agree on is taken as it stands.
+                # An error below `fine` is taken for none: two tunes cannot agree more closely.
                 rival: (d.mean, 0.0 if not few and error(d) < self._fine else error(d))
                 for rival, d in table[candidate].items()
             }
@@ -146,13 +147,13 @@ class Finals:
                 break
             contenders.append(candidate)
             rivals |= open_against
-        if not contenders and self.fallback is None:  # each too slow against another: only noise
+        if not contenders and self.fallback is None:  # by noise, each is too slow against another
             self.fallback = self._fastest()
         self.contenders, self.rivals = contenders, rivals
         return not contenders
 
     def winner(self) -> int | None:
-        """The answer as far as it is known; None if all are gone."""
+        """The winner as far as it is known; None if no candidate is left."""
         table = self._table()
         for candidate in self.contenders:
             if all(d.mean <= self._tie for d in table[candidate].values()):

@@ -1,10 +1,11 @@
 """Which candidate of a key really is the fastest, and what a verdict that says otherwise costs.
 
 Every candidate has a first look, as it arrives from the compiler. The verdict's winner and all
-within twice the best's time are then launched side by side, in changing order, in many more passes
-than a tuning spends. If another one seems faster, the two of them run once more by themselves:
-the fastest of many has been lucky, and only the second comparison is reported. A benchmark function
-of the kernel's author, or of a driver that has its own, measures three times, the least counts.
+candidates within twice the time of the fastest are then launched side by side, in changing order,
+in many more passes than a tuning spends. If another candidate than the winner seems to be the
+fastest, the two run once more by themselves, and only this second comparison is reported: the
+fastest of many was partly lucky. Where the kernel's author, or a driver, has a benchmark function
+of its own, that measures each candidate three times, and the least result counts.
 
 As in `tuning.race`, nothing here compiles or launches, and times are in milliseconds.
 """
@@ -29,9 +30,9 @@ PASSES = 40
 # Seconds of one key: so many for all that are near, so many for the two. Arbitrary: a model with a
 # hundred keys is checked within ten minutes.
 NEAR_S, PAIR_S = 3.5, 1.5
-# Taken whatever they cost.
+# So many passes are taken even beyond these seconds.
 LEAST_PASSES = 5
-# Who is this much slower than the best at first look is not looked at again.
+# A candidate this many times as slow as the fastest at first look is not measured again.
 NEAR = 2.0
 LOOK_SAMPLES = 3
 BENCHMARKS = 3
@@ -43,7 +44,8 @@ class Finding:
 
     `regret`: how much slower the verdict's winner is than the `fastest`, as a share of that one's
     time, 0 if it is the fastest; `noise`: what may be wrong with that number, at three standard
-    errors. `best` is whom a tuning should choose: the first of the list within the tie.
+    errors. `best` is the candidate that a tuning should choose: the first of the list within the
+    tie of the fastest.
 
     `results` are what a benchmark would have returned for each that ran: the median, the 20th and
     the 80th percentile. `samples` says of how many; 0 where a benchmark does not.
@@ -122,7 +124,7 @@ def _passes(
     while finals.passes < PASSES:
         if finals.passes >= LEAST_PASSES and clock() - began > seconds:
             break
-        # What drifts evenly over two passes hits all alike if the second runs backwards.
+        # Backwards after forwards: clocks that drift evenly over both hit all alike.
         odd = finals.passes % 2
         order = order[::-1] if odd else random.sample(list(candidates), len(candidates))
         finals.add(dict(zip(order, _sample(track, order), strict=True)))
@@ -137,7 +139,7 @@ def _regret(winner: Sequence[float], fastest: Sequence[float]) -> tuple[float, f
     """How much slower the first is, no less than 0; and three standard errors of that."""
     found = difference(winner, fastest)
     spread = found.spread
-    if found.passes < FEW:  # too few to tell their own spread
+    if found.passes < FEW:
         spread = max(spread, USUAL) * (1 + 4 / found.passes)
     return max(found.mean, 0.0), RULES.sure * spread / math.sqrt(found.passes)
 
@@ -147,7 +149,7 @@ def _least(times: Mapping[int, Sequence[float]]) -> float:
 
 
 def _near(times: Mapping[int, Sequence[float]], winner: int) -> list[int]:
-    """Who is near the best, and the winner of the verdict."""
+    """The candidates that are near the fastest, and the winner of the verdict."""
     far = NEAR * _least(times)
     return sorted({c for c, samples in times.items() if min(samples) <= far} | {winner})
 
@@ -160,7 +162,7 @@ def _quantiles(samples: Sequence[float]) -> list[float]:
     return [median(samples), fifths[0], fifths[3]]
 
 
-# -- by somebody's benchmark ---------------------------------------------------------------------
+# -- by a benchmark function of the kernel's author ----------------------------------------------
 
 
 def benchmarked(

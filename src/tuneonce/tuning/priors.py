@@ -1,17 +1,20 @@
-"""What verdicts that do not hold for a key let expect of its candidates.
+"""Expected times of a key's candidates, from the verdicts of other keys, GPUs and sources.
 
-The nearest few are asked: first those of the same tuning key, in another world (another GPU or
-Triton), of another source or at another work class, then those of other tuning keys, in either case
-those that differ in the fewest parts. So what is expected of a key stays the same while its
-neighbours are tuned, and what was compiled ahead for it is what it asks for. Whoever is farther
-away is only asked about candidates of which the nearer know nothing: those that were never tried
-there, because they could not win, those of the nearest's world and source before others. Whatever
-they say only orders and prunes a race, which finds out itself how far it can be trusted
-(`tuning.expectations`).
+The few verdicts that are nearest to the key count. First come verdicts of the same tuning key: in
+another world (another GPU or Triton), of another source of the kernel, or at another work class.
+Then come verdicts of other tuning keys. Among both, the fewer parts of the key differ, the nearer.
+So what is expected of a key does not change while other keys of its kernel are tuned, and its race
+asks for the candidates that were compiled ahead for it.
 
-A store may hold any number of keys, worlds and sources of one kernel. A question looks into a few
-of each and costs what these cost; only where a store holds more than that does it matter which, and
-the very same key elsewhere is found among any number, since its folder's name can be computed.
+A verdict that is farther away only tells of candidates that the nearest verdicts do not have: these
+were never measured there, because they could not win. Of the farther verdicts, those of the same
+world and source as the nearest come first. All of this only orders and prunes a race, which finds
+out by itself how far it can be trusted (`tuning.expectations`).
+
+A store may hold any number of keys, worlds and sources of one kernel, and looking at all of them
+would cost too much. So a few of each are looked into, and which ones these are matters only where a
+store holds more. The same tuning key in another world or source is found among any number of keys,
+because the name of its folder can be computed.
 """
 
 from __future__ import annotations
@@ -28,15 +31,16 @@ from ..model.key import UNKNOWN_CLASS, Key, class_distance, compare
 from ..model.record_names import ROOT, class_of_verdict, kernel_prefix, parts_digest
 from ..model.records import Verdict
 
-# Arbitrary: so many records are read of this world, of others, of other sources, and to find those
-# of the very same key; and so many are averaged.
+# Arbitrary: so many records are read in this world, in others, in other sources, and of the same
+# tuning key elsewhere; and so many of them are averaged.
 _READ, _ASKED = 24, 3
-# Arbitrary: so many folders of keys are looked into in this world, in all others, and in all worlds
-# of all other sources, and so many names in each; so many worlds and other sources are known.
+# Arbitrary: so many folders of keys are looked into in this world, in all other worlds, and in all
+# worlds of all other sources, with so many names in each; so many worlds and sources are listed.
 _KEYS, _NAMES, _PLACES = 32, 256, 24
-# Slower than anything that is worth a look, for what could not run elsewhere.
+# The expected time, relative to the fastest, of a candidate that could not run elsewhere: slower
+# than anything that is worth measuring.
 _FAILED = 10.0
-# Slower than anything that was ever measured: what would be infinite has no mean.
+# Relative times are bounded by this, because a mean with an infinite one is infinite.
 _SLOWEST = 1e9
 
 Children = Callable[[str, int], Iterable[str]]
@@ -47,10 +51,10 @@ C = TypeVar("C", str, int)
 
 @dataclass(frozen=True)
 class Prior(Generic[C]):
-    """What is expected, by candidate; of candidates nobody knows there is nothing.
+    """What is expected, by candidate; a candidate that no verdict has is in neither mapping.
 
-    `times` are relative to the best. `compile_s` are seconds of compiling, from the nearest verdict
-    that has them.
+    `times` are relative to the fastest. `compile_s` are seconds of compiling, from the nearest
+    verdict that has them.
     """
 
     times: Mapping[C, float] = field(default_factory=dict)
@@ -73,12 +77,12 @@ def expect(
     children: Children,
     read: Callable[[str], Verdict | None],
 ) -> Prior[str]:
-    """Ask the verdicts of a store.
+    """What is expected of the candidates, from the verdicts of a store.
 
     `children(prefix, limit)` lists a level of it, `read(name)` reads a verdict, None where it
     cannot be used.
     """
-    read = cache(read)  # a record that tells of its place is asked for its times, too
+    read = cache(read)  # some records are read for their key's parts, and then for their times
     kernel = f"{ROOT}{key.kernel.directory}/"
     world = key.directory.rpartition("/")[0] + "/"
     kernels = _folders(children, kernel_prefix(key.kernel.name), _PLACES)
@@ -106,7 +110,7 @@ def _folders(children: Children, prefix: str, limit: int) -> list[str]:
 
 
 def _verdicts(children: Children, worlds: Sequence[str]) -> dict[str, list[str]]:
-    """The names of verdicts by their world: of some keys of each."""
+    """The names of verdicts by their world, from some keys' folders in each."""
     found = {}
     for world in worlds:
         keys = _folders(children, world, max(1, _KEYS // len(worlds)))
@@ -125,7 +129,10 @@ def _of_this_key(
     children: Children,
     read: Callable[[str], Verdict | None],
 ) -> list[str]:
-    """Those of the very same tuning key: one record of a world and a source tells where that is."""
+    """The names of verdicts of the same tuning key, in worlds and sources that have a record.
+
+    One record of a world and a source has their parts, from which the key's folder is computed.
+    """
     ours = _parts(key.parts, "key.")
     found: list[str] = []
     for place, inside in [(place, inside) for place, inside in places.items() if inside][:_PLACES]:
@@ -143,7 +150,7 @@ def _parts(parts: Iterable[tuple[str, str]], *groups: str) -> list[tuple[str, st
 
 
 def _likeliest(names: Iterable[str], work_class: str) -> list[str]:
-    """Those that are worth reading, by what their names say."""
+    """The names of the records to read: those of the nearest work classes."""
 
     def class_apart(name: str) -> tuple[float, str]:
         return class_distance(class_of_verdict(name) or UNKNOWN_CLASS, work_class), name
@@ -172,9 +179,9 @@ def _ask(
     names: Iterable[str],
     read: Callable[[str], Verdict | None],
 ) -> Prior[str]:
-    """The mean of the nearest verdicts, which are equally near, completed by the others.
+    """The mean of the nearest verdicts, which are equally near, completed from the others.
 
-    Verdicts that know at least two of the candidates count.
+    A verdict counts if it has at least two of the candidates.
     """
     known: list[_Neighbour] = []
     for name in names:
@@ -190,7 +197,7 @@ def _ask(
         return Prior()
     known.sort(key=attrgetter("rank"))
     nearest = [one for one in known if one.apart == known[0].apart][:_ASKED]
-    # Who was measured beside the nearest, then everybody else.
+    # First the verdicts of the nearest one's source and world.
     near = _parts(nearest[0].verdict.key, "kernel.", "world.")
     others = sorted(
         known[len(nearest) :],
@@ -202,7 +209,7 @@ def _ask(
         times = _complete(times, one.relative)
     for one in (*nearest, *others):
         for measurement in one.verdict.measurements:
-            if measurement.compile_s > 0:  # else its binary was there
+            if measurement.compile_s > 0:  # 0 where the binary was there already
                 compile_s.setdefault(measurement.candidate, measurement.compile_s)
     return Prior(times, compile_s)
 
@@ -216,7 +223,11 @@ def _mean(relative: Iterable[Mapping[str, float]]) -> Mapping[str, float]:
 
 
 def _complete(near: Mapping[str, float], far: Mapping[str, float]) -> Mapping[str, float]:
-    """`near`, and what only `far` knows, in the unit of `near`: that of those whom both know."""
+    """`near`, and the candidates that only `far` has, their times scaled to those of `near`.
+
+    The scale comes from the candidates that both have. Where there is none, `near` alone; where
+    that is empty, `far`.
+    """
     both = near.keys() & far.keys()
     if not near or not both:
         return near or far

@@ -1,10 +1,11 @@
-"""The race between the candidates of one key: who is measured how often, and who wins.
+"""The race between the candidates of one key: how often each is measured, and which one wins.
 
-Every candidate is looked at as it arrives from the compiler: a few samples, fewer of slow kernels,
-and out if it is far behind the best so far when launched right beside it. Whoever is left runs in
-passes, side by side in changing order, until the winner is certain or the budget is spent. The
-winner is the first of the author's list within the tie of the fastest, so that independent tunes
-agree and none replaces the author's first choice for less than noise.
+Every candidate has a *first look* as it arrives from the compiler: a few samples, fewer of slow
+kernels. It is out if it is far behind the best so far when launched right beside that. The
+candidates that are left run in *passes*, side by side in changing order, until the winner is
+certain or the budget is spent. The winner is the first of the author's list within the *tie* of the
+fastest, so that independent tunes agree and none replaces the author's first choice for less than
+noise.
 
 Nothing here compiles, launches, waits or reads a clock: `Track` and `compiled` do. Times are in
 milliseconds.
@@ -33,7 +34,7 @@ class Rules:
     tie: float = 0.02
     # Something is certain at so many standard errors.
     sure: float = 3.0
-    # No more samples for a standard error below this: another allocation shifts more than that.
+    # A standard error below this is as good as none: another allocation shifts times by more.
     fine: float = 0.0008
     # Samples of a first look, and the time of it after which no further one is taken.
     look_samples: int = 5
@@ -41,21 +42,22 @@ class Rules:
     # Out after the first look, when it is so many times slower than the best beside it.
     # Wider than any clock ramp that two adjacent launches could straddle.
     hopeless: float = 1.3
-    # Sampling time of all candidates together: so much, and so much more for each.
+    # The budget: sampling time of all candidates together, so much and so much more for each...
     base_ms: float = 120.0
     candidate_ms: float = 72.0
-    # ...or as many launches of the fastest, where that is more.
+    # ...or, where that is more, the time of so many launches of the fastest for each.
     candidate_launches: float = 12.0
-    # What a sample costs beside the kernel, on an H200: 0.1 for the launch, 0.07 for the L2 flush.
+    # What a sample takes beside the kernel, on an H200: 0.1 for the launch, 0.07 for the L2 flush.
     overhead_ms: float = 0.17
-    # Taken whatever they cost.
+    # So many passes are taken even beyond the budget.
     least_passes: int = 8
-    # Passes are judged after the first one, after so many, and whenever they grew by this factor.
+    # The finalists are judged after the first pass, after so many passes, and then whenever the
+    # number of passes has grown by this factor.
     judged_at: int = 4
     growth: float = 1.3
-    # Passes are asked for together up to this sampling time.
+    # Passes are launched together up to this sampling time.
     batch_ms: float = 10.0
-    # Shorter than the clock of any GPU tells; stands for a sample of 0.
+    # Stands for a sample of 0; no clock of a GPU tells times as short.
     least_ms: float = 1e-5
     trust: Trust = field(default_factory=Trust)
 
@@ -75,15 +77,16 @@ class Summary:
 
 
 class Track(Protocol):
-    """Where candidates run."""
+    """The device that candidates run on."""
 
     def ready(self, candidate: int) -> bool:
         """Load it and launch it once, untimed. False: it cannot run and is out."""
 
     def sample(self, order: Sequence[int]) -> Sequence[float]:
-        """One launch of each in this order, cold L2: ms each; not finite or below 0: it failed.
+        """One launch of each in this order, with a cold L2 cache: its time in ms.
 
-        One candidate may stand in it several times.
+        A time that is not finite, or below 0, is a launch that failed. A candidate may stand in the
+        order several times.
         """
 
 
@@ -91,12 +94,12 @@ class Track(Protocol):
 class Result:
     """How a race ended.
 
-    `winner` is None if no candidate ran. `summaries` are of those sampled in this race and not
-    failed. `finalists` ran side by side, in the order of the list. `failed` could not run.
-    `missing` were asked for and never came. `untried` could not win by what was expected of them
-    and were never asked for. `certain`: the budget sufficed. `passes` is the number of launches of
-    the finalist that had most. `sampled_ms` is the time that the `samples` took, with
-    `Rules.overhead_ms` for each.
+    `winner` is None if no candidate ran. `summaries` are of the candidates that were sampled in
+    this race and did not fail, `finalists` are those that ran side by side, in the order of the
+    list. Candidates that are `failed` could not run, `missing` ones were asked for and never came
+    from the compiler, `untried` ones could not win by what was expected and were never asked for.
+    `certain`: the budget sufficed. `passes` is the number of launches of the finalist that had
+    most. `sampled_ms` is the time that all `samples` took, with `Rules.overhead_ms` for each.
     """
 
     winner: int | None
@@ -127,13 +130,13 @@ def race(
 
     `candidates` are positions in the author's list, ascending, without those that are known to
     fail. `compiled(wave)` has the candidates of the wave compiled, the most promising first, and
-    returns an iterator that blocks until the next one is there, in any order; those that do not
-    compile it leaves out. It is called once with all, unless something is expected: then first
-    with those that matter, and again with more where the expectation turns out wrong. It may also
-    yield candidates that were not asked for yet.
+    returns an iterator that blocks until the next one is compiled, in any order; it leaves out
+    those that do not compile. It is called once with all candidates, unless something is expected:
+    then first with the candidates that matter, and again with more where the expectation turns out
+    wrong. It may also yield candidates that were not asked for yet.
 
     `known`: median times in ms of this key from an interrupted race. `prior`: expected times
-    relative to each other, from other keys, GPUs or sources. Neither decides: whoever wins was
+    relative to each other, from other keys, GPUs or sources. Neither decides: the winner was
     sampled in this race, beside the others. `compile_s`: expected seconds of compiling.
 
     `on_summary(candidate, summary, settled)` is called when there is something worth keeping:
@@ -167,7 +170,7 @@ class _Race:
         self.rounds: dict[int, int] = {}
         self.settled: set[int] = set()
         self.failed: set[int] = set()
-        self.fallen = False  # one failed after it had been sampled
+        self.fallen = False  # a candidate has failed after it was sampled
         self.arrived: set[int] = set()
         self.looks: dict[int, float] = {}  # ms, from the first look
         self.running: list[int] = []  # looked at and not out
@@ -187,7 +190,8 @@ class _Race:
                 for candidate in compiled(wave):
                     self.arrive(candidate)
                 wave = expectations.more(self.looks, self.arrived.union(asked))
-            if self.fallen:  # others were dropped because they were slower
+            # One that failed late may be the reason why others were dropped: all run once more.
+            if self.fallen:
                 self.running = sorted(self.samples)
                 self.fallen = False
             finals = self.run_finals()
@@ -227,14 +231,15 @@ class _Race:
             self.settle(candidate)
 
     def look(self, candidate: int) -> bool:
-        """False: it failed, or is out."""
+        """Whether the candidate goes on after its first look; not if it failed or is far behind."""
         rules = self.rules
         best = min(self.running, key=self.looks.__getitem__, default=None)
         far = 2 * rules.hopeless * self.looks[best] if best is not None else inf
         first = self.sample([candidate])[0]
         if first is None:
             return False
-        if first < far:  # one sample does, where even a spike would not be that slow
+        # A single sample so far behind is enough: no disturbance makes a launch that slow.
+        if first < far:
             more = min(rules.look_samples - 1, int(rules.look_ms / first))
             if more and None in self.sample([candidate] * more):
                 return False
@@ -242,7 +247,8 @@ class _Race:
         self.looks[candidate] = fmean(least)
         if best is None or least[0] < rules.hopeless * self.looks[best]:
             return True
-        # The best was measured earlier, perhaps at another clock, and this may have been a spike.
+        # Once more, side by side: the best was measured earlier, perhaps at another clock, and the
+        # candidate's launches may have been disturbed.
         beside, again = self.sample([best, candidate])
         if again is None:
             return False
@@ -284,12 +290,12 @@ class _Race:
         return finals
 
     def run_passes(self, live: list[int], wanted: int, random: Random) -> list[dict[int, float]]:
-        """As many passes as are wanted, or fewer: what is worth asking the track for at once."""
+        """As many passes as are wanted, or as few as `Rules.batch_ms` allows together."""
         cost = sum(self.looks[c] + self.rules.overhead_ms for c in live)
         count = max(1, min(wanted, int(self.rules.batch_ms / cost)))
         orders: list[list[int]] = []
         for number in range(count):
-            # What drifts evenly over two passes hits all alike if the second runs backwards.
+            # Backwards after forwards: clocks that drift evenly over both hit all alike.
             orders.append(orders[-1][::-1] if number % 2 else random.sample(live, len(live)))
         answers = iter(self.sample([c for order in orders for c in order]))
         return [
@@ -298,11 +304,11 @@ class _Race:
         ]
 
     def drop_hopeless(self, finals: Finals) -> None:
-        """After one pass: out is who is far behind now that all are side by side."""
+        """After one pass, the first side by side: remove the candidates that are far behind."""
         pair = {c: (finals.times[c][0], self.looks[c]) for c in finals.live}
         best = min(pair, key=lambda c: sum(pair[c]), default=None)
         for candidate in pair:
-            # Spikes come in twos: whoever was fast once may be so again.
+            # By its fastest sample: disturbances may hit two launches in a row.
             least = min(self.samples[candidate])
             if best is not None and least > self.rules.hopeless * max(pair[best]):
                 finals.remove(candidate)
@@ -310,7 +316,7 @@ class _Race:
     # Bookkeeping
 
     def sample(self, order: Sequence[int]) -> list[float | None]:
-        """One launch each. None: it failed, now or before, and is out of the race."""
+        """The times of one launch each; None where it failed, now or before."""
         taken: list[float | None] = []
         for candidate, ms in zip(order, self.track.sample(order), strict=True):
             self.launches += 1
