@@ -48,13 +48,13 @@ def _quota(*files: Path) -> Iterator[float]:
 def slots_directory() -> Path | None:
     """A directory for locks that the processes of one user on the same cores share.
 
-    Ranks that are bound to cores of their own share with nobody. None: there is no such directory.
+    Ranks that are bound to different cores share none. None: there is no such directory.
     """
     try:
         mine = Path(tempfile.gettempdir()) / f"tuneonce-{os.getuid()}"
         slots = mine / f"slots{_bound_to()}"
         make_private_directory(slots)
-        # Where everybody may write, somebody else may have been first.
+        # The directory for temporary files is open to every user, who may have taken the name.
         return slots if _is_private(mine) and _is_private(slots) else None
     except OSError:
         return None

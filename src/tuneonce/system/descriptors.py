@@ -15,7 +15,8 @@ import socket
 class Descriptor:
     """One descriptor. Every method raises OSError, `close` nothing, once it is not ours any more.
 
-    Between the look and the system call another thread may still close it; nobody can exclude that.
+    Between the check and the system call another thread may still close it; that cannot be
+    excluded.
     """
 
     def __init__(self, fd: int) -> None:

@@ -1,13 +1,13 @@
-"""Who may read and write what is made in a store, and in the directories that lead to it.
+"""The permissions of what is made in a store, and of the directories that lead to it.
 
-A store's folders and files take after its root, whatever the umask: they are closed to everybody
-whom the root is closed to, and the group may write where the root is the group's, by its setgid
-bit or because the group may write to it. Nothing is made that everybody may write.
+A store's folders and files have the permissions of its root, whatever the umask: users that may not
+read the root may not read them, and the group may write to them where the root is *shared*, that
+is, has the setgid bit or is open to its group for writing. Nothing is made that every user may
+write to.
 
-A directory that leads to a store, the root included, takes after the one it is made in, as far as
-the umask lets it: what others may not read there they may not read here. So a store that root makes
-while an image is built can be read by the image's users, as Triton's own cache can, and one below a
-closed home is closed.
+A directory that leads to a store, the root included, has the permissions of the one it is made in,
+less what the umask takes away. So a store that root makes while an image is built can be read by
+the image's users, as Triton's own cache can, and one below a closed home is closed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _OURS_ALONE = ~(stat.S_ISGID | stat.S_IWGRP)
 
 @dataclass(frozen=True)
 class Modes:
-    """What is made gets these: `folder`, permissions; `group` and `owner`, ids, None as they come.
+    """What new folders and files get: a `folder`'s permissions, and ids of `group` and `owner`.
 
-    `owner` is somebody else only where root writes into a directory of another user, who could not
-    read or replace it otherwise.
+    An id of None is left as the system sets it. `owner` is set only where root writes into a
+    directory of another user, who could not read or replace the files otherwise.
     """
 
     folder: int
@@ -37,17 +37,17 @@ class Modes:
 
     @property
     def file(self) -> int:
-        """A file's permissions: a folder's, but for entering it."""
+        """A file's permissions: those of a folder without the bits for entering it."""
         return self.folder & 0o666
 
 
 def is_shared(directory: os.stat_result) -> bool:
-    """Whether a directory is a group's: what is in it may be anybody's who may write there."""
+    """Whether a directory is a group's: what is in it may belong to any user of the group."""
     return bool(directory.st_mode & (stat.S_ISGID | stat.S_IWGRP))
 
 
 def modes_in(root: os.stat_result, *, bake: bool = False) -> Modes:
-    """The modes of what is made below the root of a store. `bake`: everybody may read it."""
+    """The modes of what is made below the root of a store. `bake`: every user may read it."""
     folder = 0o700 | root.st_mode & _READ | (_READ if bake else 0)
     owner = root.st_uid if root.st_uid and os.geteuid() == 0 else None
     if is_shared(root):
@@ -106,20 +106,20 @@ def missing(path: str) -> list[str]:
 def make_directory(path: str, *, bake: bool = False) -> None:
     """Make one directory that leads to a store, or its root. Raises OSError.
 
-    Whose umask lets the group not even read shares nothing with it.
+    It is shared with the group only if the umask lets the group read.
     """
     above = os.stat(os.path.dirname(path))
     os.mkdir(path, 0o700 | above.st_mode & _READ)
     status = os.stat(path)
     mode = 0o700 | status.st_mode & _READ
     group = None
-    # Where everybody may write and nobody may move what is another's, a group is no tighter circle.
-    anyones = above.st_mode & stat.S_IWOTH and above.st_mode & stat.S_ISVTX
-    if is_shared(above) and not anyones and mode & 0o050 == 0o050:
+    # In a directory for temporary files, which every user may write to, the group says nothing.
+    for_temporary = above.st_mode & stat.S_IWOTH and above.st_mode & stat.S_ISVTX
+    if is_shared(above) and not for_temporary and mode & 0o050 == 0o050:
         mode, group = mode | _GROUP, above.st_gid
     if bake:
         mode |= _READ
-    owner = above.st_uid if above.st_uid and os.geteuid() == 0 and not anyones else None
+    owner = above.st_uid if above.st_uid and os.geteuid() == 0 and not for_temporary else None
     settle_folder(path, Modes(mode, group, owner))
 
 

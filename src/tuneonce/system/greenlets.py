@@ -15,7 +15,7 @@ _NEEDED = ("threading", "thread", "socket", "subprocess", "queue", "os", "select
 def patched_by() -> str | None:
     """``gevent`` or ``eventlet``, if it has replaced what a pool of processes needs; else None.
 
-    Imports nothing: who has not been imported has replaced nothing. Raises nothing.
+    Imports nothing: a library that was not imported has replaced nothing. Raises nothing.
     """
     for name, module in (("gevent", "gevent.monkey"), ("eventlet", "eventlet.patcher")):
         monkey = sys.modules.get(module)

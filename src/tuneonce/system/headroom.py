@@ -1,7 +1,7 @@
 """How many more processes, and how much more memory, the system allows here.
 
-Whoever starts processes asks beforehand: where there is too little, it is not only they that fail,
-but whatever the program starts next to them.
+This is asked before processes are started: where there is too little room, not only these fail, but
+also what the program starts beside them.
 """
 
 from __future__ import annotations

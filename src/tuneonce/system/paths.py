@@ -63,11 +63,11 @@ def user_caches(environ: Mapping[str, str]) -> Path | None:
 
 
 def user_directory(environ: Mapping[str, str]) -> Path | None:
-    """Where tuneonce keeps what this user has told no other place for. Never an error.
+    """Where tuneonce keeps what this user has set no other place for. Never an error.
 
-    ``tuneonce/`` in `user_caches`. Where it neither is there nor can be made, as with a user id
-    that nobody has entered and ``/`` for a home, it is in the directory for temporary files. None:
-    nothing there either, or somebody else has taken its name.
+    ``tuneonce/`` in `user_caches`. Where that neither is there nor can be made, as for a user id
+    that the system's list of users lacks and whose home is ``/``, it is in the directory for
+    temporary files. None if it cannot be there either, or another user has taken its name.
     """
     caches = user_caches(environ)
     if caches is not None:
@@ -82,6 +82,7 @@ def user_directory(environ: Mapping[str, str]) -> Path | None:
 
 
 def _entered_home() -> str | None:
+    """The home in the system's list of users."""
     try:
         import pwd
 
@@ -102,7 +103,10 @@ def may_be(path: Path) -> bool:
 
 
 def _is_free_or_mine(path: Path) -> bool:
-    """Where everybody may write, somebody else may have been first."""
+    """Whether a name is free or has a directory that only this user may write to.
+
+    In a directory that every user may write to, another one may have taken the name first.
+    """
     try:
         found = path.lstat()
     except FileNotFoundError:

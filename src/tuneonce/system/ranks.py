@@ -16,10 +16,10 @@ _SIZES = (
 
 
 def is_one_of_several() -> bool:
-    """Whether others may wait for this process: ranks, or what its parent has started.
+    """Whether other processes may wait for this one: other ranks, or its parent's other children.
 
-    Imports nothing and raises nothing. Rather yes than no: a child of `multiprocessing` may be the
-    only one.
+    Imports nothing and raises nothing. True in case of doubt: a child of `multiprocessing` may be
+    the only one.
     """
     return _ranks() > 1 or any(_number(os.environ.get(name)) > 1 for name in _SIZES) or _is_child()
 

@@ -1,4 +1,4 @@
-"""Calls that are waited for no longer than a deadline, whatever they wait for themselves."""
+"""Calls that the caller waits for until a deadline, even if the call itself never returns."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .greenlets import patched_by
 
 T = TypeVar("T")
 
-# A thread that nobody has needed for so long ends. Arbitrary: a server's start is made of bursts.
+# A thread that was not used for so long ends. Arbitrary: a server's start is made of bursts.
 _IDLE_S = 10.0
 
 
 class Overdue(Exception):
-    """A call has not come back by its deadline. Whatever it does is still being done."""
+    """A call has not returned by its deadline. It is still under way."""
 
 
 class _Call:
-    """One call, and what came of it. `done` is locked until then."""
+    """One call, and its result or error. `done` is locked until the call has returned."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self.function = function
