@@ -32,7 +32,7 @@ MAX_LOOKED_AT = 10_000
 """How many entries of a folder are looked at where not all of them matter. Arbitrary."""
 
 TEMP_AGE_S = 3600.0
-"""A temporary file this old belongs to nobody any more. A put takes milliseconds; arbitrary."""
+"""A temporary file this old was left by a killed process. A put takes milliseconds; arbitrary."""
 
 MARK_AGE_S = 10.0
 """A mark (see ``publish_new``) this old was left by a process that was killed. Arbitrary."""
@@ -111,7 +111,7 @@ def discard(at: int, name: str) -> None:
 
 
 def exists(at: int, name: str) -> bool:
-    """Whether something has the name, a link too. Raises OSError if nobody can tell."""
+    """Whether something has the name, a link too. Raises OSError if that cannot be told."""
     try:
         os.lstat(name, dir_fd=at)
     except FileNotFoundError:
@@ -133,9 +133,9 @@ def publish_new(temp: Temp, at: int, name: str) -> bool:
     """Give ``temp`` its name unless it is taken. True if it is ours.
 
     Atomic among processes and hosts where hard links work. Elsewhere a mark beside the name is
-    created exclusively, which excludes everybody else for the moment of a rename. There, if a
-    process is killed or stopped for longer than ``MARK_AGE_S`` at just that moment, two others may
-    both be told True; readers still see one whole record, the last.
+    created exclusively, which excludes all other processes for the moment of a rename. There, if
+    a process is killed or stopped for longer than ``MARK_AGE_S`` at just that moment, two others
+    may both be told True; readers still see one whole record, the last.
     """
     folders = {"src_dir_fd": temp.at, "dst_dir_fd": at}
     try:
@@ -192,7 +192,8 @@ def take(at: int, name: str, to: int, away: str) -> bool:
     try:
         patiently(lambda: os.rename(name, away, src_dir_fd=at, dst_dir_fd=to))
     except FileNotFoundError:
-        return exists(to, away)  # nobody else uses that name, so a lost answer
+        # No other process uses the new name: if it is taken, an NFS server's answer was lost.
+        return exists(to, away)
     return True
 
 
@@ -234,7 +235,7 @@ def sweep(at: int, entries: Iterator[os.DirEntry[str]], now: float) -> None:
 def drop_oldest(at: int, entries: Iterator[os.DirEntry[str]], keep: int) -> None:
     """Of the files that were set aside, remove all but the newest ``keep``.
 
-    What stood in a record's place may be a folder with somebody's files. It stays.
+    What stood in a record's place may be a folder with a user's files. It stays.
     """
     ours = sorted(
         entry.name

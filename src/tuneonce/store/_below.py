@@ -1,8 +1,8 @@
 """Folders below a root, reached without following a link.
 
-Every part is opened by itself, in the folder above it, and must be a folder: who swaps a folder for
-a link at any moment gets an error in the caller, and nothing is read or written through the link.
-The root itself may lie behind links: where that is, the user has said.
+Every part is opened by itself, in the folder above it, and must be a folder. If one is replaced by
+a link at any moment, the caller gets an error, and nothing is read or written through the link.
+The root itself may lie behind links: its path was given by the user.
 
 A descriptor from here is of use as a ``dir_fd`` only (O_PATH), so that a folder that may be
 searched and not listed is no obstacle. All raise OSError; a link in a folder's place is
@@ -133,9 +133,9 @@ def _make_folder(at: int, part: str, modes: Modes) -> int:
 
 
 def let_all_read(root: str, folder: str) -> None:
-    """Open ``folder`` and what is above it to every reader, as far as they are this user's.
+    """Let every user read ``folder`` and those above it up to the root, as far as they are ours.
 
-    Not where others may write: they could put a folder in this one's place.
+    Not where other users may write: one of these could put a folder in this one's place.
     """
     at = os.open(root, _ROOT)
     try:

@@ -1,7 +1,7 @@
 """What every store promises: bytes under names, and nothing about what they mean.
 
-A record is written whole and never changed in place, so whoever reads a name gets one complete
-version of it or nothing. The operations are those which a directory, Redis and an object store can
+A record is written whole and never changed in place, so a reader gets one complete version of it or
+nothing. The operations are those which a directory, Redis and an object store can
 all do atomically: ``put_if_absent`` is a link to a free name, ``SET NX`` or ``If-None-Match: *``,
 and ``delete_if`` a rename, a script or a conditional delete.
 
@@ -21,8 +21,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 MAX_RECORD_BYTES = 1024 * 1024
-"""No record is larger. Arbitrary: a verdict over a hundred candidates has 30 KB, and reading
-whatever somebody left under a name must hurt nobody."""
+"""No record is larger. Arbitrary: a verdict over a hundred candidates has 30 KB, and a huge file
+under a record's name must not fill a process's memory."""
 
 MAX_SET_ASIDE = 64
 """How many unusable records a store keeps for a person to look at. Arbitrary."""
@@ -116,7 +116,7 @@ class Store(abc.ABC):
         """Move a record that cannot be used out of the way, so that its name is free again.
 
         With ``seen`` (the bytes that the caller could not use) only a record that still holds
-        them is moved, so that nobody moves what another process put there since.
+        them is moved, so that what another process has put there since is not moved.
 
         False if there is nothing (any more) to move, or it may not be moved: a link never is. A
         bounded number of set-aside records is kept for a person to look at.

@@ -1,4 +1,4 @@
-"""A store that answers in time or is left alone: a mount whose server is gone may never answer."""
+"""A store that answers in time or is left alone: one on a dead network mount may never answer."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ FAR_S = 0.02
 class BoundedStore(Store):
     """``inner``, each call of which comes to an end within `read_s` or `write_s` seconds.
 
-    After one that did not, all raise StoreUnavailable at once, in this process. What was to be
-    written then may still be written. `url` is what to call the store, without credentials: asking
-    it might wait, too.
+    After a call that did not, all calls raise StoreUnavailable at once, in this process. What that
+    call was to write may still be written. `url` is the store's address without credentials, for
+    messages: asking the store for it might wait, too.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class BoundedStore(Store):
 
     @property
     def is_silent(self) -> bool:
-        """Whether it did not answer once, and is left alone."""
+        """Whether it once did not answer in time, and is not asked any more."""
         return self._silent is not None
 
     @property
     def is_far(self) -> bool:
-        """Whether none of its calls so far has come back as fast as a disk's."""
+        """Whether none of its calls so far has returned as fast as a disk's."""
         return FAR_S < self._quickest_s < math.inf
 
     def get(self, name: str) -> bytes | None:
@@ -62,7 +62,7 @@ class BoundedStore(Store):
         return self._within(self._write_s, lambda: self._inner.delete_if(name, expected))
 
     def list(self, prefix: str) -> Iterator[str]:
-        # All of it at once: between two names nobody could be stopped.
+        # All names at once: the time between two of them could not be bounded.
         return iter(self._within(self._read_s, lambda: [*self._inner.list(prefix)]))
 
     def children(self, prefix: str, *, limit: int | None = None) -> Sequence[str]:

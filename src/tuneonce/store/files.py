@@ -1,6 +1,6 @@
 """Records as files of one directory, which may be shared over a network.
 
-    <root>/<kernel>/<world>/<key>/<record>      open to whom the root is open (`system.file_modes`)
+    <root>/<kernel>/<world>/<key>/<record>      readable as the root is (`system.file_modes`)
     <root>/<kernel>/.../.tmp-<pid>-<random>     being written; swept after an hour
     <root>/.set-aside/<time>-<random>-<record>  could not be used; the newest 64 are kept
 
@@ -11,10 +11,10 @@ Nothing is touched before the first put, and no descriptor, lock or thread is he
 so a store may be used on both sides of a fork. A record's last path part and the temporary name
 are in one folder, hence in one file system, so that names change in one step.
 
-**Who is believed.** A record must be a regular file that belongs to this user, to root or to the
-owner of the root directory; in a directory that is a group's, by its setgid bit or because the
-group may write to it, it may be anybody's. What every user may write counts only where every user
-may write to the root.
+**Which records are believed.** A record must be a regular file that belongs to this user, to root
+or to the owner of the root directory; in a directory that is shared by a group
+(`system.file_modes`), it may belong to any user. A file that every user may write to counts only
+where every user may write to the root.
 
 **What is not promised.** After a power failure a record put with ``durable=False`` may be missing,
 empty or cut short. ``delete_if`` and ``set_aside(seen=...)`` rename the record away, look at it
@@ -66,8 +66,8 @@ _LINK_OR_SOCKET = frozenset({errno.ELOOP, errno.EMLINK, errno.ENXIO})
 _WRONG_KIND = frozenset({errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST})
 _MAY_NOT_MOVE = _REFUSED | _FULL | {errno.EXDEV, errno.EBUSY, errno.ESTALE}
 
-# A folder may be deleted between making it and writing into it. Somebody who does that three times
-# in a row is not cleaning up.
+# A folder may be deleted between making it and writing into it. When that happens three times in a
+# row, it is no clean-up, and the write has failed.
 _TRIES = 3
 
 _NO_FOLDER = "a file or a link in a folder's place"
@@ -77,7 +77,7 @@ class FileStore(Store):
     """The directory ``root``, which need not exist yet. See the module for its guarantees."""
 
     def __init__(self, root: str | os.PathLike[str], *, bake: bool = False) -> None:
-        """``bake``: everybody may read what is written, and the folders on the way to it."""
+        """``bake``: every user may read what is written, and the folders on the way to it."""
         self._root = os.path.abspath(os.fspath(root)).rstrip("/")
         if not self._root:
             raise ValueError("the root of the file system is no place for a store")
@@ -129,7 +129,7 @@ class FileStore(Store):
     def _doubt(self, record: os.stat_result) -> str:
         """Why a record is not believed, or ``""``."""
         everyones = record.st_mode & stat.S_IWOTH
-        # Whom the root has vouched for is remembered: it is asked once for each writer, not record.
+        # Users that the root allows are remembered: it is asked for each of them, not each record.
         known = record.st_uid in (os.geteuid(), 0) or record.st_uid in self._believed
         if known and not everyones:
             return ""
@@ -190,7 +190,7 @@ class FileStore(Store):
         self._write(name, data, durable, replace)
 
     def put_if_absent(self, name: str, data: bytes, *, durable: bool = True) -> bool:
-        # Most losers come late. They need not write anything to learn that they lost.
+        # Most often the record is there already, and nothing has to be written to find out.
         if self._is_taken(check_name(name)):
             check_data(data)
             return False
@@ -277,7 +277,7 @@ class FileStore(Store):
             if seen is not None and self.get(name) != seen:
                 return False
         except RecordUnreadable:
-            return False  # something else by now; whoever meets it will say so without ``seen``
+            return False  # something else by now, which its reader sets aside without ``seen``
         kept = _atomic.kept_name(name.rpartition("/")[2])
         try:
             # What has the name, or a file that stands where a folder of this name belongs.
