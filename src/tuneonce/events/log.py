@@ -23,9 +23,9 @@ The first line describes the process::
     {"t":9.4,"e":"ready"}                     start-up is over, what follows happens while serving
     {"t":0.1,"e":"problem","what":"record_unreadable","detail":"..."}
 
-A file is its user's alone, but in a directory that is a group's (`system.file_modes`). Where this
-user may not write, as in a directory of another user's, events go to one of this user's, and who
-reads the one reads the other too.
+Only its user may read a file, but in a directory that a group shares (`system.file_modes`). Where
+this user may not write, as in another user's directory, events go to a directory of this user's
+own, and what reads the one reads the other, too.
 """
 
 from __future__ import annotations
@@ -58,19 +58,19 @@ SCHEMA = "tuneonce.events/1"
 MAX_LINES = 50_000
 MAX_LINE_BYTES = 1 << 20
 KEEP_FILES = 64
-# Beyond these, files go that nobody has written to for a day: a server that runs must not lose its
-# file to its own compile workers, of which there may be hundreds.
+# Files beyond these are removed if they were not written to for a day: a server that runs must not
+# lose its file because its own compile workers, of which there may be hundreds, write theirs.
 KEEP_S = 24 * 3600.0
 
-# What is read at most, the newest first, and how deep a line's lists may be. Arbitrary: MAX_LINES
-# of the usual length are 15 MB, and no event of ours has lists in lists in lists.
+# At most so much is read, of the newest files first, and no line with deeper lists. Arbitrary:
+# MAX_LINES of the usual length are 15 MB, and no event of ours has lists in lists in lists.
 MAX_FILE_BYTES = 32 << 20
 MAX_READ_BYTES = 256 << 20
 MAX_FILES_READ = 4096
 MAX_DEPTH = 6
-# The clocks of two hosts may be so far apart and count as one. Arbitrary.
+# The clocks of two hosts that are no farther apart than this count as one. Arbitrary.
 APART_S = 300.0
-# No number of an event is larger: not a process, a count, a time since 1970.
+# No number of an event is larger: no process id, no count, no time since 1970.
 MOST = 1e15
 
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -82,7 +82,7 @@ _NAME = re.compile(rf"\d{{8}}T\d{{6}}\.\d{{6}}-\d+{re.escape(_ENDING)}")
 
 @dataclass
 class _File:
-    """The file of one process. `lines` are those besides the first; `silent`: no more of them."""
+    """The file of one process. `lines` counts those after the first; a `silent` file gets none."""
 
     path: Path
     pid: int
@@ -94,9 +94,9 @@ class _File:
 class EventLog:
     """Writes the events of this process. Never raises: a log that fails falls silent.
 
-    Nobody waits here: events stand in a queue, and who finds it unattended writes what is in it.
-    So a signal handler may emit in the middle of an emit. A forked child starts a file of its own
-    at its first event.
+    No thread waits for another: events go into a queue, and a thread that finds no other one
+    writing writes all that the queue holds. So a signal handler may emit in the middle of an emit.
+    A forked child starts a file of its own at its first event.
     """
 
     def __init__(
@@ -117,32 +117,33 @@ class EventLog:
         renew_in_child(self)
 
     def renew(self) -> None:
-        self._attended = threading.Lock()
-        # Bounded like the file: who attends to it may be stuck in a file system.
+        self._writing = threading.Lock()
+        # Bounded like the file: the thread that writes may be stuck in a file system.
         self._queue: deque[tuple[float, dict[str, Any]]] = deque(maxlen=MAX_LINES)
         self._file: _File | None = None
 
     def emit(self, event: str, **fields: Any) -> None:
         """Append one event, and hand it to the listener, which must not raise.
 
-        One at a time, in a thread that emits just now, which need not be this one.
+        The listener is called for one event at a time, in a thread that is emitting just then,
+        which need not be this one.
         """
         self._queue.append((self._clock(), {"e": event, **fields}))
         # The local name: in a child that is forked meanwhile the attribute is another lock.
-        attended = self._attended
-        # Looked at again after the lock is free: somebody may have left an event in between.
-        while self._queue and attended.acquire(blocking=False):
+        writing = self._writing
+        # Looked at again after the lock is free: another thread may have added an event before.
+        while self._queue and writing.acquire(blocking=False):
             try:
                 while self._queue:
                     self._take(self._queue)
             finally:
-                attended.release()
+                writing.release()
 
     def _take(self, queue: deque[tuple[float, dict[str, Any]]]) -> None:
         at, event = queue.popleft()
         if self._listener is not None:
             self._listener(event)
-        # Another queue: this is a child that was forked meanwhile, and the event its parent's.
+        # With another queue this process was forked meanwhile, and the event is its parent's.
         if self._directory is None or queue is not self._queue:
             return
         file = self._file
@@ -200,7 +201,7 @@ def _begin_file(path: Path, line: bytes) -> None:
 
 
 def _beside(directory: Path) -> Path | None:
-    """This user's own directory for the events that belong in `directory`, if there is one."""
+    """Where this user's events go that cannot be written to `directory`; None: nowhere."""
     usual = user_directory(os.environ)
     return None if usual is None else usual / "events" / digest(["str", str(directory)], length=12)
 
@@ -221,7 +222,7 @@ def _append(path: Path, data: bytes, *, create: int | None = None) -> None:
 
 
 def _stamp(at: float) -> str:
-    """What the name of a file begins with that was begun then: names stand in order of time."""
+    """The beginning of the name of a file that was begun then: names sort by time."""
     return time.strftime("%Y%m%dT%H%M%S", time.gmtime(at))
 
 
@@ -238,7 +239,7 @@ def _remove_oldest(directory: Path, *, before: float, now: float) -> None:
         return
     earliest, latest = _stamp(before), _stamp(now)
     for path in _in_order(files, now=now)[:-KEEP_FILES]:
-        if earliest <= path.name <= latest:  # its name says when it was begun
+        if earliest <= path.name <= latest:  # by its name, begun within the last day
             continue
         with contextlib.suppress(OSError):
             if path.lstat().st_mtime < before:
@@ -248,8 +249,9 @@ def _remove_oldest(directory: Path, *, before: float, now: float) -> None:
 def _in_order(paths: Iterable[Path], *, now: float) -> list[Path]:
     """Oldest first, by the times in their names.
 
-    The clock of another host may be ahead, and its files would be the newest for ever: one from the
-    future counts as of when it was last written, and is the oldest if that is to come as well.
+    The clock of another host may be ahead, and its files would be the newest for ever. So a file
+    whose name is of the future counts by the time of its last write, and as the oldest if that is
+    of the future, too.
     """
     newest = _stamp(now + APART_S)
 
@@ -275,16 +277,16 @@ def read_processes(
 
     With `since`, in seconds since 1970, only of those that wrote their first event after it.
 
-    A file of another schema is skipped; a line that was cut off by a kill ends its file, as does
-    one that is nothing of ours. Regular files only, no links, and of all that there is the newest
-    `MAX_READ_BYTES`, of each file the first `MAX_FILE_BYTES`. Raises nothing.
+    A file of another schema is skipped. A line that was cut off by a kill, or is no event, ends its
+    file. Only regular files are read, no links: in all the newest `MAX_READ_BYTES`, of each file
+    the first `MAX_FILE_BYTES`. Raises nothing.
     """
     now = time.time()
     for path, size, written in _to_read(directory, since, now):
         lines = _read_lines(path, size)
         if lines and lines[0].get("schema") == SCHEMA:
             if number(lines[0].get("started")) > now + APART_S >= written:
-                # By the clock of a host that is ahead; the last event was when it was written.
+                # The host's clock is ahead: its last event was at the time of the last write.
                 lines[0]["started"] = written - number(lines[-1].get("t"))
             yield lines
 
@@ -330,7 +332,7 @@ def _to_read(directory: Path, since: float | None, now: float) -> list[tuple[Pat
 
 def _read_lines(path: Path, size: int) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
-    # It ends where a line does not.
+    # The end of the file, too, is the end of a line that is no JSON.
     for line in _read(path, size).decode("utf-8", "replace").split("\n"):
         try:
             value = json.loads(line)
@@ -343,7 +345,7 @@ def _read_lines(path: Path, size: int) -> list[dict[str, Any]]:
 
 
 def _read(path: Path, size: int) -> bytes:
-    """The first `size` bytes of a regular file; nothing of any other, or of one that is not."""
+    """The first `size` bytes of a regular file; nothing if there is no such file."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         with os.fdopen(os.open(path, flags), "rb") as file:

@@ -1,11 +1,11 @@
 """Tells people that a tuning which takes long is a tuning, not a hang: one line, with an ETA.
 
-On a terminal the line stands on standard error and is gone when the tuning ends; elsewhere a line
-is logged now and then. A tuning that is over within two seconds is never told of.
+On a terminal the line is drawn on standard error and erased when the tuning ends; elsewhere a line
+is logged now and then. A tuning that is over within two seconds is not shown.
 
-Nothing here runs by itself: a line changes when the tuner reports a step, which also reads the
-clock. So there is no thread to outlive anything, and a quick tuning pays for a few clock readings.
-An error in here ends the telling, never the tuning.
+There is no thread for this: a line changes when the tuner reports a step, which also reads the
+clock, so a quick tuning costs a few readings of the clock. An error in here ends the progress
+lines, never the tuning.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from ..system.forks import renew_in_child
 
 logger = logging.getLogger("tuneonce")
 
-# Quicker tunings are not told of, and this long a log is left alone between two lines.
+# Quicker tunings are not shown; and so long after a line the log gets no other one.
 QUIET_S = 2.0
 LOG_EVERY_S = 5.0
-# On a terminal a line changes at most so often; arbitrary, faster than anybody reads.
+# On a terminal a line changes at most so often; arbitrary, faster than people read.
 DRAW_EVERY_S = 0.1
 # So long the end of a tuning waits for another thread that is drawing. Arbitrary.
 PATIENCE_S = 1.0
 # A key is shortened to so many characters. Arbitrary: with the rest it fits a terminal's line.
 KEY_CHARS = 48
-# Of a name as much as this is worth more than whole words about the candidates. Arbitrary.
+# For so many characters of a name the words about the candidates are shortened. Arbitrary.
 _NAME_CHARS = 12
 
 
@@ -60,7 +60,7 @@ class Progress:
         renew_in_child(self)
 
     def renew(self) -> None:
-        # Also in a forked child, where neither the lock nor the line is its own.
+        # Also called in a forked child: the lock and the line are its parent's.
         self._lock = threading.Lock()
         self._long: list[Tuning] = []
         self._live: Any = None
@@ -96,7 +96,7 @@ class Progress:
         if not self._on or now - tuning.began < QUIET_S:
             return
         with self._guarded():
-            # Never waited for: who holds it is telling already.
+            # Not waited for: the thread that holds the lock shows a line just now.
             if not self._lock.acquire(blocking=False):
                 return
             try:
@@ -112,7 +112,7 @@ class Progress:
         if tuning not in self._long:  # it never had a line on the terminal
             return
         with self._guarded():
-            # Who draws may be stuck in a terminal that takes nothing.
+            # Waited for, but not for ever: the drawing thread may be stuck in a terminal.
             if not self._lock.acquire(timeout=PATIENCE_S):
                 return
             try:
@@ -135,7 +135,7 @@ class Progress:
 
     def _may_draw(self) -> bool:
         stream = self._stream or sys.stderr
-        # None: a process without a standard error.
+        # It is None in a process without a standard error.
         return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
     def _draw(self, tuning: Tuning, now: float) -> None:
@@ -148,7 +148,7 @@ class Progress:
             from rich.console import Console
             from rich.live import Live
 
-            # What the program prints meanwhile stays its own: nothing is redirected.
+            # Nothing is redirected: what the program prints meanwhile is none of ours.
             live = Live(
                 console=Console(file=self._stream or sys.stderr, highlight=False, markup=False),
                 auto_refresh=False,
@@ -169,7 +169,7 @@ class Progress:
 
 
 class Tuning:
-    """How far one tuning is. A candidate takes two steps: to be compiled, and to be looked at."""
+    """How far one tuning is. A candidate takes two steps: it is compiled, and it is measured."""
 
     def __init__(
         self, progress: Progress, kernel: str, key: str, *, total: int, known: int
@@ -213,9 +213,9 @@ class Tuning:
     def line(self, now: float, *, width: int, more: int = 0) -> str:
         """``tuning: 12 of 25 candidates, about 8 s left: chunk_fwd n=64``, for a terminal.
 
-        A terminal cuts its end off, so names stand there, and what is left comes first: in fewer
-        words where the names would have no room, in `width` characters wherever that is possible.
-        `more` tunings go on beside this one.
+        A terminal cuts off the end of a line that is too long. So names are at the end, and the
+        time that is left comes first, in fewer words where the names would have no room; the line
+        has at most `width` characters wherever that is possible. `more` tunings go on beside this.
         """
         eta = self._eta(now)
         left, beside = "" if eta is None else f", {_about(eta)}", f" (and {more} more)" * bool(more)
@@ -238,7 +238,7 @@ class Tuning:
     def _eta(self, now: float) -> float | None:
         """Seconds left at the rates so far; None before the first step.
 
-        Compilations and looks go side by side, each at a pace of its own: the slower one decides.
+        Compiling and measuring go side by side, each at its own pace: the slower one decides.
         """
         wanted = max(self._total - self._known, 0)
         compiled, looked = min(len(self._compiled), wanted), min(len(self._looked), wanted)
@@ -255,7 +255,7 @@ def shorten(text: str, *, limit: int = KEY_CHARS) -> str:
 
 
 def _printable(text: Iterable[str]) -> str:
-    """Keys hold what programs put in them: nothing in a line may steer a terminal."""
+    """The text without characters that steer a terminal, which keys of a program may hold."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 VARIABLE = "TUNEONCE_RUN"
 """Set by `tuneonce run` for all processes of the run; not for people."""
 
-# So long the end of a program waits for a slow file system, and for who reads its errors. Both
-# arbitrary; no more than one file is read after the first.
+# So long the end of a program waits for a slow file system, and for the reader of its errors. Both
+# arbitrary; once the time is over, no further file is read.
 _READ_S, _WRITE_S = 2.0, 1.0
 
 
@@ -97,7 +97,7 @@ def _events_of(run: str, directory: Path) -> Iterator[Events]:
 
 
 def _print(text: str) -> None:
-    """Write to standard error what neither blocks for long nor changes the exit status."""
+    """Write to standard error without blocking for long or changing the exit status."""
     stream = sys.stderr
     stream.flush()
     # A reader that is gone must not end the program in place of its own end.

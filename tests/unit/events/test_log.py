@@ -187,7 +187,7 @@ def test_a_fork_while_another_thread_writes(directory: Path) -> None:
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with events._attended:
+        with events._writing:
             held.set()
             release.wait(60)
 

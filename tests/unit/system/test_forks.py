@@ -81,7 +81,7 @@ def test_events(tmp_path: Path) -> None:
         events.emit("tune")
         assert (tmp_path / "events").exists()
 
-    assert in_child_of_a_holder(events._attended, use) == 0
+    assert in_child_of_a_holder(events._writing, use) == 0
 
 
 def test_the_progress_line() -> None:
