@@ -1,9 +1,8 @@
-"""Records in and out of a store that may be bad, for a launch: reports and goes on, never raises.
+"""Reading and writing records for a launch, which a bad store must not stop: nothing here raises.
 
 A store that fails is reported once, and the process goes on without it. A record that cannot be
-used is counted and treated as absent, and set aside unless it may be of use to others: to another
-user, or to another version. What one question may read is bounded, whatever
-somebody has left in the store.
+used is counted and treated as absent. It is set aside, unless another user or another version may
+have a use for it. How much one question reads is bounded, whatever is in the store.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ logger = logging.getLogger("tuneonce")
 class Budget:
     """How many bytes of records one question may still read, and until when (``time.monotonic``).
 
-    The last may go beyond. Arbitrary: a hundred verdicts over a hundred candidates each, twenty
-    times what is common.
+    The last record may go beyond. The default is arbitrary: a hundred verdicts over a hundred
+    candidates each, twenty times what is common.
     """
 
     left: int = 4 * 1024 * 1024
@@ -36,7 +35,7 @@ class Budget:
 
     @classmethod
     def of_seconds(cls, seconds: float) -> Budget:
-        """One for so long: a store may be far away."""
+        """A budget that ends after so many seconds: a store may be far away."""
         return cls(until=time.monotonic() + seconds)
 
     @property
@@ -45,7 +44,7 @@ class Budget:
 
 
 class Access:
-    """A store for who must not be stopped by it. Thread-safe: it only remembers what it said."""
+    """A store whose failures are reported and never raised. Thread-safe."""
 
     def __init__(self, store: Store, events: EventLog) -> None:
         self.store = store
@@ -53,7 +52,7 @@ class Access:
         self._warned: set[str] = set()
 
     def read(self, name: str, kind: type[R], budget: Budget | None = None) -> R | None:
-        """The record, None if it is not there or cannot be used, or the budget is spent."""
+        """The record; None if it is not there or cannot be used, or the budget is spent."""
         if budget is not None and budget.is_spent:
             return None
         data: bytes | None = None
@@ -78,7 +77,7 @@ class Access:
             return []
         try:
             return self.store.children(prefix, limit=limit)
-        except RecordUnreadable as error:  # a folder of somebody else
+        except RecordUnreadable as error:  # another user's folder
             self._not_used(prefix, error, None)
             return []
         except StoreError as error:
@@ -99,7 +98,7 @@ class Access:
         except ValueError as error:
             self._problem("not_storable", f"{name}: {error}")
             return None
-        # Twice, because a directory or the like may have the name.
+        # Twice: a directory or the like may have the name, and is set aside at the first try.
         for _ in range(2):
             try:
                 if only_if_absent:
@@ -117,7 +116,7 @@ class Access:
         return None
 
     def remove(self, name: str) -> bool:
-        """Remove a record that is not needed any more. False: the store does not let us."""
+        """Remove a record that is not needed any more. False: the store cannot remove it."""
         try:
             data = self.store.get(name)
             if data is not None:
@@ -149,8 +148,8 @@ class Access:
             left = None if moved or not self._still_there(name, seen) else "it may not be moved"
         except StoreError as error:
             moved, left = False, str(error)
-        # Whoever moves the record counts it, so that it is counted once in a fleet; one that stays
-        # is counted once by each process that meets it.
+        # The process that moves the record counts it, so that it is counted once in a fleet; a
+        # record that stays is counted once by each process that meets it.
         if moved:
             self._problem("record_unreadable", f"{name}: {reason}")
             logger.warning("tuneonce: set aside an unreadable record (%s): %s", reason, name)
@@ -163,7 +162,7 @@ class Access:
             self._problem("record_unreadable", f"{name}: {reason} (left in place: {why})")
 
     def _still_there(self, name: str, seen: bytes | None) -> bool:
-        """Whether nobody else has moved what could not be used. Raises StoreError."""
+        """Whether the record that could not be used is still there. Raises StoreError."""
         try:
             data = self.store.get(name)
         except RecordUnreadable:

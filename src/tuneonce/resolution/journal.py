@@ -1,26 +1,27 @@
-"""What a process that tunes a key would leave behind if it ended now.
+"""Journals: the measurements of a tuning while it goes on, in a file that outlives the process.
 
 While a key is tuned there is a file for it, open and locked as long as the process lives. Each
-measurement is appended the moment it exists, and the candidate whose first launch is under way is
-named at the beginning. So whatever ends the process, SIGKILL included, at most one measurement is
-lost, and a launch never waits for a store. The file is removed when a verdict that holds its
-measurements is stored, and when the tuning has measured nothing.
+measurement is appended at once, and the candidate whose first launch is under way is named at the
+beginning. So whatever ends the process, SIGKILL included, at most one measurement is lost, and a
+launch never waits for a store. The file is removed when a verdict that holds its measurements is
+stored, and when the tuning has measured nothing.
 
-A file that is left behind is found by whoever meets the key next, and its measurements are not made
-again. The candidate that it names has one strike: it may have ended the process, or frozen the
-machine, which nothing in the process can catch, and every later start would end there, too.
-One strike proves nothing: somebody may have killed the process, or memory ran out. A candidate is
-left out with two, from two processes that ended during its first launch of the same key on the same
-GPU. A first launch takes about a millisecond of a tuning of seconds, so that happens to nobody by
-chance; a candidate that hangs is killed there by somebody. It is recorded as one that cannot run,
-and tried again when such a record does not hold any more.
+A file that a process has left behind is found when the key is met next, and its measurements are
+not made again. The candidate that it names has one *strike*: it may have ended the process, or
+frozen the machine, which nothing in the process can catch, and every later start would end there,
+too. One strike proves nothing: the process may have been killed for another reason, or memory ran
+out. A candidate is left out with two strikes, from two processes that ended during its first launch
+of the same key on the same GPU. A first launch takes about a millisecond of a tuning of seconds, so
+two processes do not end in it by chance; a process in which a candidate hangs is killed there. The
+candidate is recorded as one that cannot run, and tried again when such a record does not hold any
+more.
 
 The file is 4,096 bytes, JSON and spaces::
 
     {"below":"v1/<kernel>/<world>/<key>","launching":"9f0c...","strikes":{"77de...":1}}
 
-and then measurements, one after the other, as a store would hold them (`model.records`). Files
-of this user count, of root, and of who owns the directory that the journals' is in; others do not.
+and then measurements, one after the other, as a store would hold them (`model.records`). Only files
+count that belong to this user, to root, or to the owner of the directory above the journals'.
 """
 
 from __future__ import annotations
@@ -39,19 +40,19 @@ from ..model.records import BadRecord, Measurement, pack, unpack
 from ..system.descriptors import Descriptor
 from ..system.file_modes import make_closed_directory
 
-# Of so many candidates strikes are kept. Arbitrary: nobody starts a server that often in vain.
+# Strikes of so many candidates are kept. Arbitrary: no server is started that often in vain.
 _MOST_STRIKES = 40
 _HEAD_BYTES = 4096
 # A candidate takes about a kilobyte. Arbitrary.
 _MOST_BYTES = 4 << 20
 # A directory in which this takes longer is not used again by this process. Arbitrary.
 _SLOW_S = 0.5
-# Of one key so many files are read, one for each GPU, and so many names are looked at.
+# So many files are read of one key, which has one for each GPU; and so many names are looked at.
 _FILES, _NAMES = 16, 10_000
 STRIKES = 2
 
 FOLDER = ".journal"
-"""Where they are beside the records of a store of files."""
+"""The folder of journals in a store of files."""
 
 
 class Journal:
@@ -69,11 +70,11 @@ class Journal:
         for candidate in self.left_out:
             del self._strikes[candidate]
         self._is_of_use = bool(measurements)
-        # A machine that freezes forgets what is not on its disk; waiting for that is worth it
-        # where something has happened before.
+        # A machine that freezes loses what is not on its disk. Waiting for the disk is worth it
+        # only where a process has ended before.
         self._careful = bool(self._strikes or self.left_out)
         with contextlib.suppress(OSError):
-            os.ftruncate(file.fileno(), self._end)  # what a kill has cut off
+            os.ftruncate(file.fileno(), self._end)  # without the last one, if a kill cut it off
         self._name_launching(None)
 
     @contextlib.contextmanager
@@ -82,7 +83,7 @@ class Journal:
         self._name_launching(candidate)
         try:
             yield
-            self._strikes.pop(candidate, None)  # it was not its fault
+            self._strikes.pop(candidate, None)  # it has run, and ended no process
         finally:
             self._name_launching(None)
 
@@ -97,11 +98,11 @@ class Journal:
                 self._is_of_use = True
 
     def close(self) -> None:
-        """The tuning has ended, and this process has not; what it has measured may be needed."""
+        """End the journal, and leave its measurements for the next tuning of the key."""
         self._close(forget=not self._is_of_use)
 
     def forget(self) -> None:
-        """All that it holds is in a verdict now. Closes it."""
+        """End the journal and remove it: all that it holds is in a verdict now."""
         self._close(forget=True)
 
     def _close(self, *, forget: bool) -> None:
@@ -117,14 +118,14 @@ class Journal:
         head = {"below": self._below, "launching": candidate, "strikes": self._strikes}
         data = json.dumps(head).encode()
         with contextlib.suppress(OSError):
-            # Always as long, in one write: a kill leaves the one or the other.
+            # Always of the same length, in one write: a kill leaves the old head or the new one.
             os.pwrite(self._file.fileno(), data.ljust(_HEAD_BYTES)[:_HEAD_BYTES], 0)
             if self._careful:
                 os.fdatasync(self._file.fileno())
 
 
 class Journals:
-    """Those of one process.
+    """The journals of one process.
 
     `directories()` says where they may be, the place for new ones first. Thread-safe.
     """
@@ -153,7 +154,7 @@ class Journals:
         return None
 
     def left(self, key: str) -> list[Measurement]:
-        """What processes have measured that tuned the key, or tune it now."""
+        """What other processes have measured of the key, also of tunings that go on."""
         found: list[Measurement] = []
         for directory in self._usable():
             with self._timed(directory):
@@ -163,7 +164,7 @@ class Journals:
         return found
 
     def forget(self, key: str) -> None:
-        """Remove those of a key that no process writes to any more."""
+        """Remove the journals of a key that no process writes to any more."""
         for directory in self._usable():
             for name in _names(directory, f"{key}."):
                 with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
@@ -171,7 +172,7 @@ class Journals:
                     os.unlink(name, dir_fd=folder.fileno())
 
     def all(self) -> Iterator[tuple[str, Measurement]]:
-        """Every measurement, with its key's folder in the store. For people: reads all files."""
+        """Every measurement, with its key's folder in the store. For commands: reads all files."""
         for directory in self._usable():
             for name in _names(directory, ""):
                 with contextlib.suppress(OSError):
@@ -212,7 +213,7 @@ class Journals:
 
 def _begin(directory: Path, name: str, below: str) -> Journal:
     """Raises as `_lock`."""
-    # It may be the first of the store, whose root is as open as the place that it is in.
+    # It may be the first in a store, and makes its root, too, as open as the place that this is in.
     make_closed_directory(str(directory))
     with contextlib.ExitStack() as opened:
         folder, file = _lock(opened, directory, name, os.O_CREAT)
@@ -224,7 +225,7 @@ def _begin(directory: Path, name: str, below: str) -> Journal:
 def _lock(
     opened: contextlib.ExitStack, directory: Path, name: str, flags: int = 0
 ) -> tuple[Descriptor, Descriptor]:
-    """The folder, and the file that nobody else writes to; `opened` closes both.
+    """The folder, and the file, which no other process writes to; `opened` closes both.
 
     Raises OSError: BlockingIOError where a process writes to it, or has removed it just now.
     """
@@ -239,7 +240,7 @@ def _lock(
     except FileNotFoundError:
         there = None
     if there != os.fstat(file.fileno()).st_ino:
-        raise BlockingIOError("whoever had it has removed it")
+        raise BlockingIOError("the process that had it has removed it")
     return folder, file
 
 
@@ -262,7 +263,7 @@ def _contents_of(path: Path) -> tuple[Mapping[str, Any], list[Measurement], int]
 
 
 def _owners(directory: Path) -> Container[int]:
-    """Whose journals count. Raises OSError."""
+    """The users whose journals count. Raises OSError."""
     return {0, os.geteuid(), directory.parent.stat().st_uid}
 
 
@@ -272,7 +273,7 @@ def _contents(
     """Head, measurements, and where the last whole one ends. Raises OSError."""
     status = os.fstat(file)
     if not stat.S_ISREG(status.st_mode) or status.st_mode & stat.S_IWOTH:
-        raise OSError("no file, or everybody's")
+        raise OSError("no file, or one that every user may write to")
     if status.st_uid not in owners:
         raise OSError("another user's")
     data = os.pread(file, _MOST_BYTES, 0)
@@ -280,7 +281,7 @@ def _contents(
         head = json.loads(data[:_HEAD_BYTES])
     except (ValueError, RecursionError):
         head = None
-    if not isinstance(head, dict):  # a new file, or somebody's
+    if not isinstance(head, dict):  # a new file, or not one of ours
         return {}, [], _HEAD_BYTES
     found, end = [], _HEAD_BYTES
     while (newline := data.find(b"\n", data.find(b"\n", end) + 1) + 1) > end:
@@ -293,7 +294,7 @@ def _contents(
 
 
 def _strikes(head: Mapping[str, Any]) -> dict[str, int]:
-    """By candidate, from what a process has left that is not there any more."""
+    """Strikes by candidate, from the head that a process has left which ended."""
     try:
         found = {str(name): int(count) for name, count in head["strikes"].items()}
         launching = head["launching"]

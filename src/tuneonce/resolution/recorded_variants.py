@@ -1,7 +1,8 @@
 """Which of a store's records of compiled variants are read: some of every kernel.
 
-A store may hold those of any number of kernels, worlds and keys. They are visited in turns, the
-kernels first, so that no kernel, and of a kernel no world, keeps others from being read.
+A store may hold records of any number of kernels, worlds and keys, and only so many are read. They
+are taken in turns, one of each kernel, and of a kernel one of each world, so that none fills the
+list and keeps others from being read.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Children = Callable[[str, int], Sequence[str]]
 
 
 def variants_names(children: Children) -> Iterator[str]:
-    """Their names; `children(prefix, limit)` lists a level of the store."""
+    """The names of these records; `children(prefix, limit)` lists a level of the store."""
 
     def folders(prefix: str, limit: int) -> list[str]:
         return sorted(name for name in children(prefix, limit) if name.endswith("/"))

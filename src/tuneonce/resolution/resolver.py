@@ -9,11 +9,11 @@ them in this order and stops at the first answer:
    tuning: the winner is computed, nothing is measured (`settle` publishes it);
 3. a verdict of another work class whose winner is a live candidate, unless this work class has one
    over another list: used, and counted as provisional;
-4. nothing, or not enough: the caller measures what is missing, and what was measured before it was
-   killed, or with another list, is not measured again.
+4. nothing, or not enough: the caller measures what is missing. What an interrupted tuning, or one
+   of another list, has measured is not measured again.
 
-Nothing here raises because a store or a record is bad (`access`). A stored winner is only ever the
-digest of a candidate, looked up in the live list.
+Nothing here raises because a store or a record is bad (`access`). A stored winner is the digest of
+a candidate, which is looked up among the live ones: nothing else in a record selects what runs.
 """
 
 from __future__ import annotations
@@ -42,15 +42,16 @@ from .recorded_variants import variants_names
 # every restart, short enough that a passing cause (memory taken by a neighbour) heals by itself.
 FAILURE_HOLDS_S = 7 * 24 * 3600.0
 
-# A far store is asked for so long what else holds for a key, and what is expected of it, which only
-# orders and prunes a race. Arbitrary; both take milliseconds on a disk.
+# So long a far store is asked for other verdicts of a key, and for what is expected of it, which
+# only orders and prunes a race. Arbitrary; both take milliseconds on a disk.
 _NEIGHBOURS_S, _EXPECTED_S = 2.0, 0.5
 
-# So many verdicts are not read again for what is expected. Arbitrary: of one kernel some hundred.
+# So many verdicts that were read for what is expected are kept in memory. Arbitrary: those of one
+# kernel are some hundred.
 _KEPT = 128
 
-# Arbitrary: so many names of a key's directory are looked at, and so many verdicts beside the one
-# that was asked for are read, those of the nearest work classes.
+# Arbitrary: so many names of a key's directory are looked at, and so many verdicts are read besides
+# the one that was asked for: those of the nearest work classes.
 _NAMES, _VERDICTS = 2000, 32
 
 
@@ -181,7 +182,7 @@ class Resolver:
         behind = [m for verdict in verdicts for m in verdict.measurements]
         known = self._usable(question, [*behind, *loose])
         missing = [digest for digest in question.digests if digest not in known]
-        # A race that was cut off has seen all, and decided nothing.
+        # A race that was cut off may have measured all candidates and not decided yet.
         unsettled = any(not known[d].settled for d in question.digests if d in known)
         if (
             not missing
@@ -202,9 +203,10 @@ class Resolver:
         return Resolution(Outcome.MISS, None, known, reason="all_failed" if known else "unknown")
 
     def settle(self, question: Question, resolution: Resolution) -> Resolution:
-        """Publish a winner that was put together from measurements, and use that of who was first.
+        """Publish a winner that was assembled from measurements.
 
-        What was resolved otherwise is as it was.
+        If another process has published one first, the result has that process's winner. Other
+        resolutions are returned as they are.
         """
         if resolution.reason != "assembled" or resolution.winner is None:
             return resolution
@@ -223,7 +225,7 @@ class Resolver:
     ) -> dict[str, Measurement]:
         """By candidate, those of this list and work class; a failure only while it holds.
 
-        One that is dated as far ahead was dated by a clock that was wrong, and would hold for ever.
+        A failure dated in the future, by a clock that was wrong, does not hold for ever, either.
         """
         now = self._clock()
         fitting = (
@@ -246,7 +248,7 @@ class Resolver:
         ).at(question.digests)
 
     def _neighbour(self, name: str, budget: Budget) -> Verdict | None:
-        """A verdict of which something is expected. The keys of one kernel have the same ones."""
+        """A verdict for what is expected; kept in memory for the other keys of its kernel."""
         if (verdict := self._neighbours.get(name)) is None:
             verdict = self._access.read(name, Verdict, budget)
             if verdict is not None:
@@ -306,7 +308,7 @@ class Resolver:
         )
         name = question.key.verdict_name(work_class, question.digests)
         adopted, kept = winner, set[str]()
-        # Twice, because what has the name may turn out to be unreadable.
+        # Twice: an unreadable record may have the name, and is set aside when it is read.
         for _ in range(2):
             stored = self._access.put(name, verdict, only_if_absent=True)
             if stored is None:
@@ -335,7 +337,7 @@ class Resolver:
         """Put a better winner in the place of the verdict that says `wrong`, or where none is.
 
         True: the store says `winner` now. A verdict that says something else by now is left alone.
-        Who asks between the removal and the new verdict finds none, and tunes as ever.
+        A process that asks between the removal and the new verdict finds none, and tunes.
         """
         if any(map(says_nothing, known.values())):  # it would not be published
             return False
@@ -348,7 +350,7 @@ class Resolver:
                 if old.winner != wrong or not self._access.store.delete_if(name, data):
                     return False
                 tune_s = old.tune_s
-        except BadRecord:  # whoever resolves this key next sets it aside
+        except BadRecord:  # set aside when this key is resolved next
             return False
         except StoreError as error:
             self._access.failed(error)
