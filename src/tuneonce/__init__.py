@@ -1,4 +1,4 @@
-"""Tune Triton kernels once: a restart finds what was tuned, and so does who shares the store.
+"""Tune Triton kernels once: a restart finds what was tuned, as do all that share the store.
 
 ``tuneonce.install()`` switches it on in a program; ``tuneonce run -- command`` and ``TUNEONCE=1``
 do so from outside. Importing this package imports neither torch nor Triton and touches no device,

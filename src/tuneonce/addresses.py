@@ -50,7 +50,7 @@ def without_password(url: str) -> str:
     _account, at, host = authority.rpartition("@")
     _name, colon, port = authority.rpartition(":")
     if not at and colon and port and not port.isdigit():
-        # No port: a password in which somebody has not written a slash as %2F.
+        # No port: a password that has a slash which is not written as %2F.
         authority, path = rest, ""
         _account, at, host = rest.rpartition("@")
     return f"{scheme}{separator}{host if at else authority}{path}"

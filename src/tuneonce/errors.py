@@ -64,7 +64,7 @@ class Unreadable(str, enum.Enum):
     NOT_A_FILE = "not a regular file"
     """A directory, link, pipe, socket or device, or a file where a folder belongs."""
     OWNER = "wrong owner"
-    """Belongs to somebody whose records this process does not trust."""
+    """Belongs to a user whose records this process does not trust."""
     PERMISSION = "no permission"
     """The operating system lets this process see it but not read it."""
 
@@ -72,8 +72,8 @@ class Unreadable(str, enum.Enum):
 
     @property
     def in_the_way(self) -> bool:
-        """Whether it is of use to nobody, and is moved out of the way. Others may be of use to
-        somebody else, who put them there."""
+        """Whether no process can use it, and it is moved out of the way. What is unreadable for
+        another reason may be of use to the user who put it there."""
         return self in (Unreadable.TOO_LARGE, Unreadable.NOT_A_FILE)
 
 

@@ -14,7 +14,7 @@
 ``TUNEONCE_RECHECK``        ``report``: measure all candidates of each key whose verdict is known,
                             and write what that says; ``fix``: and replace wrong verdicts
 ``TUNEONCE_LOG``            ``debug``, ``info``, ``warning`` or ``error``: what the logger
-                            ``tuneonce`` shows on standard error where nobody configures logging
+                            ``tuneonce`` shows on standard error where no program configures logging
 ``TUNEONCE_RAISE``          ``1``: an internal error is raised instead of logged (our test suite)
 ==========================  =====================================================================
 
@@ -120,7 +120,7 @@ class Settings:
 def read_mode(environ: Mapping[str, str], *, default: Mode = Mode.ON) -> Mode:
     """The mode that `environ` asks for. Raises `SettingsError` for a word it does not know.
 
-    `default` is what an unset ``TUNEONCE`` means: on, for whoever called ``install()``.
+    `default` is what an unset ``TUNEONCE`` means: on, where a program called ``install()``.
     """
     word = environ.get("TUNEONCE", "").strip().lower()
     if word in _FALSE:
@@ -129,12 +129,13 @@ def read_mode(environ: Mapping[str, str], *, default: Mode = Mode.ON) -> Mode:
         return Mode.OBSERVE
     if word and word not in _TRUE:
         raise SettingsError(f"TUNEONCE={word!r} is not known: use 1, 0 or observe")
-    if _is_false(environ.get("TRITON_CACHE_AUTOTUNING")):
+    if means_no(environ.get("TRITON_CACHE_AUTOTUNING")):
         return Mode.OFF
     return Mode.ON if word else default
 
 
-def _is_false(word: str | None) -> bool:
+def means_no(word: str | None) -> bool:
+    """Whether the value of a variable switches something off; an unset one does not."""
     return word is not None and word.strip().lower() in _FALSE
 
 
@@ -157,7 +158,7 @@ def read(
         events=_events_directory(environ, store),
         raise_errors=environ.get("TUNEONCE_RAISE", "").strip().lower() in _TRUE,
         workers=_workers(environ.get("TUNEONCE_WORKERS", "").strip()),
-        progress=not _is_false(environ.get("TUNEONCE_PROGRESS")),
+        progress=not means_no(environ.get("TUNEONCE_PROGRESS")),
         recheck=_recheck(environ.get("TUNEONCE_RECHECK", "").strip().lower()),
         older=str(users) if users is not None and is_servers and store != str(users) else None,
         journals=journals_near(environ, store),
@@ -180,7 +181,7 @@ def read_bake(environ: Mapping[str, str]) -> bool:
 
 
 def complaints(environ: Mapping[str, str]) -> list[str]:
-    """What somebody has set and does not get, in sentences. Nothing is kept off because of it."""
+    """Sentences about settings that do not have the effect that was meant. None switches us off."""
     return [*_unknown_variables(environ), *_log_complaints(environ), *_worker_complaints(environ)]
 
 

@@ -11,13 +11,14 @@ from typing import Literal
 import msgspec
 
 from ..errors import SettingsError, StoreError
+from ..settings import means_no
 from ..system.paths import may_write, nearest
 from ._environment import Environment, describe_environment
 
 Verdict = Literal["ok", "note", "wrong"]
-"""``note``: works, and somebody may have expected something else."""
+"""``note``: works, and yet may not be what was expected."""
 
-# So many keys of a store are read; arbitrary: what one user may not read, is seldom one record.
+# So many keys of a store are read; arbitrary: a user who may not read one seldom may read others.
 _KEYS_READ = 16
 # Below this a store is full soon; arbitrary, some thousand records.
 _LITTLE_SPACE = 16 << 20
@@ -68,9 +69,8 @@ def _switch(found: Environment, environ: Mapping[str, str]) -> Iterator[Check]:
     elif found.mode != "off":
         yield Check("switch", "ok", f"{found.mode} ({found.why})")
     else:
-        # Off because of the word 0 is what somebody wants; because of another variable it may be
-        # a surprise.
-        meant = not asked or asked in ("0", "false", "no", "off", "n")
+        # TUNEONCE=0 is meant to switch it off; where another variable does, it may be a surprise.
+        meant = not asked or means_no(asked)
         stock = found.why.startswith("TRITON_CACHE_AUTOTUNING")
         yield Check("switch", "note" if meant and not stock else "wrong", f"off ({found.why})")
 

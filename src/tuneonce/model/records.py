@@ -13,7 +13,7 @@ verdict does not hold. Once a verdict is published the loose measurements of its
 redundant and are removed.
 
 `unpack` raises `BadRecord` with a reason from a small fixed set, which statistics count. A right
-checksum proves nothing to it but that the record is whole: who can write to a store can make one.
+checksum only proves that the record is whole: any program that can write to a store can make one.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ WorkClass = Annotated[str, msgspec.Meta(pattern=rf"\A{WORK_CLASS}\Z")]
 if TYPE_CHECKING:
     Value = list[Any]
 else:
-    # An encoded value (`model.codec`). What that makes is at most 64 lists deep, a dictionary
-    # being two; and whoever prints or digests a value that is deeper may run out of stack.
+    # An encoded value (`model.codec`). Those that are made there are at most 64 lists deep, where a
+    # dictionary counts as two. Printing or digesting a deeper one could run out of stack.
     Value = list[str | bool | None]
     for _ in range(66):
         Value = list[str | bool | Value | None]
@@ -49,7 +49,7 @@ else:
 class BadRecord(Exception):
     """A record's bytes are not what they should be. `reason` is one of `BadReason`.
 
-    `in_the_way`: it is of use to nobody. A record of another version is of use to that one.
+    `in_the_way`: no version can use it. A record of another version is of use to that one.
     """
 
     def __init__(self, reason: BadReason, detail: str, *, in_the_way: bool = True) -> None:
@@ -64,7 +64,7 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     `times` is what the benchmark returned: for Triton's own ``do_bench`` the median, the 20th and
     the 80th percentile in milliseconds. `shape` restores its Python type. A candidate that could
     not run has no times and says why in `failed`. `samples` is how many there were, 0 where the
-    benchmark does not say; not `settled` means that a race was still on when they were summed up,
+    benchmark does not say; not `settled` means that a race was still on when these were summed up,
     so that they order and prune but do not decide. `key` is the digest of the key it was measured
     for, filled in where the measurement is kept by itself.
     """
@@ -130,8 +130,8 @@ class Variants(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     """The compiled variants of a key's candidates, as Triton specialised the kernel for them.
 
     A variant is a flat mapping (`triton.compile.variants`); `common` is what all have, `each` the
-    rest, by candidate. Read by whoever meets this kernel in another world or with another source:
-    what is in here is compiled, never launched.
+    rest, by candidate. Read where this kernel is met in another world or with another source. What
+    is in here is compiled, never launched.
     """
 
     key: list[tuple[str, str]]

@@ -1,7 +1,7 @@
 """How parts of keys, worlds and sizes are written for people.
 
 For display only: nothing is read back, and nothing here raises, because the texts come from records
-and events that anybody may have written.
+and events that another program may have written.
 """
 
 from __future__ import annotations
