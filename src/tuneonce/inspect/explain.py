@@ -321,5 +321,5 @@ def _state(outcomes: Mapping[str, int]) -> State:
 def _distance(one: str, other: str) -> float:
     try:
         return class_distance(one, other)
-    except ValueError:  # from a record or an event that somebody wrote by hand
+    except ValueError:  # from a record or an event that was written by hand
         return math.inf

@@ -21,7 +21,7 @@ class JournalStore(MemoryStore):
             try:
                 name = check_name(f"{below}/{last}")
                 self.put(name, pack(measurement))
-            except ValueError:  # somebody's
+            except ValueError:  # a journal that is none of ours
                 continue
             self._found[name] = measurement
 

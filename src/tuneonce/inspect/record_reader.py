@@ -42,9 +42,10 @@ class Problem(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Broken:
-    """`sha256` is that of the bytes that could not be used; None where none could be read.
+    """A name that cannot be used, as a record or a folder.
 
-    One that is not `movable` was not looked at, or is somebody else's.
+    `sha256` is that of the bytes that were read, None where none could be. What is not `movable`
+    was not looked at, or is another user's.
     """
 
     problem: Problem
@@ -136,7 +137,7 @@ def _keys(store: Store, prefix: str, levels: int) -> Iterator[str]:
     try:
         names = store.children(prefix, limit=_NAMES)
     except RecordUnreadable as error:
-        yield error.name  # whoever lists it is told why
+        yield error.name  # the caller lists it, too, and then reports why that fails
         return
     for name in sorted(names):
         if levels > 1 and name.endswith("/"):
@@ -214,7 +215,7 @@ def matches(pattern: str | None, *, name: str, module: str | None) -> bool:
     return module is None and readable(kernel_name(pattern)) == readable(name)
 
 
-# What events know about a key: its kernel's label and its parts, by the key's digest.
+# By a key's digest, what events say about it: its kernel's label, and its parts.
 Known = Callable[[str], "tuple[str, Parts] | None"]
 
 
@@ -298,7 +299,7 @@ def kernels_of(
 
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:
-    """The names that somebody may have meant, the likeliest first; labels match by their names."""
+    """The names that may have been meant, the likeliest first; labels match by their names."""
     wanted = kernel_name(name).lower()
     by_name: dict[str, str] = {}
     for full in sorted(known):

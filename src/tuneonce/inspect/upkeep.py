@@ -161,7 +161,7 @@ class Doomed(msgspec.Struct, frozen=True):
 
 
 class Removal(msgspec.Struct, frozen=True):
-    """What is to be removed, or was (`removed` > 0). `changed` records were not: somebody else
+    """What is to be removed, or was (`removed` > 0). `changed` records were not: another process
     has removed or replaced them since. `matched` is False if there is no such kernel."""
 
     schema: str

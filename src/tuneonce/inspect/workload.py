@@ -109,8 +109,8 @@ class Checked(msgspec.Struct, frozen=True):
 
     `regret` is how much slower its winner is than the `fastest`, as a share of that one's time,
     `noise` what may be wrong with that number; both None where the winner does not run. `wrong`:
-    worse by more than a tie and the noise; `best` is whom a tuning should choose instead. `fixed`:
-    it has taken the winner's place in the store. `provisional`: the verdict is of another size.
+    worse by more than a tie and the noise; `best` is what a tuning should choose instead. `fixed`:
+    that has taken the winner's place in the store. `provisional`: the verdict is of another size.
     """
 
     kernel: str
