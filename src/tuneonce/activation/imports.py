@@ -55,8 +55,8 @@ def _await_spec(name: str) -> None:
 def _at_its_end(module: Any, finder: _Finder) -> None:
     """Tell `finder` when an import of `module` that has begun is complete.
 
-    The import machinery says so on the module's spec, as the last thing that it does, whoever has
-    loaded the module.
+    The import machinery marks that on the module's spec as its last step, whatever loader the
+    module has.
     """
     spec = getattr(module, "__spec__", None)
     if type(spec) is ModuleSpec:
@@ -69,7 +69,7 @@ def _at_its_end(module: Any, finder: _Finder) -> None:
 
 
 def _end(spec: Any) -> Any:
-    """Make it an ordinary spec again; who is to be told, once."""
+    """Make it an ordinary spec again. Returns what is to be called, the first time only."""
     if type(spec) is _Watched:
         plain: Any = spec
         plain.__class__ = ModuleSpec

@@ -118,7 +118,7 @@ def uninstall() -> None:
     """Switch tuneonce off again and restore what was there before `install`.
 
     Triton's method and the variables that `install` set for child processes are put back; what is
-    stored stays. Where somebody has wrapped Triton's method since, the wrapper stays and calls
+    stored stays. Where a program has wrapped Triton's method since, the wrapper stays and calls
     stock. Does nothing where tuneonce is not on. Raises nothing.
     """
     global _installed
@@ -168,14 +168,14 @@ def ready() -> None:
 
 
 def check() -> None:
-    """Notice that somebody has replaced ``Autotuner.run`` since `install`, and say so once."""
+    """Warn, once, if ``Autotuner.run`` was replaced since `install`."""
     installation = _installed
     if installation is not None and installation.hook is not None:
         installation.hook.check()
 
 
 def is_installed() -> bool:
-    """Whether `install` has switched tuneonce on in this process, and nobody off again."""
+    """Whether tuneonce is switched on in this process by `install`."""
     return _installed is not None
 
 

@@ -1,7 +1,7 @@
 """``TUNEONCE_LOG``: what the logger ``tuneonce`` shows in a program that configures no logging.
 
-Many programs show nobody's INFO. The handler that is set here speaks only while nobody else does:
-once a program has a handler of its own for these messages, they are that one's alone.
+Many programs show no messages at INFO. The handler that is set here writes a message only while no
+other handler gets it: once the program has one of its own, ours is silent.
 """
 
 from __future__ import annotations

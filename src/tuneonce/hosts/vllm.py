@@ -84,7 +84,7 @@ def _tell(what: str) -> None:
 
 
 def adopt_logging(ours: logging.Logger, hosts: logging.Logger) -> None:
-    """Write our few lines as the server writes its own, unless somebody configured them.
+    """Write our few lines as the server writes its own, unless they are configured already.
 
     Servers log through a logger of their own with handlers of its own; a line of ours at INFO would
     be dropped, and a warning would come without time and process.
