@@ -4,7 +4,7 @@ sse         a stream of server-sent events, from bytes in any pieces
 metrics     figures from samples, with vLLM's definitions
 load        the client
 procfs      the processes of a server, wherever they went
-sockets     who has a port
+sockets     which processes have a port
 ports       a port that a server has for itself
 interrupts  Ctrl-C and its relatives, held back while a server is between two states
 process     one life of a server

@@ -19,7 +19,7 @@ from .result import LoadResult, Spread
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one request. Times in seconds since it was sent; `error` None: success."""
+    """The outcome of one request. Times in seconds since it was sent; `error` None: success."""
 
     error: str | None = None
     prompt_tokens: int = 0

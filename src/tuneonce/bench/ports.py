@@ -1,4 +1,4 @@
-"""Ports for servers: a free one, one that nobody else has, one that no other benchmark uses."""
+"""Ports for servers: a free one, one that no other process has, one that no benchmark uses."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def free_port(host: str) -> int:
 
 
 def port_in_use(host: str, port: int) -> bool:
-    """Whether somebody answers at the port or keeps it for himself."""
+    """Whether a server answers at the port, or a socket keeps it from others."""
     with socket.socket(_family(host), socket.SOCK_STREAM) as probe:
         probe.settimeout(2.0)
         if probe.connect_ex((host, port)) == 0:
@@ -52,9 +52,9 @@ def port_in_use(host: str, port: int) -> bool:
 def why_taken(host: str, port: int) -> str | None:
     """Why a server would not have the port for itself, as a sentence's beginning; None: it would.
 
-    A server may bind its port minutes before it listens and let others bind it as well. Only a
-    bind without SO_REUSEADDR meets such a one; but that meets the connections of an ended server
-    too, which wait for their time to pass and take nothing from the next.
+    A server may bind its port minutes before it listens, and let others bind it as well. Only a
+    bind without SO_REUSEADDR fails because of such a server. It also fails because of connections
+    of an ended server, which wait for their time to pass and do not disturb the next one.
     """
     if port_in_use(host, port):
         return f"port {port} on {host} is in use"
@@ -91,7 +91,7 @@ def _locked(path: Path, port: int) -> int:
             raise BenchError(f"cannot reserve port {port}: {path}: {error.strerror}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever had it before has deleted it with the lock held; what we hold may be that.
+            # The benchmark before has deleted its file with the lock held: ours may be that file.
             if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         except BlockingIOError:

@@ -29,14 +29,14 @@ _HEALTH_REQUEST_TIMEOUT = 5.0
 # How often the server's processes are looked for while it starts. One that has hidden its
 # environment is found as long as its parent lives; from then on it is known.
 _LOOK_INTERVAL = 1.0
-# How long the leader may take to end the rest, as servers do who do not expect that all of their
-# processes end under them at once; and what it left behind, to end by itself. Both are arbitrary.
+# How long the leader may take to end the rest: most servers end their processes in an order of
+# their own. And how long what the leader left behind may take to end by itself. Both are arbitrary.
 _LEADERS_TIME = 15.0
 _ORPHANS_TIME = 2.0
-# The same when somebody waits at the keyboard, and what is left of the time before SIGKILL.
+# The same after a Ctrl-C, when a person waits, and what is left of the time before SIGKILL.
 _HURRIED_LEADERS_TIME = 3.0
 _HURRIED_STOP_TIMEOUT = 15.0
-# A process is gone for us a moment before the kernel has closed its sockets.
+# So long a port may stay in use: a process is seen as gone a moment before its sockets are closed.
 _PORT_TIME = 2.0
 # How long the kernel may take to remove a process after SIGKILL (GPU memory is freed in there).
 _KILL_TIMEOUT = 30.0
@@ -45,7 +45,7 @@ _LOG_LINES = 25
 
 
 class ServerEnd(NamedTuple):
-    """How a server ended: its exit status (negative: by that signal), and whose doing it was."""
+    """How a server ended: its exit status (negative: by that signal), and what ended it."""
 
     status: int | None
     end: Literal["terminated", "killed", "itself"]
@@ -93,7 +93,7 @@ class Server:
     def start(self) -> None:
         """Start the command.
 
-        Raises `BenchError` if its port is taken: the load would measure somebody else's server.
+        Raises `BenchError` if its port is taken: the load would measure another server.
         Raises `UsageError` if there is no such command.
         """
         if taken := why_taken(self._host, self._port):
@@ -119,7 +119,7 @@ class Server:
 
         Healthy is 200 from ``/health``, or from ``/v1/models`` where there is no ``/health``.
         Raises `BenchError` with the last lines of the log when the server ends instead (at once),
-        or is not healthy in time, and if somebody else listens at its port as well.
+        or is not healthy in time, and if another process listens at its port as well.
         """
         process = self._running()
         paths = ["/health", "/v1/models"]
@@ -231,14 +231,14 @@ class Server:
                 # Asked again: its process may have ended between two looks of the first question.
                 if None not in sockets.listeners(self._host, self._port):
                     continue
-                who = "a process of somebody else"
+                listener = "a process of somebody else"
             elif (stranger := procfs.find(pid)) is not None:
-                who = f"process {pid} ({procfs.name(stranger)})"
+                listener = f"process {pid} ({procfs.name(stranger)})"
             else:
                 continue
             raise BenchError(
-                f"{who} listens at port {self._port} too and is no part of the server under test, "
-                "which may not have answered; stop it, or choose another port: --port"
+                f"{listener} listens at port {self._port} too and is no part of the server under "
+                "test, which may not have answered; stop it, or choose another port: --port"
             )
 
     def log_tail(self) -> str:
@@ -279,8 +279,8 @@ class Server:
     def _signal(self, process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         living = self._living(process)
         inside = {member for member in living if procfs.in_group(member, process.pid)}
-        # Before the leader is reaped its number cannot be anybody else's group; afterwards it is
-        # the server's only while members are seen in it.
+        # Until the leader is reaped no other group can have its number; afterwards the group is the
+        # server's only while members are seen in it.
         if process.returncode is None or inside:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, number)
@@ -289,7 +289,7 @@ class Server:
                 member.send_signal(number)
 
     def _gone(self, process: subprocess.Popen[bytes]) -> bool:
-        # Asking about those known is cheap; the search through all processes comes last.
+        # The known processes are asked first, which is cheap; the search of all comes last.
         return (
             process.poll() is not None
             and not any(procfs.alive(member) for member in self._known)

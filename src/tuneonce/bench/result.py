@@ -84,7 +84,7 @@ class Events(msgspec.Struct, frozen=True, kw_only=True):
     """What the processes of one server counted themselves, summed up; seconds end in ``_s``.
 
     `ready` counts the processes that said that their start-up was over, `serving_tunes`,
-    `serving_compiles` and `serving_s` what they did after it. With `ready` 0 nobody can tell.
+    `serving_compiles` and `serving_s` what they did after it. With `ready` 0 that is not known.
     """
 
     processes: int
@@ -177,7 +177,7 @@ class Restart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Serve(msgspec.Struct, frozen=True, kw_only=True):
-    """One load on a server that somebody else runs."""
+    """One load on a server that runs already."""
 
     schema: Literal["tuneonce.bench-serve/1"] = SERVE
     created: str

@@ -53,7 +53,7 @@ def _counted(name: str) -> Callable[[Run], float | None]:
 
 
 def _while_serving(name: str) -> Callable[[Run], float | None]:
-    # Where no process said when its start-up was over, nobody knows.
+    # Not known where no process said when its start-up was over.
     counted = _counted(name)
     return lambda run: counted(run) if run.events is not None and run.events.ready else None
 
