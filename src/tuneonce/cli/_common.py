@@ -91,8 +91,8 @@ def store_address(args: argparse.Namespace) -> str:
 def open_store_of(args: argparse.Namespace, *, must_be_there: bool = True) -> Store:
     """Open it, for a command that reads it.
 
-    Raises UsageError for an address that cannot mean a store, or one that nobody but its own
-    process can read, StoreUnavailable for a store that is not there or may not be read: an empty
+    Raises UsageError for an address that cannot mean a store, or one that only its own process can
+    read, StoreUnavailable for a store that is not there or may not be read: an empty
     list would say that nothing was kept.
     """
     from ..store import open_store
@@ -193,7 +193,7 @@ def required_events_directory(args: argparse.Namespace) -> Path:
     """As `events_directory`, and it can be read.
 
     Raises UsageError if no events are written, StoreUnavailable for a directory that is not there
-    or may not be read. Beside a store that is there it may be missing: nobody has written yet.
+    or may not be read. Beside a store that is there it may be missing: no process has written yet.
     """
     directory = events_directory(args)
     if directory is None:

@@ -70,8 +70,8 @@ class Seams(msgspec.Struct, frozen=True):
 class Environment(msgspec.Struct, frozen=True):
     """`mode` is that of a Python process started here, `startup` the file that switches it on.
 
-    `complaints` are sentences about settings that do not mean what somebody thought. `workers` is
-    None where nobody has set it.
+    `complaints` are sentences about settings that do not have the effect that was meant. `workers`
+    is None where it is not set.
     """
 
     schema: str

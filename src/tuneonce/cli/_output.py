@@ -1,7 +1,7 @@
 """Where a command's document goes: ``--json`` prints it, ``--output FILE`` writes it.
 
-A file is only replaced by a newer document of the same command: nobody loses a program's source, or
-another benchmark's result, by a word in the wrong place.
+A file is only replaced by a newer document of the same command: a word in the wrong place does not
+overwrite a program's source or another benchmark's result.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def table(*, show_header: bool = True) -> Table:
 
 
 def plain(text: object) -> str:
-    """`text` without anything that would steer a terminal: records may come from anybody."""
+    """`text` without anything that would steer a terminal, which a record may hold."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text)
     )

@@ -156,7 +156,7 @@ def _signals_are_the_programs() -> Iterator[list[subprocess.Popen[bytes]]]:
         # Handlers, not SIG_IGN, which the program would inherit.
         before[signal.SIGINT] = signal.signal(signal.SIGINT, outlive)
         before[signal.SIGTERM] = signal.signal(signal.SIGTERM, pass_on)
-    except ValueError:  # not in the main thread, where nobody sends us any
+    except ValueError:  # only the main thread gets signals
         pass
     try:
         yield started

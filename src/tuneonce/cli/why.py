@@ -68,8 +68,8 @@ def _draw(found: Why) -> None:
     out = console()
     looked = f"the last {count(found.processes, 'process', plural='es')}"
     if found.last is None:
-        nobody = f"None of {looked} in {plain(found.events)} has met {plain(found.kernel)}."
-        out.print(nobody, soft_wrap=True)
+        none = f"None of {looked} in {plain(found.events)} has met {plain(found.kernel)}."
+        out.print(none, soft_wrap=True)
         out.print(f"The store has {count(found.records, 'record')} of it.")
     else:
         _draw_last(out, found.last)
@@ -83,9 +83,9 @@ def _draw_last(out: Console, last: LastSeen) -> None:
     from ._render import clock, command_text, count, plain
 
     process = last.process
-    who = f"{clock(process.started)}, {command_text(process.command)}"
+    described = f"{clock(process.started)}, {command_text(process.command)}"
     outcomes = (f"{n} {plain(name).replace('_', ' ')}" for name, n in last.outcomes.items())
-    out.print(f"The last process that met it ({who}): {', '.join(outcomes)}", style="bold")
+    out.print(f"The last process that met it ({described}): {', '.join(outcomes)}", style="bold")
     refused = last.outcomes.get("not_persisted")
     if refused:
         reasons = ", ".join(plain(reason) for reason in last.reasons)

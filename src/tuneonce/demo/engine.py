@@ -74,7 +74,7 @@ class _Job:
     def deliver(self, answer: Step | Exception) -> None:
         try:
             self.loop.call_soon_threadsafe(self.answers.put_nowait, answer)
-        except RuntimeError:  # the loop was closed: nobody waits any more
+        except RuntimeError:  # the loop was closed: no client waits any more
             self.abandoned = True
 
 

@@ -123,7 +123,7 @@ class SimulatedGPU:
         try:
             import torch
         except ImportError:
-            pass  # Triton works without torch, and then nobody asks torch
+            pass  # Triton works without torch, which then is not asked
         else:
             patch_torch(self, torch, self._patches)
         _installed = self
@@ -293,8 +293,8 @@ class _Slate:
             for name in self._TUNED:
                 vars(tuner).pop(name, None)
         for binary in objects.binaries:
-            # Whoever still holds a compiled kernel of ours must neither launch nor unload it
-            # through the driver that comes next.
+            # A compiled kernel of ours that a program still holds must neither be launched nor
+            # unloaded through the driver that comes next.
             if isinstance(binary.module, Handle):
                 binary.module = binary.function = None
                 if "_run" in vars(binary):
