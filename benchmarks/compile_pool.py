@@ -95,13 +95,13 @@ def load_compiler() -> None:
     import triton.runtime.cache  # noqa: F401
 
     from tuneonce.triton.compile.worker import compile_job
-    from tuneonce.triton.seams import compat
+    from tuneonce.triton.seams import compilers
 
     setup = {
-        "path": compat.import_path(),
-        "files": compat.compiler_files(),
+        "path": compilers.import_path(),
+        "files": compilers.compiler_files(),
         "python": sys.version_info[:3],
-        "triton_key": compat.triton_key(),
+        "triton_key": compilers.installation_digest(),
     }
     compile_job.load_compiler(setup)
 
@@ -153,9 +153,9 @@ def helper(jobs: Jobs, workers: int) -> dict[str, Any]:
     import triton  # noqa: F401
 
     from tuneonce.triton.compile.pool import CompilePool
-    from tuneonce.triton.seams import compat
+    from tuneonce.triton.seams import compilers
 
-    compat.triton_key()  # needed for the first key of any process that has tuneonce
+    compilers.installation_digest()  # needed for the first key of any process that has tuneonce
     pool = CompilePool(workers=workers)
     began = time.perf_counter()
     done = [future.result() for future in [pool.submit(job) for job in jobs]]

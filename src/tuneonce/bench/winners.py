@@ -14,13 +14,13 @@ from typing import Any
 from ..errors import TuneonceError
 from ..inspect.listing import listing
 from ..store import open_store
+from ..triton.seams import result_files
 from .result import Restart, Run
 
 Winners = dict[str, dict[str, str]]
 
 # Enough of the digest that names an entry of Triton's cache to tell apart one kernel's entries.
 _DIGEST_LENGTH = 12
-_SUFFIX = ".autotune.json"
 
 
 def stored_winners(arm: str, env: Mapping[str, str]) -> Winners | None:
@@ -63,17 +63,17 @@ def _in_triton_cache(directory: Path) -> Winners | None:
     if not directory.is_dir():
         return None
     found: Winners = {}
-    for path in sorted(directory.glob(f"*/*{_SUFFIX}")):
+    for path in sorted(directory.glob(f"*/*{result_files.SUFFIX}")):
         try:
-            document = json.loads(path.read_bytes())
+            stock_key, timings = result_files.parsed(path.read_bytes())
             # The first of equals, as Triton's own reading of the file has it.
-            config, _ = min(document["configs_timings"], key=lambda pair: pair[1])
-            key = json.dumps(document["key"])
+            config, _ = min(timings, key=lambda pair: pair[1])
+            key = json.dumps(stock_key)
             text = _config_text(config)
         except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
             # Another program's file: whatever is in it, it is no reason to lose a result.
             continue
-        kernel = path.name.removesuffix(_SUFFIX)
+        kernel = path.name.removesuffix(result_files.SUFFIX)
         found.setdefault(kernel, {})[f"{key} {path.parent.name[:_DIGEST_LENGTH]}"] = text
     return found
 

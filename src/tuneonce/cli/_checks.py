@@ -156,8 +156,8 @@ def _triton(found: Environment) -> Iterator[Check]:
     if seams.state == "no triton":
         text += f" for {found.executable}: install tuneonce beside what launches kernels"
     fits = seams.state == "found" and seams.usable
-    otherwise: Verdict = "note" if seams.state == "not looked" else "wrong"
-    yield Check("Triton", "ok" if fits else otherwise, text)
+    otherwise: Verdict = "note" if fits or seams.state == "not looked" else "wrong"
+    yield Check("Triton", "ok" if fits and not seams.off else otherwise, text)
 
 
 def _limits(found: Environment) -> Iterator[Check]:

@@ -35,9 +35,10 @@ _PROBE = """
 import importlib, json, sys
 module = importlib.import_module("triton.runtime.autotuner")
 sys.path.append(sys.argv[1])
-from tuneonce.triton.seams import compat
-seams = compat.find(module)
+from tuneonce.triton.seams import hookable, probing
+seams = hookable.find(module)
 found = {name: getattr(seams, name) for name in ("version", "missing", "foreign", "usable")}
+found["off"] = probing.everything_off()
 print(json.dumps(found))
 """
 
@@ -57,7 +58,8 @@ class StorePlace(msgspec.Struct, frozen=True):
 
 class Seams(msgspec.Struct, frozen=True):
     """What was found in the Triton at hand; `state` is ``found``, ``failed``, ``no triton`` or
-    ``not looked``. `missing` is not as expected, `foreign` has replaced ``Autotuner.run``."""
+    ``not looked``. `missing` is not as expected, `foreign` has replaced ``Autotuner.run``. `off`
+    says what is switched off though Triton is usable, and for want of which seams."""
 
     state: str
     version: str | None = None
@@ -65,6 +67,7 @@ class Seams(msgspec.Struct, frozen=True):
     missing: list[str] = []
     foreign: str | None = None
     error: str | None = None
+    off: dict[str, list[str]] = {}
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -253,6 +256,9 @@ def seams_text(seams: Seams) -> str:
         return "Triton is not installed"
     if seams.state == "failed":
         return f"could not be looked at: {seams.error}"
+    if seams.usable and seams.off:
+        without = "; ".join(f"{what} ({', '.join(why)})" for what, why in seams.off.items())
+        return f"Triton {seams.version} is used without {without}"
     if seams.usable:
         return f"all found in Triton {seams.version}"
     wrong = [f"no usable {', '.join(seams.missing)}"] if seams.missing else []

@@ -21,7 +21,7 @@ import triton.testing
 
 import tuneonce
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.compile import code_texts
+from tuneonce.triton.seams import generators
 
 tuneonce.install()
 
@@ -52,7 +52,7 @@ def made_up(configs, named_args, **kwargs):
 
 
 generated = []
-generate = code_texts.generate
+generate = generators.generate
 
 
 def watched(src, *args):
@@ -61,7 +61,7 @@ def watched(src, *args):
     return generate(src, *args)
 
 
-code_texts.generate = watched
+generators.generate = watched
 
 
 def main(product: str, *pruned: str) -> None:

@@ -11,8 +11,9 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler.compiler import ASTSource, make_backend
 
-from tuneonce.triton.compile import code_texts
-from tuneonce.triton.compile.code_texts import Code, CodeTexts, _parsed_alone, watch
+from tuneonce.triton.compile.code_texts import CodeTexts, _parsed_alone, watch
+from tuneonce.triton.seams import generators
+from tuneonce.triton.seams.generators import Code
 
 TARGET = GPUTarget("cuda", 90, 32)
 
@@ -40,13 +41,13 @@ def picky(x, BLOCK: tl.constexpr):
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The sources whose code was really generated."""
     seen: list[Any] = []
-    generate = code_texts.generate
+    generate = generators.generate
 
     def watched(src: Any, *args: Any) -> Any:
         seen.append(src)
         return generate(src, *args)
 
-    monkeypatch.setattr(code_texts, "generate", watched)
+    monkeypatch.setattr(generators, "generate", watched)
     return seen
 
 

@@ -35,7 +35,7 @@ from tests.kernels.pool_lab import (
 )
 from tuneonce.store.memory import MemoryStore
 from tuneonce.triton.compile.stock_compiler import blocked
-from tuneonce.triton.seams import compat
+from tuneonce.triton.seams import compilers
 
 PROGRAM = """
     import json, os
@@ -182,7 +182,7 @@ def test_an_assembler_that_the_program_changes(
 
 def test_a_helper_whose_keys_are_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not asked again, and the reason says that it was the keys."""
-    monkeypatch.setattr(compat, "binary_key", lambda *_: "0" * 64)
+    monkeypatch.setattr(compilers, "binary_key", lambda *_: "0" * 64)
     with tuner(store=Forgetful()) as tuning:
         assert launch(autotuned(make_scale(), blocks(*FOUR))) == FOUR[-1]
         (problem,) = tuning.of("problem")

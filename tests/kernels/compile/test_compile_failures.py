@@ -39,7 +39,7 @@ from tuneonce.triton.compile.compile_errors import is_compile_error
 from tuneonce.triton.compile.helper_process import HelperLost
 from tuneonce.triton.compile.pool import CompilePool, Crashed, NotCompiled
 from tuneonce.triton.compile.worker import compile_helper, frames
-from tuneonce.triton.seams import compat
+from tuneonce.triton.seams import compilers
 
 
 def test_candidates_that_do_not_compile_are_passed_over_with_their_reason() -> None:
@@ -253,11 +253,11 @@ def no_helper(
     program.write_text(f"#!/bin/sh\n{command}\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     if request.param == "no triton":
-        monkeypatch.setattr(compat, "import_path", lambda: [])
+        monkeypatch.setattr(compilers, "import_path", lambda: [])
         return "No module named 'triton'"
     if request.param == "another triton":
-        files = {**compat.compiler_files(), "triton": str(tmp_path / "triton.py")}
-        monkeypatch.setattr(compat, "compiler_files", lambda: files)
+        files = {**compilers.compiler_files(), "triton": str(tmp_path / "triton.py")}
+        monkeypatch.setattr(compilers, "compiler_files", lambda: files)
         return "triton is not that of the program"
     monkeypatch.setattr(helper_process, "_START_S", 0.3 if request.param == "silence" else 30.0)
     path, words = {

@@ -32,7 +32,7 @@ from typing import Any
 import torch  # noqa: F401  so that forks have it
 import triton.testing  # noqa: F401
 
-from tuneonce.triton.seams.compat import triton_key
+from tuneonce.triton.seams.compilers import installation_digest
 
 PREFIX = "program_"
 Result = dict[str, Any]
@@ -121,7 +121,7 @@ def forked(told: Result) -> tuple[int, int]:
 
 def main(document: str) -> None:
     answers = []
-    triton_key()
+    installation_digest()
     for told in json.load(sys.stdin):
         pid, source = forked(told)
         with os.fdopen(source) as stream:

@@ -34,7 +34,7 @@ from tests.kernels.equivalence_lab import (
 from tuneonce.store.memory import MemoryStore
 from tuneonce.triton.compile.listener import CompileListener
 from tuneonce.triton.launch.observer import Observer
-from tuneonce.triton.seams import compat
+from tuneonce.triton.seams import hookable
 
 MODULE = sys.modules["triton.runtime.autotuner"]
 
@@ -171,7 +171,7 @@ def test_who_replaces_us_is_obeyed() -> None:
     assert events.seen == []
 
 
-@pytest.mark.parametrize("name", ["_bench", "prune_configs", "check_disk_cache"])
+@pytest.mark.parametrize("name", ["_bench", "prune_configs"])
 def test_a_triton_that_is_not_as_expected_is_left_alone(name: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Autotuner, name, lambda self, something, else_: None)
@@ -224,8 +224,8 @@ def test_comments_and_layout_make_no_other_version(source: bool) -> None:
     run = rewritten(moved, source=source)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Autotuner, "run", run)
-        assert compat.find(MODULE).usable
-        assert compat.find(MODULE).skips_single_candidate == (VERSION >= (3, 8))
+        assert hookable.find(MODULE).usable
+        assert hookable.find(MODULE).skips_single_candidate == (VERSION >= (3, 8))
 
 
 class Overriding(Autotuner):

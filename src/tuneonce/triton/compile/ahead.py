@@ -26,11 +26,12 @@ from ...events.log import EventLog
 from ...resolution.resolver import Resolver
 from ...system.forks import renew_in_child
 from ..kernel import device_facts
+from ..seams import digests, drivers, probing, sources
+from ..seams.seam import Feature
 from .deadline import Overdue
 from .helper_process import HelperLost
 from .needed_variants import NeededVariant, Needs, longest_first
 from .pool import Compiled, CompilePool
-from .shipment import unchanged
 from .workers import Workers
 
 logger = logging.getLogger("tuneonce")
@@ -60,12 +61,12 @@ class Ahead:
     def begin(self) -> None:
         """Look for what else will be needed, in a thread. Does nothing the second time."""
         pool = self._workers.pool()
-        if pool is None or not self._begun.acquire(blocking=False):
+        if pool is None or probing.missing(Feature.COMPILE_AHEAD):
             return
-        from triton.runtime.driver import driver
-
+        if not self._begun.acquire(blocking=False):
+            return
         try:
-            target = driver.active.get_current_target()
+            target = drivers.current_target()
             world = device_facts.current_world(interpreted=False)
         except Exception:  # no device: whatever is being tuned is not compiled
             return
@@ -92,7 +93,9 @@ class Ahead:
                         shipment = workers.recorded_shipment(
                             variant.source, target, variant.options, variant.texts
                         )
-                    if not unchanged(variant.source.fn):  # it may be of one value or the other
+                    if not digests.unchanged(
+                        sources.kernel_of(variant.source)
+                    ):  # it may be of one value or the other
                         continue
                     compilation = workers.compile_recorded(pool, shipment)
                 except HelperLost:

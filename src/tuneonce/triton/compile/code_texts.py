@@ -14,33 +14,17 @@ Nothing is taken over from one key to another, between which a program may chang
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..kernel.identity import Reads, reads
-from ..seams import compat
+from ..seams import compiler_knobs, generators, sources
+from ..seams.generators import Code
 from .deadline import deadline
 from .stock_compiler import generates_as_installed
 
 _Looked = dict[str, Any]
-
-
-# An attribute that this operation must not have, with a number that stands nowhere else.
-_MISPLACED, _MARK = "ttg.num-ctas", 1_946_352_807
-
-
-class Code(NamedTuple):
-    """What was generated, twice: as Triton prints it, and with the places of all values.
-
-    Triton's own text leaves out the places of the arguments of blocks (loop variables), which come
-    up again in names and line tables of what is compiled. After parsing, `complete` prints as
-    `source`, which shows that it is the same code.
-    """
-
-    source: str
-    complete: str
 
 
 class CodeTexts:
@@ -66,13 +50,13 @@ class CodeTexts:
         Raises `Overdue` if that takes longer than `within_s` seconds. `alone`: it is neither
         shared nor taken from others.
         """
-        key = None if alone or not self._may_share(src.fn) else _key(src, target)
+        key = None if alone or not self._may_share(sources.kernel_of(src)) else _key(src, target)
         for read, code in [] if key is None else self._made.get(key, ()):
             if all(_same(getattr(options, name, None), value) for name, value in read.items()):
                 return code
         watched, names = watch(options)
         with nullcontext() if within_s is None else deadline(within_s):
-            code = _parsed_alone(lambda: generate(src, target, watched, backend))
+            code = _parsed_alone(lambda: generators.generate(src, target, watched, backend))
         if key is not None:
             read = {name: getattr(options, name, None) for name in names}
             self._made.setdefault(key, []).append((read, code))
@@ -104,39 +88,12 @@ def _parsed_alone(generate: Callable[[], Code]) -> Code:
     return generate()
 
 
-def generate(src: Any, target: Any, options: Any, backend: Any) -> Code:
-    """The code of `src` for options that were parsed."""
-    from triton._C.libtriton import ir
-
-    context = ir.context()
-    ir.load_dialects(context)
-    backend.load_dialects(context)
-    rest = (options, backend.get_codegen_implementation(options), backend.get_module_map(), context)
-    takes_target = "target" in inspect.signature(src.make_ir).parameters
-    module = src.make_ir(target, *rest) if takes_target else src.make_ir(*rest)
-    source = str(module)
-    return Code(source, _complete(module, ir.builder(context)) or source)
-
-
-def _complete(module: Any, builder: Any) -> str | None:
-    """The text in MLIR's generic form, which holds everything; None if it cannot be had.
-
-    Triton cannot be asked for that form; modules that are not valid are printed in it.
-    """
-    function = module.get_function(module.get_entry_func_name())
-    function.set_attr(_MISPLACED, builder.get_int32_attr(_MARK))
-    text = str(module)
-    mark = f'"{_MISPLACED}" = {_MARK} : i32'
-    for found in (f", {mark}", f"{mark}, ", f"{{{mark}}} "):
-        if text.count(found) == text.count(str(_MARK)) == 1:
-            return text.replace(found, "")
-    return None
-
-
 def _key(src: Any, target: Any) -> tuple[Any, ...]:
+    sides = sources.sides(src)
     # Triton's digest takes 1, True and "1" for one constant.
-    constants = tuple((path, _typed(value)) for path, value in sorted(src.constants.items()))
-    return src.hash(), constants, _typed(src.attrs), repr(target), compat.language_knobs()
+    constants = tuple((path, _typed(value)) for path, value in sorted(sides.constants.items()))
+    digest, knobs_now = sources.source_digest(src), compiler_knobs.language_values()
+    return digest, constants, _typed(sides.attrs), repr(target), knobs_now
 
 
 def _typed(value: Any) -> Any:

@@ -20,10 +20,10 @@ from typing import Any
 
 from ..kernel.candidates import work_per_warp
 from ..kernel.session import Session
-from ..seams import compat
+from ..seams import errors
 from .helper_process import HelperLost
 from .pool import Compiled, CompilePool, Crashed, NotCompiled
-from .shipment import NotShippable, Shipment, in_cache
+from .shipment import NotShippable, Shipment
 from .staging import adopt
 from .worker.compile_job import OtherTriton
 from .workers import MANY, Compilation, Workers
@@ -66,7 +66,7 @@ class Compilations:
         self._on_compiled = on_compiled
         # Several candidates may share a binary: what they differ in was constant-folded away.
         self._running: dict[Future[Compiled], tuple[_Requested, list[int]]] = {}
-        self._passed_over = {error.__name__ for error in compat.passed_over()}
+        self._passed_over = {error.__name__ for error in errors.passed_over()}
         self.failures: dict[int, str] = {}
         self.seconds: dict[int, float] = {}
         self.front_s = 0.0
@@ -212,7 +212,7 @@ def _collect(requested: _Requested, workers: Workers) -> Compiled:
     shipment, compilation = requested.shipment, requested.compilation
     try:
         compiled = compilation.future.result()
-        if compilation.staging is not None and not in_cache(shipment.hash, shipment.src):
+        if compilation.staging is not None and not shipment.is_in_cache:
             adopt(shipment, compilation.staging)
     except NotCompiled as error:
         if error.kind == OtherTriton.__name__:
@@ -223,7 +223,7 @@ def _collect(requested: _Requested, workers: Workers) -> Compiled:
     finally:
         if compilation.staging is not None:
             workers.settled(shipment)
-    if not in_cache(shipment.hash, shipment.src):
+    if not shipment.is_in_cache:
         raise HelperLost("Triton does not find its binaries")
     return compiled
 

@@ -15,16 +15,15 @@ import traceback
 from collections.abc import Iterator
 from types import TracebackType
 
-from ..seams import compat
+from ..seams import errors
 
 # Warnings, where the program has turned them into errors.
 _NEEDS = (OSError, MemoryError, ImportError, subprocess.SubprocessError, Warning)
-_COMPILER = "triton.compiler.compiler"
 
 
 def is_passed_over(error: Exception) -> bool:
     """Whether a candidate that raises this cannot run, as far as it is for the compiler to say."""
-    return isinstance(error, compat.passed_over()) or is_compile_error(error)
+    return isinstance(error, errors.passed_over()) or is_compile_error(error)
 
 
 @contextlib.contextmanager
@@ -42,24 +41,14 @@ def is_compile_error(error: BaseException) -> bool:
     if not isinstance(error, Exception) or isinstance(error, _NEEDS):
         return False
     frames = list(_frames(error.__traceback__))
-    found = any(map(_compiles, frames)) or _is_unknown_option(error, frames[-1:])
-    # Where tools are looked for.
-    return found and frames[-1][0] != "triton.knobs"
-
-
-def _is_unknown_option(error: Exception, last: list[tuple[str, str]]) -> bool:
-    if not isinstance(error, KeyError):
+    if not frames:
         return False
-    return last in ([("triton.runtime.jit", "_pack_args")], [("triton.runtime.jit", "run")])
+    is_unknown_option = isinstance(error, KeyError) and errors.is_in_options(frames[-1])
+    found = any(map(errors.is_in_compiler, frames)) or is_unknown_option
+    # Where tools are looked for.
+    return found and not errors.is_in_knobs(frames[-1])
 
 
-def _compiles(frame: tuple[str, str]) -> bool:
-    module = frame[0]
-    if module.startswith("triton.backends."):
-        return module.endswith(".compiler")
-    return frame == (_COMPILER, "make_ir")
-
-
-def _frames(trace: TracebackType | None) -> Iterator[tuple[str, str]]:
+def _frames(trace: TracebackType | None) -> Iterator[errors.Frame]:
     for frame, _ in traceback.walk_tb(trace):
         yield str(frame.f_globals.get("__name__", "")), frame.f_code.co_name

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from typing import Any
 
 from ...events.log import EventLog
+from ..seams import listeners, probing
+from ..seams.seam import Feature
 
 _spent = threading.local()
 
@@ -27,18 +28,15 @@ class CompileListener:
 
     def install(self) -> None:
         self._on = True
-        slot = _slot()
-        if slot is not None and not self._placed:
-            self._before = slot.listener
-            slot.listener = self
-            self._placed = True
+        if not self._placed and not probing.missing(Feature.COMPILE_TIMES):
+            self._before = listeners.of_compiler()
+            self._placed = listeners.set_of_compiler(self)
 
     def uninstall(self) -> None:
         """Put back the one that was there; if ours was wrapped since, it stays and passes on."""
         self._on = False
-        slot = _slot()
-        if slot is not None and slot.listener is self:
-            slot.listener = self._before
+        if listeners.of_compiler() is self:
+            listeners.set_of_compiler(self._before)
             self._placed = False
 
     def __call__(self, **call: Any) -> Any:
@@ -46,19 +44,14 @@ class CompileListener:
         if not self._on:
             return result
         try:
-            seconds = call["times"].total / 1e6
-            if not call["cache_hit"]:
-                _spent.seconds = compile_seconds() + seconds
-            kernel = getattr(call.get("src"), "name", None) or call["metadata"].get("name", "?")
+            said = listeners.read_call(call)
+            if not said.loaded:
+                _spent.seconds = compile_seconds() + said.seconds
             self._events.emit(
-                "load" if call["cache_hit"] else "compile",
-                kernel=str(kernel),
-                seconds=round(seconds, 6),
+                "load" if said.loaded else "compile",
+                kernel=said.kernel,
+                seconds=round(said.seconds, 6),
             )
         except (KeyError, AttributeError, TypeError):  # a listener call of another version
             self._events.emit("problem", what="listener_call", detail=",".join(call))
         return result
-
-
-def _slot() -> Any:
-    return getattr(sys.modules.get("triton.knobs"), "compilation", None)

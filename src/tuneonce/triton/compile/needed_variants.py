@@ -18,9 +18,8 @@ from ...tuning.expectations import Expectations
 from ...tuning.race import RULES
 from ..kernel.candidates import candidates_of
 from ..kernel.identity import innermost, kernel_id, reads
-from ..seams import compat
+from ..seams import autotuners, digests, sources
 from .code_texts import CodeTexts
-from .shipment import double
 from .variant_grammar import find
 from .variants import join, rebuild
 
@@ -94,7 +93,9 @@ class Needs:
                 if (rest := record.each.get(digest)) is not None:
                     variant = join(kernel.jit, record.common, rest)
                     source, options = rebuild(kernel.jit, variant, kernel.configs.get(digest))
-                    functions = [v for v in source.constants.values() if hasattr(v, "fn")]
+                    functions = [
+                        v for v in sources.sides(source).constants.values() if hasattr(v, "fn")
+                    ]
                     if not any(map(_reads_globals, functions)):
                         yield NeededVariant(source, options, texts, seconds)
             if record.each.keys() >= dict(wanted).keys():
@@ -128,17 +129,17 @@ class Needs:
             autotuner = _autotuner(find(module, qualname))
             jit = innermost(autotuner)
             read = reads(jit)
-            if read.others or not all(compat.covers(c, jit) for c in read.constants.values()):
+            if read.others or not all(digests.covers(c, jit) for c in read.constants.values()):
                 self._kernels[name] = None
             else:
                 configs = list(autotuner.configs)
                 candidates = candidates_of(configs)
                 self._kernels[name] = _Kernel(
-                    double(jit, **({} if jit.hash is not None else {"used_global_vals": {}})),
+                    digests.double_to_digest(jit),
                     kernel_id(autotuner.fn),
                     candidates,
                     {c.digest: config for c, config in zip(candidates, configs, strict=True)},
-                    getattr(autotuner, "early_config_prune", None) is not None,
+                    autotuners.makes_up_candidates(autotuner),
                 )
         return self._kernels[name]
 
@@ -171,7 +172,7 @@ def _reads_globals(function: Any) -> bool:
 def _autotuner(found: Any) -> Any:
     """The autotuner under any decorators. Raises ValueError."""
     for _ in range(32):
-        if hasattr(found, "configs") and hasattr(found, "prune_configs"):
+        if autotuners.is_autotuner(found):
             return found
         found = getattr(found, "fn", None)
     raise ValueError("no autotuner")

@@ -25,7 +25,7 @@ from typing import Any
 
 from ...system.forks import renew_in_child
 from ...system.headroom import room_for_memory, room_for_processes
-from ..seams import compat
+from ..seams import compilers
 from .helper_process import Helper, HelperLost, start
 from .worker.frames import BadFrame
 
@@ -225,14 +225,14 @@ class CompilePool:
         """Raises LookupError."""
         slots = self._slots()
         return {
-            "path": compat.import_path(),
-            "files": compat.compiler_files(),
+            "path": compilers.import_path(),
+            "files": compilers.compiler_files(),
             "python": list(sys.version_info[:3]),
             "parent": os.getpid(),
             "workers": self.workers,
             "nice": _NICE,
             "slots": None if slots is None else str(slots),
-            "triton_key": compat.triton_key(),
+            "triton_key": compilers.installation_digest(),
             "idle_s": self._idle_s,
         }
 
@@ -296,7 +296,7 @@ def affordable(workers: int) -> int:
     Raises HelperLost where there is no room for two: the program, which then compiles by itself,
     needs what is left, and what it starts must not fail because of us.
     """
-    threads = compat.threads_of_a_compiler()
+    threads = compilers.threads_of_a_compiler()
     processes, memory = room_for_processes(), room_for_memory()
     rooms = [workers]
     if processes is not None:

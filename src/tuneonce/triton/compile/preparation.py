@@ -9,15 +9,15 @@ from __future__ import annotations
 import contextlib
 import threading
 
-from ..seams import compat
+from ..seams import compilers, knobs
 
 
 def begin() -> None:
     """Start, in a thread; nothing is to be waited for, and a failure is the first kernel's."""
-    if not compat.interpreting():  # which compiles nothing
+    if not knobs.interpreting():  # which compiles nothing
         threading.Thread(target=_digest, name="tuneonce-early", daemon=True).start()
 
 
 def _digest() -> None:
     with contextlib.suppress(Exception):
-        compat.triton_key()
+        compilers.installation_digest()

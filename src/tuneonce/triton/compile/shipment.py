@@ -9,12 +9,10 @@ process can go that has the same Triton.
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import hashlib
 import os
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,21 @@ from ...model.codec import Unencodable
 from ..kernel.identity import innermost
 from ..kernel.session import Session
 from ..kernel.wrappers import honours_warmup
-from ..seams import compat
+from ..seams import (
+    backends,
+    caches,
+    compiler_knobs,
+    compilers,
+    digests,
+    drivers,
+    kernels,
+    knobs,
+    languages,
+    probing,
+    sources,
+    wrappers,
+)
+from ..seams.seam import Feature
 from .code_texts import CodeTexts
 from .variants import Variant, describe
 
@@ -49,6 +61,11 @@ class Shipment:
     src: Any
     job: dict[str, Any] | None
     variant: Variant | None
+
+    @property
+    def is_in_cache(self) -> bool:
+        """Whether Triton finds the binary."""
+        return caches.has_binary(self.hash, sources.name_of(self.src))
 
 
 class _Stop(BaseException):
@@ -81,7 +98,7 @@ def shipment_for(
         if _is_hooked(innermost(autotuner.fn)) or (alone and not tuning):
             raise NotShippable("a hook may set what the kernel reads")
     # Descriptors are shaped by it, and the binary depends on that.
-    shaped = any(hasattr(value, "block_shape") for value in arguments.values())
+    shaped = any(map(languages.is_shaped_by_hook, arguments.values()))
     if config.pre_hook is not None and (alone or shaped):
         config.pre_hook({**arguments, **config.all_kwargs()})
     wanted = {**kwargs, "warmup": True, **config.all_kwargs()}
@@ -96,8 +113,7 @@ def shipment_for(
 
 def _is_hooked(kernel: Any) -> bool:
     """Whether a launch calls something of the program's before it compiles."""
-    knobs: Any = sys.modules["triton.knobs"]
-    return bool(kernel.pre_run_hooks) or getattr(knobs.runtime, "jit_cache_hook", None) is not None
+    return bool(kernels.run_hooks(kernel)) or knobs.has_jit_hook()
 
 
 def _warmed_up(fn: Any) -> Any:
@@ -105,53 +121,24 @@ def _warmed_up(fn: Any) -> Any:
 
     Raises NotShippable for wrappers that are not Triton's: what they launch is unknown.
     """
-    from triton.runtime.autotuner import Heuristics
-
-    if type(fn) is Heuristics:
-        wrapper = object.__new__(Heuristics)
-        vars(wrapper).update(vars(fn), fn=_warmed_up(fn.fn))
-        return wrapper
-    return _stopping(fn)
+    wrapper = wrappers.over_another(fn, _warmed_up)
+    return _stopping(fn) if wrapper is None else wrapper
 
 
 def _stopping(jit: Any) -> Any:
-    from triton.compiler.compiler import compile as stock_compile
-    from triton.runtime.driver import driver
-    from triton.runtime.jit import JITFunction
-
-    if type(jit) is not JITFunction:
+    if not kernels.is_tritons_kernel(jit):
         raise NotShippable(f"{type(jit).__module__}.{type(jit).__qualname__} is no kernel")
-    _ = jit.device_caches[driver.active.get_current_device()]  # sets jit.compile
-    if jit.compile is not stock_compile:
+    if kernels.compile_function(jit, drivers.current_device()) is not compilers.stock_compile():
         raise NotShippable("another compiler than Triton's")
-    if not unchanged(jit):
+    if not digests.unchanged(jit):
         raise NotShippable("a global has changed, as the launch will say")
 
     def stop(src: Any, target: Any = None, options: Any = None, **more: Any) -> Any:
         # Here, where the launch does it; the copy must not be digested for itself.
-        _ = jit.cache_key
-        vars(src.fn).update(hash=jit.hash, used_global_vals=jit.used_global_vals)
+        digests.share_digest(jit, sources.kernel_of(src))
         raise _Stop(src, target, options)
 
-    return double(jit, pre_run_hooks=[], compile=stop, _call_hook=_call_nobody)
-
-
-def _call_nobody(*args: Any, **kwargs: Any) -> None:
-    """In the place of Triton's call of JIT hooks, which the launch makes."""
-
-
-def unchanged(jit: Any) -> bool:
-    """Whether all globals are as they were when a kernel was digested; launches ask the same."""
-    digested = jit.used_global_vals.items()
-    return not any(scope.get(name) != value for (name, _), (value, scope) in digested)
-
-
-def double(jit: Any, **changed: Any) -> Any:
-    """A copy of a kernel, with some of its attributes changed."""
-    with getattr(jit, "_hash_lock", nullcontext()):
-        twin = copy.copy(jit)
-    vars(twin).update(changed)
-    return twin
+    return kernels.stopping(jit, stop)
 
 
 def shipment_of(
@@ -169,18 +156,16 @@ def shipment_of(
     `recorded`: a record alone asks for it, so time and size are bounded. `alone`: its code is no
     other candidate's. Raises NotShippable, and what Triton's code generator raises.
     """
-    from triton.compiler.compiler import ASTSource, make_backend
-
-    if type(src) is not ASTSource:  # another language's, which has no TTIR to send
+    if not sources.is_source(src):  # another language's, which has no TTIR to send
         raise NotShippable(type(src).__name__)
-    backend = make_backend(target)
-    parsed = backend.parse_options(dict(options))
-    key = compat.binary_key(src, backend, parsed)
-    try:
-        variant = describe(src, vars(parsed), backend)
-    except Unencodable:
-        variant = None
-    if on_its_way(key) or in_cache(key, src):
+    backend = backends.backend_for(target)
+    parsed = backends.parsed_options(backend, options)
+    key = compilers.binary_key(src, backend, parsed)
+    variant = None
+    with contextlib.suppress(Unencodable):
+        if not probing.missing(Feature.VARIANTS):
+            variant = describe(src, vars(parsed), backend)
+    if on_its_way(key) or caches.has_binary(key, sources.name_of(src)):
         return Shipment(key, src, None, variant)
     within_s = _WITHIN_S if recorded else None
     code = texts.code(src, target, parsed, backend, within_s=within_s, alone=alone)
@@ -188,16 +173,16 @@ def shipment_of(
         raise NotShippable("its code is too long")
     job = {
         "hash": key,
-        "name": src.name,
-        "source_hash": src.hash(),
-        "backend_hash": backend.hash(),
+        "name": sources.name_of(src),
+        "source_hash": sources.source_digest(src),
+        "backend_hash": backends.backend_digest(backend),
         "printed": hashlib.sha256(code.source.encode()).hexdigest(),
         "complete": code.complete,
-        "target": (target.backend, target.arch, target.warp_size),
+        "target": backends.plain_target(target),
         "options": dict(vars(parsed)),  # all of them, for every requester
         "directory": _directory(),
         "environment": dict(os.environ),
-        "knobs": compat.set_knobs(),
+        "knobs": compiler_knobs.set_by_program(),
         "staging": None,
     }
     return Shipment(key, src, job, variant)
@@ -209,25 +194,3 @@ def _directory() -> str | None:
         return str(Path.cwd())
     except OSError:
         return None
-
-
-def in_cache(hash: str, src: Any) -> bool:
-    """Whether Triton finds a binary of `src` under this key."""
-    cache: Any = sys.modules["triton.runtime.cache"]
-    knobs: Any = sys.modules["triton.knobs"]
-    keeps_files = (knobs.cache.manager_class or cache.FileCacheManager) is cache.FileCacheManager
-    # Triton would make a folder for the key, which may never be needed.
-    if keeps_files and not Path(knobs.cache.dir, cache._base32(hash)).is_dir():
-        return False
-    return bool(cache_manager(hash).get_group(metadata_name(src)))
-
-
-def cache_manager(hash: str) -> Any:
-    """Triton's own, or the program's, for this key."""
-    cache: Any = sys.modules["triton.runtime.cache"]
-    return cache.get_cache_manager(hash)
-
-
-def metadata_name(src: Any) -> str:
-    """The file that stands for a binary."""
-    return f"{src.name[:150]}.json"

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import os
 import threading
 from pathlib import Path
 from typing import Any
 
-from .shipment import Shipment, cache_manager, metadata_name
+from ..seams import caches, sources
+from .shipment import Shipment
 from .worker import scratch
 from .worker.frames import encode
 
@@ -57,15 +57,12 @@ def likeness(job: dict[str, Any]) -> str:
 
 def adopt(shipment: Shipment, directory: str) -> None:
     """Put a binary into Triton's cache as Triton's compiler would. Raises OSError."""
-    last = metadata_name(shipment.src)
-    manager = cache_manager(shipment.hash)
+    metadata = caches.metadata_name(sources.name_of(shipment.src))
     try:
         [place] = Path(directory).iterdir()
-        names = list(json.loads(_content(place / f"__grp__{last}"))["child_paths"])
-        group = {name: manager.put(_content(place / name), name, name != last) for name in names}
+        caches.put(shipment.hash, metadata, caches.files_of(metadata, place, _content))
     except (ValueError, LookupError, TypeError) as error:
         raise OSError(f"no binary in {directory}") from error
-    manager.put_group(last, group)
     scratch.remove(directory)
 
 

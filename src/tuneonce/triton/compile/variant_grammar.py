@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from ...model.codec import Unencodable
+from ..seams import kernels, languages
 
 _SCALAR = r"(?:[iu](?:1|8|16|32|64)|fp(?:8e4b8|8e4nv|8e4b15|8e5|8e5b16|16|32|64)|bf16|void)"
 _TYPE = re.compile(
@@ -71,12 +72,12 @@ def encode_constant(value: Any) -> Any:
         return ["float", value.hex()]
     if kind in (tuple, list):
         return [kind.__name__, *map(encode_constant, value)]
-    if kind.__module__.startswith("triton."):
+    if languages.is_tritons_own(value):
         if kind.__name__ == "dtype" and _DTYPE.fullmatch(str(value)) is not None:
             return ["dtype", str(value)]
-        if kind.__name__ == "constexpr":
-            return ["constexpr", encode_constant(value.value)]
-        if kind.__name__ == "JITFunction":
+        if languages.is_constexpr(value):
+            return ["constexpr", encode_constant(languages.constexpr_value(value))]
+        if kernels.is_kernel(value):
             return ["kernel", value.fn.__module__, value.fn.__qualname__]
     raise Unencodable(value)
 
@@ -96,7 +97,7 @@ def decode_constant(value: Any, depth: int = 0) -> Any:
 
 
 def _decode_single(what: str, inner: Any, depth: int) -> Any:
-    language: Any = sys.modules["triton.language"]
+    language: Any = languages.language()
     if what == "float" and type(inner) is str and _FLOAT.fullmatch(inner) is not None:
         return float.fromhex(inner)
     if what == "dtype" and type(inner) is str and _DTYPE.fullmatch(inner) is not None:
@@ -117,7 +118,7 @@ def _tagged(value: Any, depth: int) -> tuple[str, list[Any]]:
 def find_kernel(module: Any, qualname: Any) -> Any:
     """The kernel of this name in a module that is loaded already. Raises ValueError."""
     kernel = find(module, qualname)
-    if type(kernel).__name__ != "JITFunction" or type(kernel).__module__ != "triton.runtime.jit":
+    if not kernels.is_kernel(kernel):
         raise ValueError("no kernel")
     return kernel
 

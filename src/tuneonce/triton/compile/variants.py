@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...model.codec import Unencodable
+from ..seams import backends, sources
 from . import variant_grammar as grammar
 
 Variant = dict[str, Any]
@@ -31,13 +32,14 @@ _MOST_NAMES = 1000
 
 
 def describe(src: Any, options: Mapping[str, Any], backend: Any) -> Variant:
-    """The variant that `src` (Triton's `ASTSource`) is. Raises `Unencodable`."""
-    variant: Variant = {f"sig.{n}": grammar.encode_type(t) for n, t in src.signature.items()}
-    for path, value in src.constants.items():
+    """The variant that `src` (Triton's source) is. Raises `Unencodable`."""
+    sides = sources.sides(src)
+    variant: Variant = {f"sig.{n}": grammar.encode_type(t) for n, t in sides.signature.items()}
+    for path, value in sides.constants.items():
         variant[f"const.{json.dumps(path)}"] = grammar.encode_constant(value)
-    for path, value in src.attrs.items():
+    for path, value in sides.attrs.items():
         variant[f"attr.{json.dumps(path)}"] = grammar.encode_attributes(value)
-    usual = vars(backend.parse_options({}))
+    usual = backends.usual_options(backend)
     for name, value in options.items():
         if name not in usual or not _same(usual[name], value):
             variant[f"opt.{name}"] = grammar.check_option(name, value)
@@ -51,8 +53,6 @@ def rebuild(jit: Any, variant: Variant, config: Any = None) -> tuple[Any, dict[s
     comes from there. Raises ValueError for a variant of other parameters (the kernel has changed
     too much) and for what no variant of ours holds.
     """
-    from triton.compiler.compiler import ASTSource
-
     groups: dict[str, dict[str, Any]] = {"sig": {}, "const": {}, "attr": {}, "opt": {}}
     if len(variant) > _MOST_NAMES:
         raise ValueError("a variant of too many parts")
@@ -84,7 +84,7 @@ def rebuild(jit: Any, variant: Variant, config: Any = None) -> tuple[Any, dict[s
     for path in [*constants, *attrs]:
         if path[0] >= len(jit.arg_names):
             raise ValueError("a path to no parameter")
-    return ASTSource(jit, signature, constants, attrs), options
+    return sources.source(jit, signature, constants, attrs), options
 
 
 def _take_tuned(

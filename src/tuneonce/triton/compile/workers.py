@@ -16,10 +16,11 @@ from ...system.cpus import slots_directory, usable_cpus
 from ...system.forks import renew_in_child
 from ...system.greenlets import patched_by
 from ..kernel.session import Session
+from ..seams import caches, sources
 from .code_texts import CodeTexts
 from .interpreter_turns import Turns
 from .pool import Compiled, CompilePool
-from .shipment import Shipment, cache_manager, shipment_for, shipment_of
+from .shipment import Shipment, shipment_for, shipment_of
 from .staging import Staging, likeness
 from .stock_compiler import blocked
 
@@ -173,7 +174,7 @@ class Workers:
     def _submit(
         self, pool: CompilePool, shipment: Shipment, job: dict[str, Any], *, urgent: bool
     ) -> Compilation:
-        if not _keeps_files(shipment.hash):
+        if not caches.keeps_files(shipment.hash):
             job["staging"] = self.staging.place()
         return Compilation(pool.submit(job, urgent=urgent), job["staging"])
 
@@ -192,7 +193,9 @@ class Workers:
     def _tell(self, shipment: Shipment, future: Future[Compiled]) -> None:
         if not future.cancelled() and future.exception() is None:
             seconds = round(future.result().seconds, 6)
-            self._events.emit("compile", kernel=shipment.src.name, seconds=seconds, ahead=True)
+            self._events.emit(
+                "compile", kernel=sources.name_of(shipment.src), seconds=seconds, ahead=True
+            )
 
     def renew(self) -> None:
         """Also in a forked child, where nothing of its parent's is on its way."""
@@ -209,13 +212,6 @@ def build_workers(wanted: int | None, events: EventLog) -> Workers:
     count = usable_cpus() if wanted is None else wanted
     pool = CompilePool(workers=count, slots=slots_directory) if count > 1 else None
     return Workers(pool, events)
-
-
-def _keeps_files(hash: str) -> bool:
-    """Whether what keeps binaries here is what keeps them in a helper."""
-    from triton.runtime.cache import FileCacheManager
-
-    return type(cache_manager(hash)) is FileCacheManager
 
 
 def _close(workers: weakref.ref[Workers]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..seams import autotuners
 from . import device_facts
 from .autotuner_state import AutotunerState
 
@@ -29,7 +30,7 @@ def view_of(autotuner: Any, nargs: dict[str, Any]) -> Any:
     # Not copy.copy, which leaves a mark on Triton's class.
     view = object.__new__(type(autotuner))
     vars(view).update(vars(autotuner), nargs=nargs, cache={})
-    vars(view).pop("configs_timings", None)
+    autotuners.forget_timings(view)
     return view
 
 

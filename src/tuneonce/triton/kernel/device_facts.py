@@ -16,12 +16,13 @@ import sys
 from typing import Any
 
 from ...model.world import World
+from ..seams import backends, compiler_knobs, compilers, drivers
 from . import nvml
 
 
 def current_world(*, interpreted: bool) -> World:
     """The world of the current device. Raises what Triton raises where there is no device."""
-    return _interpreter_world() if interpreted else _device_world(_driver().get_current_device())
+    return _interpreter_world() if interpreted else _device_world(drivers.current_device())
 
 
 def capturing() -> bool:
@@ -36,7 +37,7 @@ def capturing() -> bool:
 def clocks() -> dict[str, str]:
     """The current device's clocks and what limits them, for the record; empty where not known."""
     try:
-        device = _driver().get_current_device()
+        device = drivers.current_device()
         return nvml.clocks(_uuid(device))
     except Exception:  # no device, or one that has no such library
         return {}
@@ -45,7 +46,7 @@ def clocks() -> dict[str, str]:
 def device_id() -> str:
     """The current device, by its own identity where that is known; "" if there is none."""
     try:
-        device = _driver().get_current_device()
+        device = drivers.current_device()
         return _uuid(device) or str(device)
     except Exception:  # the interpreter
         return ""
@@ -80,7 +81,7 @@ def products() -> tuple[Product, ...]:
 
 def product() -> Product | None:
     """That of the current device."""
-    device = _driver().get_current_device()
+    device = drivers.current_device()
     return products()[device] if device < len(products()) else None
 
 
@@ -89,10 +90,6 @@ def forget() -> None:
     products.cache_clear()
     _device_facts.cache_clear()
     _uuid.cache_clear()
-
-
-def _driver() -> Any:
-    return sys.modules["triton.runtime.driver"].driver.active
 
 
 def _version() -> str:
@@ -104,13 +101,14 @@ def _interpreter_world() -> World:
 
 
 def _device_world(device: int) -> World:
-    target = _driver().get_current_target()
+    target = drivers.current_target()
+    backend, arch, _ = backends.plain_target(target)
     return World(
-        backend=str(target.backend),
-        arch=str(target.arch),
+        backend=str(backend),
+        arch=str(arch),
         compiler=_compiler_build(target),
         environment=_compiler_environment(),
-        **_device_facts(device, str(target.backend)),
+        **_device_facts(device, str(backend)),
     )
 
 
@@ -121,40 +119,15 @@ def _device_facts(device: int, backend: str) -> dict[str, Any]:
 
 def _compiler_build(target: Any) -> str:
     """Triton's version, and a digest of its installation and of the backend's own tools."""
-    compiler = sys.modules["triton.compiler.compiler"]
-    cache: Any = sys.modules.get("triton.runtime.cache")
-    triton_key = getattr(cache, "triton_key", None) or compiler.triton_key
-    text = f"{triton_key()}-{compiler.make_backend(target).hash()}"
+    backend = backends.backend_digest(backends.backend_for(target))
+    text = f"{compilers.installation_digest()}-{backend}"
     return f"triton-{_version()}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def _compiler_environment() -> tuple[tuple[str, str], ...]:
-    libtriton: Any = sys.modules["triton._C.libtriton"]
-    return tuple(sorted((str(k), str(v)) for k, v in _set_variables(libtriton)))
-
-
-def _set_variables(libtriton: Any) -> list[tuple[str, str]]:
-    """Those that make the compiler another than it is when they are unset, in this version."""
-    switches = _switches(sys.modules.get("triton.knobs"))
-    found: list[tuple[str, str]] = []
-    for name, value in libtriton.get_cache_invalidating_env_vars().items():
-        if name in switches:
-            knob = switches[name]
-            default = bool(knob.default() if callable(knob.default) else knob.default)
-            if (now := bool(knob.get())) != default:
-                found.append((name, str(now).lower()))
-        elif value not in ("", "false", "0"):
-            found.append((name, value))
-    return found
-
-
-@functools.lru_cache(maxsize=1)
-def _switches(knobs: Any) -> dict[str, Any]:
-    """By their names, Triton's variables that are on or off, which are attributes of classes."""
-    kind: Any = getattr(knobs, "env_bool", None)
-    groups = list(vars(knobs).values()) if isinstance(kind, type) else []
-    knobs_of = [knob for group in groups for knob in list(vars(type(group)).values())]
-    return {knob.key: knob for knob in knobs_of if isinstance(knob, kind)}
+    """Variables that make the compiler another than it is when they are unset, in this version."""
+    changed = compiler_knobs.changed_switches(compilers.code_variables())
+    return tuple(sorted((str(name), str(value)) for name, value in changed))
 
 
 def _torch_facts(device: int) -> dict[str, Any]:

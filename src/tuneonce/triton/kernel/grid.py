@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ..seams import kernels, wrappers
+
 
 def programs(
     autotuner: Any, nargs: Mapping[str, Any], kwargs: Mapping[str, Any], config: Any = None
@@ -31,11 +33,9 @@ def programs(
 def _complete(fn: Any, meta: dict[str, Any]) -> dict[str, Any]:
     signature = None
     while fn is not None:
-        values = getattr(fn, "values", None)
-        if isinstance(values, dict):
-            for name, heuristic in values.items():
-                meta[name] = heuristic(meta)
-        signature = getattr(fn, "signature", signature)
+        for name, heuristic in (wrappers.heuristics(fn) or {}).items():
+            meta[name] = heuristic(meta)
+        signature = kernels.signature(fn, signature)
         fn = getattr(fn, "fn", None)
     if signature is not None:
         for parameter in signature.parameters.values():

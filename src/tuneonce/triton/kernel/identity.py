@@ -28,6 +28,7 @@ from typing import Any
 
 from ...model.codec import Atom, Unencodable, canonical, digest, encode
 from ...model.key import KernelId, Parts
+from ..seams import kernels, languages
 from .values import built_on
 
 _DEF = re.compile(r"^def\s+\w+\s*\(", re.MULTILINE)
@@ -113,13 +114,14 @@ def opaque(value: object) -> Atom | None:
     package = module.partition(".")[0]
     if package in ("torch", "triton", "numpy") and any(t.__name__ == "dtype" for t in kind.__mro__):
         return Atom(f"{package}.dtype", str(value))
-    if name == "constexpr":
-        return Atom("constexpr", canonical(encode(getattr(value, "value", None), opaque=opaque)))
+    if languages.is_constexpr(value):
+        held = languages.constexpr_value(value)
+        return Atom("constexpr", canonical(encode(held, opaque=opaque)))
     if package == "numpy" and hasattr(value, "item") and not shape_of(value):
         return Atom(f"numpy.{name}", canonical(encode(value.item(), opaque=opaque)))
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return Atom(f"namedtuple.{name}", canonical(encode(tuple(value), opaque=opaque)))
-    if name in ("JITFunction", "InterpretedFunction", "ConstexprFunction"):
+    if kernels.is_function_of_kernels(value):
         return _kernel_atom(value)
     return built_on(value, lambda held: encode(held, opaque=opaque))
 
@@ -167,7 +169,7 @@ class _Walker:
         text = _source_text(kernel, function)
         self._visited.append(kernel)
         # The only option of ``@jit`` that changes the code of a callee, and so of its callers.
-        marked = f"{text}\n# noinline" if getattr(kernel, "noinline", None) else text
+        marked = f"{text}\n# noinline" if kernels.is_noinline(kernel) else text
         self._sources[id(kernel)] = (function.__qualname__, digest(marked, length=16))
         home = function.__module__
         self._depth += 1
@@ -190,7 +192,7 @@ class _Walker:
 
     def _reference(self, name: str, value: Any, home: str) -> None:
         """Note what a name stands for in a function of the module `home`."""
-        value = _original(value)
+        value = languages.before_interpreter(value)
         if isinstance(value, ModuleType):
             if _is_tritons(value):
                 self._constant(name, value.__name__)
@@ -199,12 +201,12 @@ class _Walker:
         elif isinstance(value, FunctionType) or isinstance(
             getattr(value, "fn", None), FunctionType
         ):
-            self.calls_python |= type(value).__name__ not in ("JITFunction", "InterpretedFunction")
+            self.calls_python |= not kernels.is_called_kernel(value)
             self.visit(value)
-        elif getattr(value, "__triton_aggregate__", False):
+        elif languages.is_aggregate(value):
             self.calls_python = True
             self._constant(name, str(getattr(value, "__annotations__", "")))
-            for attribute in getattr(value, "hash_attrs", ()):
+            for attribute in languages.aggregate_parts(value):
                 self._reference(name, attribute, home)
         elif isinstance(value, (type, BuiltinFunctionType)):
             self.calls_python = True
@@ -226,13 +228,13 @@ class _Walker:
 def _is_constant(value: Any) -> bool:
     """Whether it is a plain value, or a constexpr of Triton's."""
     kind = type(value)
-    return kind in (int, float, bool, str, type(None)) or kind.__name__ == "constexpr"
+    return kind in (int, float, bool, str, type(None)) or languages.is_constexpr(value)
 
 
 def _source_text(kernel: Any, function: FunctionType) -> str:
     # Triton keeps the text it compiles, which a program may have replaced; that one counts.
-    text = getattr(kernel, "src", None)
-    if not isinstance(text, str):
+    text = kernels.source_text(kernel)
+    if text is None:
         try:
             text = textwrap.dedent("".join(inspect.getsourcelines(function)[0]))
         except (OSError, TypeError) as error:
@@ -299,13 +301,6 @@ def _follow(value: Any, chain: tuple[str, ...]) -> Any:
     return value
 
 
-def _original(value: Any) -> Any:
-    """What was there before a launch in the interpreter of Triton 3.4, which never puts it back."""
-    if isinstance(value, FunctionType) and value.__module__ == "triton.runtime.interpreter":
-        return (value.__kwdefaults__ or {}).get("member", value)
-    return value
-
-
 def _is_tritons(value: Any) -> bool:
     """Whether a module, function or class is part of Triton's language."""
     function = getattr(value, "fn", value)
@@ -315,9 +310,9 @@ def _is_tritons(value: Any) -> bool:
         module = function.__module__
     else:
         return False
-    if getattr(value, "__triton_builtin__", False):
+    if languages.is_builtin(value):
         return True
-    return isinstance(module, str) and (module == "triton" or module.startswith("triton.language"))
+    return isinstance(module, str) and languages.is_language_module(module)
 
 
 def _qualified(value: Any, home: str) -> str:

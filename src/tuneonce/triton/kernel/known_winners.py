@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..seams import compat
+from ..seams import autotuners, languages
 from . import device_facts
 
 KeyOf = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]
@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 
 def entry_for(stock_key: tuple[Any, ...], config: Any) -> Entry:
     seen = {**config.__dict__, "kwargs": dict(config.kwargs)}
-    plain = type(config).__module__ == compat.AUTOTUNER_MODULE and "all_kwargs" not in seen
+    plain = autotuners.is_tritons_config(config) and "all_kwargs" not in seen
     return Entry(stock_key, config, seen, config.all_kwargs() if plain else {})
 
 
@@ -83,7 +83,7 @@ def _is_plain(dtype: Any) -> bool:
         return True
     if kind.__module__ == "numpy.dtypes":
         return bool(dtype.isbuiltin == 1)
-    return (kind.__module__, kind.__name__) == ("triton.language.core", "dtype")
+    return languages.is_dtype_class(kind)
 
 
 Shapes = dict[tuple[Any, ...], tuple[Any, KeyOf, dict[Any, Entry]]]

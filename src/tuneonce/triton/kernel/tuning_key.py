@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...model.codec import Encoded, Unencodable, encode
+from ..seams import languages
 from .identity import opaque, shape_of
 
 # Tuples in tuples. Arbitrary: kernels take one in one.
@@ -54,6 +55,5 @@ def _dtypes(place: str, value: Any, depth: int = 0) -> Iterator[tuple[str, str]]
 
 def _dtype(value: Any) -> str | None:
     """The dtype of a tensor, of a scalar that has one, or of the tensor behind a descriptor."""
-    if not hasattr(value, "dtype") and type(value).__name__.startswith("TensorDescriptor"):
-        value = getattr(value, "base", None)
+    value = languages.described_tensor(value)
     return str(value.dtype) if hasattr(value, "dtype") else None

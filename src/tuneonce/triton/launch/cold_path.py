@@ -27,7 +27,7 @@ from ..kernel.known_winners import remember
 from ..kernel.session import Session
 from ..measure.result import Result
 from ..measure.tuner import reset, tune
-from ..seams import compat
+from ..seams import autotuners, knobs, listeners
 from . import report, stock_results
 from .first_launches import begin_journal, close_journal, first_launch
 from .persistence import Persistence
@@ -70,8 +70,7 @@ class ColdPath:
         with session.state.lock:
             if stock_key not in autotuner.cache:  # another thread may have been here
                 with arguments_of(autotuner, session.nargs):
-                    # Pruning functions may be generators: materialise once.
-                    session.candidates = list(autotuner.prune_configs(session.kwargs))
+                    session.candidates = autotuners.prune(autotuner, session.kwargs)
                     why = undecided(session)
                     if why is None:
                         adopted = self._decide(session)
@@ -125,7 +124,7 @@ class ColdPath:
         """
         autotuner, args, kwargs = session.autotuner, session.args, session.kwargs
         view = view_of(autotuner, session.nargs)
-        session.candidates = list(view.prune_configs(kwargs))
+        session.candidates = autotuners.prune(view, kwargs)
         if (why := undecided(session)) is not None:
             return self._undecided.launch(session, why)
         asked = replace(session, autotuner=view)
@@ -135,7 +134,7 @@ class ColdPath:
             self._events.emit("problem", what="cold_in_capture", detail=asked.label)
             return launch(autotuner, session.candidates[0], args, kwargs)
         autotuner.cache[session.stock_key] = session.state.ours[session.stock_key] = asked.winner
-        autotuner.configs_timings = asked.known_timings()
+        autotuners.set_timings(autotuner, asked.known_timings())
         self._tell_listener(session, duration=None)
         return launch(autotuner, asked.winner, args, kwargs)
 
@@ -153,18 +152,18 @@ class ColdPath:
             if self._rechecker is not None:
                 self._rechecker.check(session)
             autotuner.cache[stock_key] = session.winner
-            autotuner.configs_timings = session.known_timings()
+            autotuners.set_timings(autotuner, session.known_timings())
             self._tell_listener(session, duration=None)
             return True
         self._tune(session)
-        duration = autotuner.bench_time if session.measured else None
+        duration = autotuners.tuning_seconds(autotuner) if session.measured else None
         self._tell_listener(session, duration=duration)
         autotuner.best_config = autotuner.cache[stock_key]
-        if session.measured and compat.prints():
+        if session.measured and knobs.prints():
             print(
-                f"Triton autotuning for function {autotuner.base_fn.__name__},\n"
+                f"Triton autotuning for function {autotuners.function(autotuner).__name__},\n"
                 f"with key as {stock_key},\n"
-                f"finished after {autotuner.bench_time:.2f}s,\n"
+                f"finished after {autotuners.tuning_seconds(autotuner):.2f}s,\n"
                 f"best config selected: {autotuner.best_config};"
             )
         return False
@@ -189,11 +188,12 @@ class ColdPath:
             spent_before = sum(measurement.seconds for measurement in session.known.values())
             with report.progress_line(session, self._progress) as line:
                 self._measure(session, line)
-                persistence.publish(session, tune_s=autotuner.bench_time + spent_before)
+                tune_s = autotuners.tuning_seconds(autotuner) + spent_before
+                persistence.publish(session, tune_s=tune_s)
         autotuner.cache[session.stock_key] = session.winner
         if session.measured:
             reset(session)
-        autotuner.configs_timings = session.timings
+        autotuners.set_timings(autotuner, session.timings)
         if session.measured:
             stock_results.keep(session)
         persistence.keep_variants(session)
@@ -213,7 +213,7 @@ class ColdPath:
                 session.kwargs,
                 session.own_benchmark,
                 session.together,
-                list(session.autotuner.prune_configs(session.kwargs)),
+                autotuners.prune(session.autotuner, session.kwargs),
             )
             self._tune(apart)
 
@@ -243,14 +243,9 @@ class ColdPath:
     @staticmethod
     def _tell_listener(session: Session, *, duration: float | None) -> None:
         """Call Triton's autotune listener; `duration` in seconds, None for what was known."""
-        listener = compat.autotune_listener()
+        listener = listeners.of_autotuner()
         if listener is not None:
-            autotuner = session.autotuner
-            listener(
-                fn=innermost(autotuner.fn),
-                key=session.stock_key,
-                best_config=autotuner.cache[session.stock_key],
-                configs_timings=autotuner.configs_timings,
-                duration=duration,
-                cache_hit=duration is None,
-            )
+            autotuner, stock_key = session.autotuner, session.stock_key
+            kernel, winner = innermost(autotuner.fn), autotuner.cache[stock_key]
+            timings = autotuners.timings(autotuner)
+            listeners.tell_of_tuning(listener, kernel, stock_key, winner, timings, duration)

@@ -33,7 +33,7 @@ from ..kernel.call import cache_key_of, call_pre_hook, launch, stock_key_of
 from ..kernel.known_winners import remember, winner_in
 from ..kernel.session import Session
 from ..measure.benchmark import own_benchmark
-from ..seams import compat
+from ..seams import hookable, probing
 from .cold_path import ColdPath
 from .persistence import Persistence
 from .recheck import Rechecker
@@ -78,13 +78,14 @@ class Hook:
         if self._class.run is self._run:
             return True
         self._listener.install()
-        seams = compat.find(self._module)
+        seams = hookable.find(self._module)
         if not seams.usable:
             cause = seams.foreign or f"no usable {', '.join(seams.missing)}"
             self._persistence.events.emit("problem", what="stepped_aside", detail=cause)
             logger.warning("tuneonce: stepping aside, Autotuner.run belongs to %s", cause)
             return False
         self._cold_path.skips_single_candidate = seams.skips_single_candidate
+        probing.begin(self._module, self._seam_is_missing)
         self._stock_run = self._class.run
         self._class.run = self._run
         self.active = True
@@ -96,10 +97,15 @@ class Hook:
         self._workers.close()
         self._persistence.finish()
         self.active = False
+        probing.end()
         for state in list(self._states):
             state.shapes = {}
         if self._class.run is self._run:
             self._class.run = self._stock_run
+
+    def _seam_is_missing(self, reason: str) -> None:
+        self._persistence.events.emit("problem", what="seam_missing", detail=reason)
+        logger.warning("tuneonce: off, since Triton is not as it was read: %s", reason)
 
     def finish(self) -> None:
         """Start-up is over."""

@@ -13,6 +13,8 @@ from typing import Any
 
 from ...events.log import EventLog
 from ..compile.listener import CompileListener, compile_seconds
+from ..seams import autotuners, probing
+from ..seams.seam import Feature
 
 
 class Observer:
@@ -22,6 +24,7 @@ class Observer:
     """Whether Triton is anything but stock."""
 
     def __init__(self, module: Any, events: EventLog) -> None:
+        self._module = module
         self._class = module.Autotuner
         self._events = events
         self._listener = CompileListener(events)
@@ -32,13 +35,17 @@ class Observer:
         """Put the counters in place."""
         if self._stock is not None:
             return True
+        probing.begin(self._module, self._seam_is_missing)
+        if probing.missing(Feature.OBSERVER):
+            return False
         self._listener.install()
-        stock_prune, stock_bench = self._class.prune_configs, self._class._bench
+        prune, measure = autotuners.PRUNE, autotuners.BENCH
+        stock_prune, stock_bench = getattr(self._class, prune), getattr(self._class, measure)
         self._stock = (stock_prune, stock_bench)
         events = self._events
 
         @functools.wraps(stock_prune)
-        def prune_configs(autotuner: Any, *args: Any, **kwargs: Any) -> Any:
+        def prune_first(autotuner: Any, *args: Any, **kwargs: Any) -> Any:
             autotuner._tuneonce_first = True
             return stock_prune(autotuner, *args, **kwargs)
 
@@ -46,7 +53,8 @@ class Observer:
         def bench(autotuner: Any, *args: Any, config: Any, **meta: Any) -> Any:
             if self._stock is None:  # under another wrapper, after `uninstall`
                 return stock_bench(autotuner, *args, config=config, **meta)
-            kernel = f"{autotuner.base_fn.__module__}:{autotuner.base_fn.__qualname__}"
+            function = autotuners.function(autotuner)
+            kernel = f"{function.__module__}:{function.__qualname__}"
             began, compiled = time.perf_counter(), compile_seconds()
             try:
                 return stock_bench(autotuner, *args, config=config, **meta)
@@ -67,9 +75,13 @@ class Observer:
                     tune_s=spent,
                 )
 
-        self._own = (prune_configs, bench)
-        self._class.prune_configs, self._class._bench = self._own
+        self._own = (prune_first, bench)
+        setattr(self._class, prune, prune_first)
+        setattr(self._class, measure, bench)
         return True
+
+    def _seam_is_missing(self, reason: str) -> None:
+        self._events.emit("problem", what="seam_missing", detail=reason)
 
     def check(self) -> None:
         """An observer replaces nothing that others might."""
@@ -80,11 +92,14 @@ class Observer:
     def uninstall(self) -> None:
         """Restore stock."""
         self._listener.uninstall()
+        probing.end()
         if self._stock is not None:
             stock_prune, stock_bench = self._stock
             # A wrapper that was put around ours since stays in place, and counts no more.
-            if self._class.prune_configs is self._own[0]:
-                self._class.prune_configs = stock_prune
-            if self._class._bench is self._own[1]:
-                self._class._bench = stock_bench
+            for name, stock, own in (
+                (autotuners.PRUNE, stock_prune, self._own[0]),
+                (autotuners.BENCH, stock_bench, self._own[1]),
+            ):
+                if getattr(self._class, name) is own:
+                    setattr(self._class, name, stock)
             self._stock = None

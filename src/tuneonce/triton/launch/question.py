@@ -13,6 +13,8 @@ from ..kernel.grid import programs
 from ..kernel.identity import NoIdentity, innermost, kernel_id
 from ..kernel.session import Session
 from ..kernel.tuning_key import tuning_key
+from ..seams import kernels, probing
+from ..seams.seam import Feature
 
 # A part of the tuning key. No argument of a kernel has such a name.
 _OWN_BENCHMARK = ("do_bench()", ["str", "own"])
@@ -20,6 +22,8 @@ _OWN_BENCHMARK = ("do_bench()", ["str", "own"])
 
 def identify(autotuner: Any) -> KernelId | NoIdentity:
     """The kernel of an autotuner, or why it has no identity."""
+    if lacking := probing.missing(Feature.RESULTS):
+        return NoIdentity("seam_missing", ", ".join(lacking))
     try:
         return kernel_id(autotuner.fn)
     except NoIdentity as error:
@@ -43,7 +47,7 @@ def question_of(session: Session) -> Question:
     tuning = tuning_key(autotuner.arg_names, autotuner.keys, arguments)
     if session.own_benchmark:  # it may find another order, so neither answers for the other
         tuning = (*tuning, _OWN_BENCHMARK)
-    interpreted = type(innermost(autotuner.fn)).__name__ == "InterpretedFunction"
+    interpreted = kernels.is_interpreted(innermost(autotuner.fn))
     world = device_facts.current_world(interpreted=interpreted)
     size = programs(autotuner, nargs, kwargs)
     return Question(

@@ -26,6 +26,7 @@ from ..kernel.session import Session
 from ..measure.result import Result
 from ..measure.runner import Runner, timing_for
 from ..measure.tuner import distinct, reset
+from ..seams import autotuners
 from .persistence import Persistence, measurement_of
 from .report import candidate_text, key_fields
 
@@ -120,7 +121,7 @@ class Rechecker:
             # Again for each: a ``warmup`` of the same kernel in another thread resets it.
             autotuner.nargs = session.nargs
             config = session.candidates[position]
-            return autotuner._bench(*session.args, config=config, **session.kwargs)
+            return autotuners.bench(autotuner, session.args, config, session.kwargs)
 
         return benchmarked(winner, arrivals, bench, random)
 

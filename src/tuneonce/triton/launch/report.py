@@ -11,6 +11,7 @@ from ...events.progress import Progress, Tuning, shorten
 from ...model.wording import config_text, tuning, tuning_text
 from ..kernel.session import Session
 from ..measure.result import Result, first_line
+from ..seams import autotuners
 
 # An event is a line that people may read. Arbitrary: twice what a terminal shows of a key.
 _KEY_CHARS = 160
@@ -77,7 +78,7 @@ def tell_tuned(events: EventLog, session: Session) -> None:
         worst_ms=max(times, default=None),
         candidates=len(session.candidates),
         measured=session.measured,
-        seconds=round(session.autotuner.bench_time, 6),
+        seconds=round(autotuners.tuning_seconds(session.autotuner), 6),
         **{name: round(seconds, 6) for name, seconds in session.spent.items()},
     )
     # Those that stock would have ended at.

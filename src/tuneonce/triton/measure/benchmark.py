@@ -7,15 +7,14 @@ program may replace any of them: what it put there is asked, and decides.
 
 from __future__ import annotations
 
-import inspect
-import sys
-from functools import cached_property, partial
+from functools import partial
 from types import FunctionType
 from typing import Any, Literal
 
-Whose = Literal["tritons", "drivers", "own"]
+from ..seams import benchmarks, drivers, probing
+from ..seams.seam import Feature
 
-_AUTOTUNER, _TESTING = "triton.runtime.autotuner", "triton.testing"
+Whose = Literal["tritons", "drivers", "own"]
 
 
 def whose_benchmark(autotuner: Any) -> Whose:
@@ -24,49 +23,32 @@ def whose_benchmark(autotuner: Any) -> Whose:
     ``own``: the kernel's author or the program gave it. Triton makes one itself of its outdated
     options ``warmup``, ``rep`` and ``use_cuda_graph``, which counts as a driver's.
     """
-    if not _is_tritons_attribute(inspect.getattr_static(type(autotuner), "do_bench", None)):
+    if probing.missing(Feature.BENCHMARKS):  # whosever it is, it is asked and answers for itself
         return "own"
-    given = vars(autotuner).get("_do_bench")
-    # Triton leaves there what it has asked once.
-    function = vars(autotuner).get("do_bench", given)
-    if function is not None and function is given and not _is_of(given, _AUTOTUNER):
+    if not benchmarks.is_asked_as_by_triton(type(autotuner)):
+        return "own"
+    given, function = benchmarks.given(autotuner), benchmarks.asked(autotuner)
+    by_autotuner = benchmarks.is_made_by_autotuner
+    if function is not None and function is given and not by_autotuner(given):
         return "own"
     active: Any = None
     if function is None:
         try:
-            active = _driver()
-            function = active.get_benchmarker()
+            active = drivers.active()
+            function = drivers.benchmarker(active)
         except Exception:  # no device: whatever is launched will say so
             return "drivers"
-    if _is_of(function, _TESTING, "do_bench"):
+    if benchmarks.is_tritons_do_bench(function):
         return "tritons"
-    if _is_of(function, _AUTOTUNER):
-        testing = sys.modules.get(_TESTING)
-        asked = [getattr(testing, "do_bench", None), *_closed_over(function)]
-        return "drivers" if all(_is_of(one, _TESTING) for one in asked) else "own"
+    if by_autotuner(function):
+        asked = [benchmarks.usual(), *_closed_over(function)]
+        return "drivers" if all(map(benchmarks.is_of_testing, asked)) else "own"
     return "drivers" if _is_drivers(function, active) else "own"
 
 
 def own_benchmark(autotuner: Any) -> bool:
     """Whether the kernel's author or the program gave the benchmark function."""
     return whose_benchmark(autotuner) == "own"
-
-
-def _driver() -> Any:
-    return sys.modules["triton.runtime.driver"].driver.active
-
-
-def _is_tritons_attribute(attribute: Any) -> bool:
-    function = attribute.func if isinstance(attribute, cached_property) else None
-    return _is_of(function, _AUTOTUNER)
-
-
-def _is_of(function: Any, module: str, name: str | None = None) -> bool:
-    """Whether a function was made in a module of Triton's, whatever `functools.wraps` says."""
-    if not isinstance(function, FunctionType) or module not in sys.modules:
-        return False
-    made_there = function.__globals__ is vars(sys.modules[module])
-    return made_there and name in (None, function.__code__.co_name)
 
 
 def _closed_over(function: FunctionType) -> list[Any]:
@@ -77,7 +59,7 @@ def _closed_over(function: FunctionType) -> list[Any]:
 def _is_drivers(function: Any, active: Any) -> bool:
     """Whether a function comes from where the driver comes from."""
     try:
-        home = type(_driver() if active is None else active).__module__
+        home = type(drivers.active() if active is None else active).__module__
     except Exception:  # no device
         return False
     while isinstance(function, partial):

@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..seams import drivers, probing
+from ..seams.seam import Feature
 from .benchmark import whose_benchmark
 from .result import device_failure
 
@@ -42,7 +44,7 @@ class DeviceTimer:
     def __init__(self, driver: Any, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self._driver = driver
         self._clock = clock
-        self._interface = driver.get_device_interface()
+        self._interface = drivers.device_interface(driver)
         self._buffer = _flush_buffer(driver)
         self._events: list[tuple[Any, Any]] = []
         self._flush_s: float | None = None
@@ -99,17 +101,17 @@ class DeviceTimer:
         missing = _LEAD_S - (busy_until - self._clock())
         count = min(max(1, math.ceil(missing / flush_s)), _MOST) if flush_s else 1
         for _ in range(count):
-            self._driver.clear_cache(self._buffer)
+            drivers.flush(self._driver, self._buffer)
         return busy_until + count * flush_s
 
     def _seconds_of_a_flush(self) -> float:
         """0 where flushes take no time that could be told."""
         if self._flush_s is None:
             [(begin, end)] = self._pairs(1)
-            self._driver.clear_cache(self._buffer)
+            drivers.flush(self._driver, self._buffer)
             begin.record()
             for _ in range(_TRIED):
-                self._driver.clear_cache(self._buffer)
+                drivers.flush(self._driver, self._buffer)
             end.record()
             self.synchronize()
             self._flush_s = max(0.0, float(begin.elapsed_time(end))) / 1000 / _TRIED
@@ -125,14 +127,14 @@ class DeviceTimer:
 def _flush_buffer(driver: Any) -> Any:
     """A buffer to overwrite; smaller where memory is short, None where there is none at all."""
     try:
-        return driver.get_empty_cache_for_benchmark()
+        return drivers.flush_buffer(driver)
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
     torch: Any = sys.modules.get("torch")
     for mib in (128, 64, 32):  # the largest L2 there is has 126 MiB, the usual ones 40 to 60
         try:
-            device = driver.get_active_torch_device()
+            device = drivers.torch_device(driver)
             return torch.empty(mib << 18, dtype=torch.int32, device=device)
         except RuntimeError as error:
             if not out_of_memory(error):
@@ -149,8 +151,6 @@ def out_of_memory(error: Exception) -> bool:
 
 def timer_for(autotuner: Any) -> DeviceTimer | None:
     """How to time launches here; None if a benchmark function that is not Triton's must do it."""
-    if whose_benchmark(autotuner) != "tritons":
+    if whose_benchmark(autotuner) != "tritons" or probing.missing(Feature.DEVICE_TIMER):
         return None
-    from triton.runtime.driver import driver
-
-    return DeviceTimer(driver.active)
+    return DeviceTimer(drivers.active())

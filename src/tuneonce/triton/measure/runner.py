@@ -7,13 +7,13 @@ A kernel's own benchmark function, or a driver's that is not Triton's, is not fo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from math import inf
 from typing import Any
 
 from ..compile.compile_errors import is_passed_over
 from ..kernel.session import Session
-from ..seams import compat
+from ..seams import autotuners, benchmarks, errors
 from .device_timer import Call, DeviceTimer, out_of_memory, timer_for
 
 
@@ -30,27 +30,12 @@ def kernel_calls(
         calls.append(call)
         return [float("inf")] * 3
 
-    with _benchmark(autotuner, keep):
+    with benchmarks.replaced(autotuner, keep):
         for count, config in enumerate(configs, start=1):
-            autotuner._bench(*args, config=config, **kwargs)
+            autotuners.bench(autotuner, args, config, kwargs)
             if len(calls) != count:
                 return None
     return calls
-
-
-@contextmanager
-def _benchmark(autotuner: Any, function: Callable[..., Any]) -> Any:
-    """``autotuner.do_bench`` is `function`; the caller holds the autotuner's lock."""
-    own = vars(autotuner)
-    before = own.get("do_bench")
-    own["do_bench"] = function
-    try:
-        yield
-    finally:
-        if before is None:
-            own.pop("do_bench", None)
-        else:
-            own["do_bench"] = before
 
 
 def timing_for(session: Session) -> tuple[DeviceTimer, list[Call]] | None:
@@ -164,7 +149,7 @@ class Runner:
         self._failures[candidate] = f"{type(error).__name__}: {error}"
         if out_of_memory(error):
             self._short_of_memory.add(candidate)
-        elif not isinstance(error, compat.passed_over()):
+        elif not isinstance(error, errors.passed_over()):
             self.uncompilable.add(candidate)
         else:
             self._tell(candidate)

@@ -27,6 +27,7 @@ from ..compile.compile_errors import is_compile_error
 from ..compile.listener import compile_seconds
 from ..compile.workers import Workers
 from ..kernel.session import Session
+from ..seams import autotuners
 from .device_timer import DeviceTimer
 from .result import Broken, Result
 from .runner import Runner, timing_for
@@ -54,7 +55,7 @@ def tune(
     tuning = _Tuning(session, workers, on_result, on_compiled, launching)
     with closing(tuning), workers.turns.tuning():
         session.winner = tuning.run()
-    session.autotuner.bench_time = time.time() - began
+    autotuners.set_tuning_seconds(session.autotuner, time.time() - began)
     session.timings = tuning.timings()
     session.measured = tuning.measured
     session.spent = tuning.spent()
@@ -140,8 +141,9 @@ class _Tuning:
                 continue
             with self._clocked(position), self._launching(position):
                 try:
-                    result = session.autotuner._bench(
-                        *session.args, config=self._candidates[position], **session.kwargs
+                    config = self._candidates[position]
+                    result = autotuners.bench(
+                        session.autotuner, session.args, config, session.kwargs
                     )
                 except Exception as error:
                     self._clock_so_far(position)
@@ -268,4 +270,4 @@ def reset(session: Session) -> None:
     Runs the autotuner's pre-hook, which is the program's and may raise: after the winner is kept.
     """
     full_nargs = {**session.nargs, **session.kwargs, **session.winner.all_kwargs()}
-    session.autotuner.pre_hook(full_nargs, reset_only=True)
+    autotuners.reset(session.autotuner, full_nargs)

@@ -7,6 +7,7 @@ which no version of Python changes, and where there is none by the names and tex
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import io
@@ -41,6 +42,7 @@ _BY_SOURCE = {
 _BY_NAMES = {"5b63ab57321bff39": _OLDER, "babaec60e7987118": _NEWER}
 
 
+@functools.lru_cache(maxsize=4)
 def recognise(run: Any) -> Run | None:
     """Which version a function is; None if it is none that was read."""
     try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 pytest.importorskip("triton")
@@ -9,7 +12,7 @@ pytest.importorskip("triton")
 from tuneonce.triton.compile import pool
 from tuneonce.triton.compile.helper_process import HelperLost
 from tuneonce.triton.compile.pool import affordable
-from tuneonce.triton.seams import compat
+from tuneonce.triton.seams import compilers
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +27,7 @@ def room(
     memory: int | None = None,
     threads: int = 0,
 ) -> None:
-    monkeypatch.setattr(compat, "threads_of_a_compiler", lambda: threads)
+    monkeypatch.setattr(compilers, "threads_of_a_compiler", lambda: threads)
     monkeypatch.setattr(pool, "room_for_processes", lambda: processes)
     monkeypatch.setattr(pool, "room_for_memory", lambda: memory)
 
@@ -56,12 +59,13 @@ def test_no_room_for_two(monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]
 
 
 @pytest.mark.parametrize(
-    ("version", "cores"), [("3.4.0", 7), ("3.5.1", 7), ("3.6.0", 0), ("3.9.0+git1", 0), ("4.0", 0)]
+    ("methods", "cores"), [({"disable_multithreading": print}, 7), ({}, 0), (None, 0)]
 )
-def test_versions_whose_compiler_starts_threads(
-    monkeypatch: pytest.MonkeyPatch, version: str, cores: int
+def test_compilers_that_start_threads(
+    monkeypatch: pytest.MonkeyPatch, methods: dict[str, Any] | None, cores: int
 ) -> None:
     monkeypatch.undo()
     monkeypatch.setattr("os.cpu_count", lambda: 7)
-    monkeypatch.setattr("triton.__version__", version)
-    assert compat.threads_of_a_compiler() == cores
+    ir = SimpleNamespace(**({} if methods is None else {"context": type("context", (), methods)}))
+    monkeypatch.setattr(compilers, "extension", lambda: SimpleNamespace(ir=ir))
+    assert compilers.threads_of_a_compiler() == cores

@@ -177,8 +177,7 @@ class Helper:
 
     def know(self, job):
         """Ask the assembler for its version once, and not in every child."""
-        ptxas = job["knobs"].get("nvidia", {}).get("ptxas")
-        what = (tuple(job["target"]), job["environment"].get("TRITON_PTXAS_PATH"), ptxas)
+        what = compile_job.assembler(job)
         if what not in self.known:
             self.known.add(what)
             with contextlib.suppress(Exception):  # the child's error, if it still is one there

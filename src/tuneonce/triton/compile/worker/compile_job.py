@@ -85,6 +85,12 @@ def triton_backend(job):
     return compiler.make_backend(GPUTarget(*job["target"]))
 
 
+def assembler(job):
+    """What says which assembler compiles a job; its version is a part of every binary's key."""
+    ptxas = job["knobs"].get("nvidia", {}).get("ptxas")
+    return (tuple(job["target"]), job["environment"].get("TRITON_PTXAS_PATH"), ptxas)
+
+
 def compile_job(job):
     """Compile one candidate, with Triton's own `compile` and into Triton's own cache.
 

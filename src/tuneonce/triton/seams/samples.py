@@ -1,0 +1,51 @@
+"""A kernel of ours, made by Triton as it makes a program's, to look at.
+
+It is never launched or compiled. Made at the first question and kept: what was put on a kernel of
+the program's would be its own business, and this one's is nobody's.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from types import FunctionType
+from typing import Any
+
+_MODULE = "triton.runtime.jit"
+
+TEXT = "def _sample(x):\n    x + CONSTANT\n"
+"""The text that Triton compiles, from ``def`` on."""
+
+CONSTANT: Any = 0
+
+
+def _sample(x):
+    x + CONSTANT
+
+
+def kernel() -> Any:
+    """One kernel; None where a program makes kernels its own way.
+
+    Asking that one for another would run the program's code. Raises what Triton raises.
+    """
+    kind = sys.modules[_MODULE].JITFunction
+    return _of(kind) if kind.__init__.__globals__ is vars(sys.modules[_MODULE]) else None
+
+
+@functools.lru_cache(maxsize=1)
+def _of(kind: type) -> Any:
+    return make(kind, _sample)
+
+
+def make(kind: Any, function: Any) -> Any:
+    """A kernel of a function, which Triton does not remember (from 3.5 on, it keeps a list)."""
+    one = kind(function)
+    known = vars(sys.modules[_MODULE]).get("_triton_jit_function_registry", {})
+    known.pop(f"{function.__module__}:{function.__qualname__}", None)
+    return one
+
+
+def with_constant(value: Any) -> FunctionType:
+    """The sample's function, where its global has this value."""
+    scope = {**globals(), "CONSTANT": value}
+    return FunctionType(_sample.__code__, scope, _sample.__name__)
