@@ -135,6 +135,13 @@ def test_triton_is_told(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
         (Seams("no triton"), "wrong", "not installed"),
         (Seams("failed", error="OSError: no libcuda"), "wrong", "no libcuda"),
         (Seams("found", version="9.9", missing=["run"]), "wrong", "left alone"),
+        (
+            Seams(
+                "found", version="9.9", usable=True, off={"device timer": ["driver.clear_cache"]}
+            ),
+            "note",
+            "without device timer (driver.clear_cache)",
+        ),
         (Seams("not looked"), "note", "--no-probe"),
     ):
         monkeypatch.setattr(_environment, "probe_seams", lambda environ, seams=seams: seams)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import os
 import site
 import subprocess
@@ -174,6 +175,24 @@ def test_seams_that_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tel
     assert "json.dumps" in said.words
 
 
+def test_what_is_off_is_told_with_the_seams_that_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Tell
+) -> None:
+    autotuner = pytest.importorskip("triton.runtime.autotuner").Autotuner
+    theirs = STOCK.replace(
+        "    def run(self, *args, **kwargs): ...\n", inspect.getsource(autotuner.run)
+    )
+    environ = installed_triton(tmp_path, theirs, monkeypatch)
+    seams = probe_seams(environ)
+    assert seams.usable
+    assert "compile times" in seams.off  # there are no knobs
+    assert seams.off["compile times"] == ["knobs.compilation.listener"]
+    os.environ["PYTHONPATH"] = environ["PYTHONPATH"]
+    said = tell("env")
+    assert "Triton 9.9 is used without" in said.words
+    assert "compile times (knobs.compilation.listener)" in said.words
+
+
 def test_a_triton_that_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seams = probe_seams(installed_triton(tmp_path, "raise OSError('no libcuda')", monkeypatch))
     assert (seams.state, seams.error) == ("failed", "OSError: no libcuda")
@@ -207,3 +226,4 @@ def test_the_real_triton_has_the_seams_and_is_not_imported_here(tell: Tell) -> N
     )
     assert done.returncode == 0, done.stderr
     assert '"usable": true' in done.stdout
+    assert json.loads(done.stdout)["seams"]["off"] == {}
