@@ -21,7 +21,7 @@ from tuneonce.system import forks
 from tuneonce.system.forks import lazy, renew_in_child
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile.ahead import Ahead
-from tuneonce.triton.compile.interpreter_turns import Turns
+from tuneonce.triton.compile.interpreter_turns import InterpreterTurns
 from tuneonce.triton.kernel.autotuner_state import AutotunerState
 
 # Only a test that would fail waits this long.
@@ -105,7 +105,7 @@ def test_an_autotuners_state() -> None:
 
 
 def test_turns() -> None:
-    turns = Turns()
+    turns = InterpreterTurns()
 
     def use() -> None:
         with turns.tuning(), turns.away(), turns.piece():
@@ -115,7 +115,7 @@ def test_turns() -> None:
 
 
 def test_a_tuning_of_the_parent_is_none_of_the_child() -> None:
-    turns = Turns()
+    turns = InterpreterTurns()
     assert in_child_of_a_holder(turns.tuning(), lambda: turns._tunings and 1 / 0) == 0
 
 

@@ -30,7 +30,7 @@ from ..seams import digests, drivers, probing, sources
 from ..seams.seam import Feature
 from .deadline import Overdue
 from .helper_process import HelperLost
-from .needed_variants import NeededVariant, Needs, longest_first
+from .needed_variants import NeededVariant, NeededVariants, longest_first
 from .pool import Compiled, CompilePool
 from .workers import Workers
 
@@ -124,11 +124,11 @@ class Ahead:
 
     def _in_order(self, world: Any, together: int) -> Iterator[NeededVariant]:
         """What is to be compiled, by records in their order, at least `together` at a time."""
-        needs = Needs(self._resolver, world)
+        needed = NeededVariants(self._resolver, world)
         found: list[NeededVariant] = []
         for record in self._resolver.variants():
             with self._workers.turns.piece():
-                found += needs.of(record)
+                found += needed.of(record)
             if len(found) >= together:
                 yield from longest_first(found)
                 found = []

@@ -26,7 +26,7 @@ class _Turn:
     """
 
 
-class Turns:
+class InterpreterTurns:
     """Tunings, which may run side by side, against work that can wait."""
 
     def __init__(self) -> None:

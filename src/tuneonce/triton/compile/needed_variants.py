@@ -61,7 +61,7 @@ class _Kernel:
     invents_candidates: bool  # its pruning function may return some that are not in its list
 
 
-class Needs:
+class NeededVariants:
     """Reads records in one world, of kernels that can be compiled before they are launched.
 
     Until its first launch a program may change what a kernel reads. Globals that Triton's digest

@@ -18,7 +18,7 @@ from ...system.greenlets import patched_by
 from ..kernel.session import Session
 from ..seams import caches, sources
 from .code_texts import CodeTexts
-from .interpreter_turns import Turns
+from .interpreter_turns import InterpreterTurns
 from .pool import Compiled, CompilePool
 from .shipment import Shipment, shipment_for, shipment_of
 from .staging import Staging, likeness
@@ -51,7 +51,7 @@ class Workers:
     and no callback is made while it is held.
     """
 
-    turns: Turns
+    turns: InterpreterTurns
     works_ahead: bool
 
     def __init__(self, pool: CompilePool | None, events: EventLog) -> None:
@@ -204,7 +204,7 @@ class Workers:
         self._asked: dict[str, Compilation] = {}
         self._recorded: dict[str, Compilation] = {}
         self.staging = Staging()
-        self.turns = Turns()
+        self.turns = InterpreterTurns()
 
 
 def build_workers(wanted: int | None, events: EventLog) -> Workers:

@@ -1,4 +1,4 @@
-"""Turns: work that can wait is done while nobody tunes."""
+"""Turns: work that can wait is done while no key is tuned."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tuneonce.triton.compile import interpreter_turns
-from tuneonce.triton.compile.interpreter_turns import Turns
+from tuneonce.triton.compile.interpreter_turns import InterpreterTurns
 
 # Only a test that would fail waits this long.
 TOO_LONG = 30.0
@@ -24,7 +24,9 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interpreter_turns, "_PATIENCE_S", TOO_LONG)
 
 
-def piece(some: Turns, begun: threading.Event, end: threading.Event, log: list[str]) -> None:
+def piece(
+    some: InterpreterTurns, begun: threading.Event, end: threading.Event, log: list[str]
+) -> None:
     with some.piece():
         log.append("piece begins")
         begun.set()
@@ -33,7 +35,7 @@ def piece(some: Turns, begun: threading.Event, end: threading.Event, log: list[s
 
 
 def test_a_piece_waits_for_a_tuning_until_that_waits_itself() -> None:
-    some, log = Turns(), list[str]()
+    some, log = InterpreterTurns(), list[str]()
     begun, end = threading.Event(), threading.Event()
     end.set()
     with ThreadPoolExecutor(1) as threads, some.tuning():
@@ -47,7 +49,7 @@ def test_a_piece_waits_for_a_tuning_until_that_waits_itself() -> None:
 
 
 def test_who_tunes_lets_a_piece_end() -> None:
-    some, log = Turns(), list[str]()
+    some, log = InterpreterTurns(), list[str]()
     begun, end = threading.Event(), threading.Event()
 
     def tune() -> None:
@@ -69,7 +71,7 @@ def test_who_tunes_lets_a_piece_end() -> None:
 
 def test_a_piece_that_hangs_hangs_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interpreter_turns, "_PATIENCE_S", 0.01)
-    some = Turns()
+    some = InterpreterTurns()
     begun, end = threading.Event(), threading.Event()
     with ThreadPoolExecutor(1) as threads:
         working = threads.submit(piece, some, begun, end, [])
@@ -81,7 +83,7 @@ def test_a_piece_that_hangs_hangs_nobody(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_two_tunings_side_by_side() -> None:
-    some, log = Turns(), list[str]()
+    some, log = InterpreterTurns(), list[str]()
     both = threading.Barrier(2, timeout=TOO_LONG)
 
     def tune() -> None:
@@ -99,7 +101,7 @@ def line_of(frame: Any) -> str:
     return linecache.getline(frame.f_code.co_filename, frame.f_lineno)
 
 
-def interrupted(some: Turns, place: int) -> bool:
+def interrupted(some: InterpreterTurns, place: int) -> bool:
     """Tune, wait, and do a piece, with Ctrl-C at the line of that number. False: there is none."""
     passed, last = 0, dict[int, int]()
 
@@ -135,7 +137,7 @@ def interrupted(some: Turns, place: int) -> bool:
 
 @pytest.mark.parametrize("collector", [True, False])
 def test_ctrl_c_leaves_nothing_behind_wherever_it_strikes(collector: bool) -> None:
-    some, place = Turns(), 0
+    some, place = InterpreterTurns(), 0
     if not collector:
         gc.disable()
     try:
@@ -154,7 +156,7 @@ def test_ctrl_c_leaves_nothing_behind_wherever_it_strikes(collector: bool) -> No
 
 @pytest.mark.parametrize("waiting", ["tuning", "away", "piece"])
 def test_ctrl_c_in_a_wait(waiting: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    some = Turns()
+    some = InterpreterTurns()
 
     def interrupt(self: Any, predicate: Any, timeout: Any = None) -> None:
         raise KeyboardInterrupt
