@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuneonce.errors import StoreError
 from tuneonce.events.log import EventLog
@@ -26,6 +26,9 @@ from tuneonce.resolution.journal import FOLDER, Journals
 from tuneonce.resolution.resolver import Question
 from tuneonce.settings import read
 from tuneonce.store import Store, StoreInfo
+
+if TYPE_CHECKING:
+    from tests.kernels.warm import WarmPython
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,11 +45,13 @@ class Children:
     """Runs scripts in new processes that share one set of directories, empty at first.
 
     The home, Triton's cache and our store lie below `home`; a second `Children` with another home
-    is another machine. The children find the package in `src`, whatever is installed.
+    is another machine. The children find the package in `src`, whatever is installed. Where they
+    are `warm` they are forks of a process that has imported torch and triton.
     """
 
     home: Path
     environment: dict[str, str] = field(default_factory=dict)
+    warm: WarmPython | None = None
 
     @property
     def store(self) -> Path:
@@ -78,14 +83,17 @@ class Children:
             **self.environment,
             **environment,
         }
-        done = subprocess.run(
-            [sys.executable, str(path), *args],
-            env=env,
-            cwd=self.home,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        if self.warm is not None:
+            done = self.warm.run(path, *args, env=env, cwd=self.home, told=self.home / "told")
+        else:
+            done = subprocess.run(
+                [sys.executable, str(path), *args],
+                env=env,
+                cwd=self.home,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+            )
         assert done.returncode == 0, f"exit {done.returncode}\n{done.stderr[-4000:]}"
         return last_json(done.stdout)
 

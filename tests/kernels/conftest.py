@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import Children
+from tests.kernels.warm import WarmPython
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile.pool import CompilePool
 
@@ -34,9 +35,23 @@ def children(tmp_path: Path) -> Children:
 
 
 @pytest.fixture
+def warm_children(tmp_path: Path, warm_python: WarmPython) -> Children:
+    """The same, without importing torch and triton for each."""
+    return Children(tmp_path / "home", warm=warm_python)
+
+
+@pytest.fixture
 def children_at(tmp_path: Path) -> Callable[[str], Children]:
     """The same with a home of a given name, for tests of several machines."""
     return lambda name: Children(tmp_path / name)
+
+
+@pytest.fixture(scope="session")
+def warm_python() -> Iterator[WarmPython]:
+    """Starts programs without importing torch and triton for each."""
+    made = WarmPython()
+    yield made
+    made.close()
 
 
 @pytest.fixture

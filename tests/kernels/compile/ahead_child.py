@@ -25,7 +25,7 @@ from tuneonce.triton.seams import generators
 
 tuneonce.install()
 
-CONFIGS = [triton.Config({"BLOCK": block}, num_warps=w) for block in (32, 64, 128) for w in (1, 2)]
+CONFIGS = [triton.Config({"BLOCK": block}, num_warps=w) for block in (32, 64) for w in (1, 2)]
 
 
 @triton.autotune(configs=CONFIGS, key=["n"])

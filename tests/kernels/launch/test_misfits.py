@@ -15,7 +15,7 @@ from tuneonce.testing import SimulatedGPU
 tuneonce.install()
 gpu = SimulatedGPU(times=lambda launch: 1.0 / launch.constants["BLOCK"]).install()
 
-@triton.autotune([triton.Config({"BLOCK": b}, num_warps=4) for b in (16, 64, 256)], key=["n"])
+@triton.autotune([triton.Config({"BLOCK": b}, num_warps=8) for b in (16, 64, 128)], key=["n"])
 @triton.jit
 def attention(q, k, o, n, D: tl.constexpr, BLOCK: tl.constexpr):
     r, d = tl.arange(0, BLOCK), tl.arange(0, D)
@@ -30,15 +30,16 @@ print(json.dumps([attention.best_config.kwargs["BLOCK"], len(gpu.benchmarked), l
 """
 
 
-def test_a_winner_that_does_not_fit(children: Children) -> None:
+def test_a_winner_that_does_not_fit(warm_children: Children) -> None:
+    children = warm_children
     events = children.home / "events"
     block, measured, _ = children.run(PROGRAM, "16")
-    assert (block, measured) == (256, 3)
+    assert (block, measured) == (128, 3)
     block, measured, _ = children.run(PROGRAM, "256", TUNEONCE_EVENTS=str(events))
-    assert block < 256
+    assert block < 128
     assert measured == 3
     totals = summarise(events)
     assert totals.problems == {"winner_does_not_run": 1}
     assert (totals.tunes, totals.hits) == (1, 1)
     # What fits here is this process's business: the verdict of the others stands.
-    assert children.run(PROGRAM, "16")[:2] == [256, 0]
+    assert children.run(PROGRAM, "16")[:2] == [128, 0]

@@ -6,12 +6,36 @@ stopped where it would compile for one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("triton")
 
 from tests.fakes import Children
+from tests.kernels.warm import WarmPython
+
+# Importing these takes several times as long as what is asked here.
+COMPILERS = (
+    "torch._dynamo",
+    "torch._inductor.compile_fx",
+    "torch._inductor.runtime.triton_heuristics",
+)
+
+
+@pytest.fixture(scope="module")
+def with_compilers() -> Iterator[WarmPython]:
+    made = WarmPython(*COMPILERS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def children(tmp_path: Path, with_compilers: WarmPython) -> Children:
+    return Children(tmp_path / "home", warm=with_compilers)
+
 
 PROGRAM = """
 import json, os, sys
