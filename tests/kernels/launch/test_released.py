@@ -40,6 +40,7 @@ from tuneonce.triton.launch.hook import Hook
 from tuneonce.triton.launch.persistence import Persistence
 
 FEW = sizes(32, 64, 128)
+MORE = pytest.mark.thorough  # compilers than two: as with two
 Call = Callable[[Any, Any], Any]
 
 
@@ -126,7 +127,7 @@ def test_by_stock(options: str) -> None:
         assert kept(launch(tunable(**OPTIONS[options]))) == 0
 
 
-@pytest.mark.parametrize("workers", [0, 2, 4])
+@pytest.mark.parametrize("workers", [0, 2, pytest.param(4, marks=MORE)])
 @pytest.mark.parametrize("race", [True, False])
 @pytest.mark.parametrize("options", OPTIONS)
 def test_by_a_tuning_and_by_what_comes_after(options: str, race: bool, workers: int) -> None:
@@ -148,7 +149,7 @@ def test_by_twenty_keys() -> None:
         assert [kept(launch(kernel, n)) for n in range(1000, 1020)] == [0] * 20
 
 
-@pytest.mark.parametrize("workers", [0, 2, 5])
+@pytest.mark.parametrize("workers", [0, 2, pytest.param(5, marks=MORE)])
 def test_by_compilers(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     with SimulatedGPU(do_bench=True), ours(MemoryStore(), workers=workers):
@@ -273,7 +274,7 @@ def test_by_a_capture(known: bool) -> None:
             assert kept(launch(kernel)) == 0
 
 
-@pytest.mark.parametrize("workers", [0, 2, 4])
+@pytest.mark.parametrize("workers", [0, 2, pytest.param(4, marks=MORE)])
 def test_by_a_launch_that_decides_nothing(workers: int) -> None:
     with SimulatedGPU(), ours(MemoryStore(), workers=workers):
         kernel = tunable()

@@ -204,7 +204,7 @@ def test_a_candidate_that_does_not_fit_is_passed_over() -> None:
     store = MemoryStore()
     with SimulatedGPU(max_shared_mem=1024), tuneonce_on(store):
         kernel = triton.autotune(
-            [triton.Config({"BLOCK": size}, num_warps=4) for size in (4096, 128)], []
+            [triton.Config({"BLOCK": size}, num_warps=4) for size in (1024, 64)], []
         )(make_sum())
         kernel[(0,)](X, OUT, 0)
         assert kernel.best_config is kernel.configs[1]
