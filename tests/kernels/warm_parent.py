@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 import torch  # noqa: F401  so that forks have it
 import triton.testing  # noqa: F401
 
-from tuneonce.triton.seams.compat import triton_key
+from tuneonce.triton.seams.compilers import installation_digest
 
 
 def become(told: dict[str, Any]) -> NoReturn:
@@ -52,7 +52,7 @@ def become(told: dict[str, Any]) -> NoReturn:
 def main() -> None:
     for module in sys.argv[1:]:
         importlib.import_module(module)
-    triton_key()
+    installation_digest()
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
