@@ -21,7 +21,7 @@ def active() -> Any:
 
 def current_device() -> Any:
     """The number of the current device, which may come to be initialised."""
-    return active().get_current_device()
+    return sys.modules[MODULE].driver.active.get_current_device()
 
 
 def current_target() -> Any:
@@ -61,8 +61,9 @@ def _kinds() -> list[Any]:
     """What drivers are here: the active one, if it was made, else the classes Triton brings."""
     slot = vars(follow(MODULE, "driver"))
     made = slot.get("_active") or slot.get("active")
-    if "_init_fn" in vars(made) if made is not None else False:
-        made = vars(made).get("_obj")  # up to 3.5, a proxy
+    held = getattr(made, "__dict__", {})
+    if "_init_fn" in held:  # a proxy of it, in 3.4
+        made = held.get("_obj")
     if made is not None:
         return [made]
     backends = sys.modules["triton.backends"].backends.values()

@@ -82,9 +82,9 @@ def language() -> ModuleType:
 # -- probes ----------------------------------------------------------------------------------
 
 
-def _is_marked() -> Finding:
-    function: Any = follow("triton.language", "program_id")
-    return as_read(is_builtin(function))
+def _mark() -> Finding:
+    """By the name of the mark: while an interpreter runs, what is marked is replaced."""
+    return as_read(follow(CORE, "TRITON_BUILTIN") == "__triton_builtin__")
 
 
 def _constexpr() -> Finding:
@@ -115,7 +115,7 @@ SEAMS = (
         CORE,
         (Feature.RESULTS,),
         "marks what belongs to the language, and is covered by Triton's version",
-        _is_marked,
+        _mark,
         names=("__triton_builtin__",),
     ),
     Seam(

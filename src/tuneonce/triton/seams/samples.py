@@ -1,7 +1,7 @@
 """A kernel of ours, made by Triton as it makes a program's, to look at.
 
-It is never launched or compiled. Made at the first question and kept: what was put on a kernel of
-the program's would be its own business, and this one's is nobody's.
+It is never launched or compiled. It is made when a probe first needs it, and kept. A kernel of the
+program's would not do: the program may have put anything on it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ def kernel() -> Any:
     Asking that one for another would run the program's code. Raises what Triton raises.
     """
     kind = sys.modules[_MODULE].JITFunction
-    return _of(kind) if kind.__init__.__globals__ is vars(sys.modules[_MODULE]) else None
+    return _of(kind) if is_made_by_triton(kind) else None
+
+
+def is_made_by_triton(kind: Any) -> bool:
+    """Whether making an object of a class of kernels runs Triton's code and no program's."""
+    return getattr(kind.__init__, "__globals__", None) is vars(sys.modules[_MODULE])
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""What stands between an autotuner and its kernel: ``@heuristics``, or somebody's object."""
+"""What stands between an autotuner and its kernel: ``@heuristics``, or the program's object."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def over_another(fn: Any, wrap: Callable[[Any], Any]) -> Any:
 
 def _heuristics() -> Finding:
     kind: Any = follow(_AUTOTUNER, "Heuristics")
-    if kind.__init__.__globals__ is not vars(sys.modules[_AUTOTUNER]):
+    if getattr(kind.__init__, "__globals__", None) is not vars(sys.modules[_AUTOTUNER]):
         return Finding.AS_READ  # a program's own: what making one does is not known
     given: dict[str, Any] = {}
     one = kind(None, ["x"], given)
