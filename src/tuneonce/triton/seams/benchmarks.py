@@ -124,7 +124,7 @@ SEAMS = (
         "triton.testing.do_bench",
         TESTING,
         _TELLING,
-        "what a race stands for, if nobody has replaced it",
+        "what a race stands for, unless it was replaced",
         can_be_called(TESTING, "do_bench", "fn", quantiles="quantiles"),
     ),
 )

@@ -31,7 +31,7 @@ def has_binary(key: str, name: str) -> bool:
     """Whether Triton finds a binary of a source of this name under this key."""
     cache: Any = sys.modules[MODULE]
     kind = knobs.cache_manager_class() or cache.FileCacheManager
-    # Triton would make a folder for the key, which nobody may ever ask for.
+    # Triton would make a folder for the key, which may never be asked for.
     keeps_files = kind is cache.FileCacheManager
     if keeps_files and not Path(knobs.cache_directory(), cache._base32(key)).is_dir():
         return False

@@ -12,7 +12,7 @@ from .seam import Feature, Finding, Seam, as_read
 
 _MODULE = "triton.knobs"
 
-# What the compiler reads, and what in it the compiler does not read: who listens, what builds
+# Groups of knobs that the compiler reads, and what in them it does not read: listeners, what builds
 # launchers, what keeps binaries.
 COMPILER_GROUPS = ("build", "cache", "compilation", "language", "nvidia", "amd")
 

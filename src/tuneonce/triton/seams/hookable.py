@@ -23,9 +23,9 @@ _METHODS = {
 class Found:
     """What was found of the class in the Triton at hand.
 
-    `missing` names what is not as expected, a `run` that nobody has read among it: the hook then
-    leaves Triton alone. `foreign` names who has replaced ``Autotuner.run`` before us, if anybody
-    has.
+    `missing` names what is not as expected, a `run` of no version that was read among it: the
+    hook then leaves Triton alone. `foreign` names what has replaced ``Autotuner.run`` before us, if
+    anything has.
     """
 
     version: str
@@ -42,7 +42,7 @@ def find(module: ModuleType) -> Found:
     """Look at Triton's autotuner module; changes nothing."""
     cls = module.Autotuner
     run = getattr(cls, "run", None)
-    # Not by __module__, which functools.wraps copies: who wraps `run` would be left out.
+    # Not by __module__, which functools.wraps copies: a wrapper of `run` would be left out.
     scope = getattr(run, "__globals__", {})
     name = getattr(getattr(run, "__code__", None), "co_name", type(run).__name__)
     foreign = None if scope is vars(module) else f"{scope.get('__name__', '?')}.{name}"

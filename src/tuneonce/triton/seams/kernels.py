@@ -70,10 +70,10 @@ def compile_function(jit: Any, device: Any) -> Any:
 
 def stopping(jit: Any, stop: Callable[..., Any]) -> Any:
     """A copy of a kernel that calls `stop` to compile, and neither hooks nor listeners."""
-    return digests.double(jit, pre_run_hooks=[], compile=stop, _call_hook=_call_nobody)
+    return digests.double(jit, pre_run_hooks=[], compile=stop, _call_hook=_call_nothing)
 
 
-def _call_nobody(*args: Any, **kwargs: Any) -> None:
+def _call_nothing(*args: Any, **kwargs: Any) -> None:
     """In the place of Triton's call of JIT hooks, which the launch makes."""
 
 

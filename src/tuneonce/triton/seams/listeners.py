@@ -12,7 +12,7 @@ _KNOBS = "triton.knobs"
 
 
 def of_compiler() -> Any:
-    """Who hears of compilations; None for nobody."""
+    """The listener of compilations; None if there is none."""
     return getattr(_slot(), "listener", None)
 
 
@@ -45,7 +45,7 @@ def read_call(call: Mapping[str, Any]) -> CompilerCall:
 
 
 def of_autotuner() -> Any:
-    """Who hears of tunings; None for nobody, and before 3.8."""
+    """The listener of tunings; None if there is none, as before 3.8."""
     knobs = sys.modules.get(_KNOBS)
     return getattr(getattr(knobs, "autotuning", None), "listener", None)
 

@@ -23,7 +23,7 @@ Tell = Callable[[str], None]
 """Hears ``<feature>: <seam>, <seam>`` of each feature that is off."""
 
 # Those whose probes take half a millisecond in all. The others have Triton parse kernels or look at
-# all of the compiler, and nobody asks for them before the first cold key.
+# all of the compiler, and are not needed before the first cold key.
 _AT_INSTALL = (
     Feature.OBSERVER,
     Feature.BENCHMARKS,
@@ -51,7 +51,7 @@ def begin(complete: ModuleType, tell: Tell) -> None:
 
 
 def end() -> None:
-    """Tell nobody any more, and look anew the next time."""
+    """Tell no more, and look anew the next time."""
     global _tell
     _tell = None
     forget()

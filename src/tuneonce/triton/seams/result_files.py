@@ -71,7 +71,7 @@ class ResultFile:
 def place(
     view: Any, kernel: Any, stock_key: tuple[Any, ...], configs: Sequence[Any]
 ) -> ResultFile | None:
-    """The file of a key; None if Triton keeps none, or somebody else keeps results elsewhere.
+    """The file of a key; None if Triton keeps none, or a program keeps results its own way.
 
     Triton's method is run up to where it digests what identifies the file.
     """
