@@ -52,8 +52,6 @@ def test_a_package_that_is_missing_is_named(
     )
     assert main(["bench", "restart", "--", "serve", "{port}"]) == 2
     assert "the benchmark needs psutil: pip install 'tuneonce[bench]'" in capsys.readouterr().err
-    assert main(["demo"]) == 2
-    assert "the demo needs psutil: pip install 'tuneonce[demo]'" in capsys.readouterr().err
     assert plans == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 import pytest
@@ -60,4 +61,16 @@ def test_what_the_demo_needs(
     monkeypatch.setattr(demo, "_NEEDS", ("json", "no_such_package"))
     assert main(["demo"]) == 2
     assert "no_such_package" in capsys.readouterr().err
+    assert plans == []
+
+
+def test_without_what_the_benchmark_needs(
+    plans: list[Plan], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "psutil" else there(name)
+    )
+    assert main(["demo"]) == 2
+    assert "the demo needs psutil: pip install 'tuneonce[demo]'" in capsys.readouterr().err
     assert plans == []
