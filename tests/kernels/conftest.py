@@ -65,7 +65,7 @@ def pool() -> Iterator[CompilePool]:
 @pytest.fixture
 def obedient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Helpers do what jobs say (`tests.kernels.obedient_helper`)."""
-    from tests.kernels.pool_lab import OBEDIENT
+    from tests.kernels.jobs import OBEDIENT
     from tuneonce.triton.compile import helper_process
 
     monkeypatch.setattr(helper_process, "_PROGRAM", OBEDIENT)

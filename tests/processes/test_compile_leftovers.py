@@ -27,7 +27,7 @@ pytest.importorskip("triton")
 PROGRAM = """
 import json, os, signal, sys, threading
 import triton
-from tests.kernels.pool_lab import OBEDIENT, job
+from tests.kernels.jobs import OBEDIENT, job
 from tuneonce.triton.compile import helper_process
 from tuneonce.triton.compile.pool import CompilePool
 

@@ -22,17 +22,8 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from tests.fakes import Children
 from tests.kernels.equivalence_lab import Forgetful
-from tests.kernels.pool_lab import (
-    FOUR,
-    autotuned,
-    binaries,
-    blocks,
-    cache,
-    launch,
-    make_add,
-    make_scale,
-    tuner,
-)
+from tests.kernels.jobs import make_add, make_scale
+from tests.kernels.pool_lab import FOUR, autotuned, binaries, blocks, cache, launch, tuner
 from tuneonce.store.memory import MemoryStore
 from tuneonce.triton.compile.stock_compiler import blocked
 from tuneonce.triton.seams import compilers

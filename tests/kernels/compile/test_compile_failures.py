@@ -17,6 +17,7 @@ pytest.importorskip("triton")
 
 import triton
 
+from tests.kernels.jobs import job, make_add, make_scale
 from tests.kernels.pool_lab import (
     BROKEN,
     FOUR,
@@ -26,10 +27,7 @@ from tests.kernels.pool_lab import (
     binaries,
     blocks,
     cache,
-    job,
     launch,
-    make_add,
-    make_scale,
     release,
     tuner,
 )

@@ -16,20 +16,8 @@ import pytest
 pytest.importorskip("triton")
 
 from tests.fakes import Children
-from tests.kernels.pool_lab import (
-    FOUR,
-    OBEDIENT,
-    TOO_LONG,
-    autotuned,
-    blocks,
-    cache,
-    job,
-    launch,
-    make_add,
-    make_scale,
-    release,
-    tuner,
-)
+from tests.kernels.jobs import OBEDIENT, job, make_add, make_scale
+from tests.kernels.pool_lab import FOUR, TOO_LONG, autotuned, blocks, cache, launch, release, tuner
 from tuneonce.triton.compile import helper_process
 from tuneonce.triton.compile.helper_process import HelperLost
 from tuneonce.triton.compile.pool import CompilePool

@@ -11,7 +11,8 @@ pytest.importorskip("triton")
 
 import triton
 
-from tests.kernels.pool_lab import autotuned, launch, make_scale, tuner
+from tests.kernels.jobs import make_scale
+from tests.kernels.pool_lab import autotuned, launch, tuner
 from tuneonce.triton.compile.pool import CompilePool
 
 CONFIGS = [triton.Config({"BLOCK": b}, num_warps=w) for b in (64, 128, 256, 512) for w in (1, 2, 4)]

@@ -20,7 +20,8 @@ from triton.backends import backends
 from triton.backends.nvidia.compiler import CUDABackend
 from triton.compiler import compiler
 
-from tests.kernels.pool_lab import FOUR, autotuned, blocks, launch, make_add, make_scale, tuner
+from tests.kernels.jobs import make_add, make_scale
+from tests.kernels.pool_lab import FOUR, autotuned, blocks, launch, tuner
 from tuneonce.triton.compile.stock_compiler import blocked
 
 

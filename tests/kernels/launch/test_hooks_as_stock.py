@@ -14,7 +14,8 @@ import triton
 import triton.language as tl
 from triton import knobs
 
-from tests.kernels.pool_lab import FOUR, autotuned, blocks, launch, make_add, make_scale, tuner
+from tests.kernels.jobs import make_add, make_scale
+from tests.kernels.pool_lab import FOUR, autotuned, blocks, launch, tuner
 from tuneonce.store.memory import MemoryStore
 
 

@@ -26,7 +26,8 @@ from tests.fakes import journals_of
 from tests.kernels.equivalence_calls import accumulate
 from tests.kernels.equivalence_gpu import blocks, covering, make_copy
 from tests.kernels.equivalence_lab import STOCK_RUN, Events, Lab, language_restored
-from tests.kernels.pool_lab import BROKEN, autotuned, make_add
+from tests.kernels.jobs import make_add
+from tests.kernels.pool_lab import BROKEN, autotuned
 from tests.kernels.pool_lab import blocks as sizes
 from tuneonce.events.progress import Progress
 from tuneonce.resolution.resolver import Resolver

@@ -18,7 +18,7 @@ from typing import Any
 from triton.compiler import ASTSource
 
 from tests.fakes import RememberedEvents
-from tests.kernels.pool_lab import OBEDIENT, make_scale, shipped
+from tests.kernels.jobs import OBEDIENT, make_scale, shipped
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile import helper_process, workers
 from tuneonce.triton.compile.pool import CompilePool

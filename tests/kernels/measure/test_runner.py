@@ -15,18 +15,8 @@ import triton
 from triton.runtime.errors import OutOfResources
 
 from tests.fakes import journal_folder, measurements_left
-from tests.kernels.pool_lab import (
-    FOUR,
-    SIZE,
-    Tuner,
-    autotuned,
-    blocks,
-    by_block,
-    launch,
-    make_add,
-    make_scale,
-    tuner,
-)
+from tests.kernels.jobs import make_add, make_scale
+from tests.kernels.pool_lab import FOUR, SIZE, Tuner, autotuned, blocks, by_block, launch, tuner
 from tuneonce.model.codec import decode
 from tuneonce.model.records import Verdict, unpack
 from tuneonce.store.memory import MemoryStore
