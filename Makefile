@@ -23,7 +23,7 @@ ARGS ?=
 unexport PYTHONPATH PYTHONHOME TUNEONCE
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-oldest matrix lint format types check clean
+.PHONY: help setup setup-oldest demo test test-oldest matrix lint format types check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,8 @@ COMPLETE := $(shell [ -e '$(READY)' ] && [ -z "$$(find $(MADE_FROM) -newer '$(RE
 DEMO := $(if $(COMPLETE),.venv,.venv-demo)
 
 setup: $(READY) ## the development environment, in .venv
+
+setup-oldest: $(READY_$(OLDEST)) ## the one with the oldest Triton
 
 demo: $(DEMO)/.done-$(TRITON)-$(TORCH) ## what a restart costs without and with tuneonce; in .venv-demo
 	$(DEMO)/bin/tuneonce demo $(ARGS)
