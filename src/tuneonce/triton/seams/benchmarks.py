@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import Any
 
 from . import autotuners
-from .seam import Feature, Finding, Seam, as_read, can_be_called
+from .seam import Feature, Finding, Seam, as_read, can_be_called, follow
 
 TESTING = "triton.testing"
 
@@ -79,8 +79,18 @@ def _is_of(function: Any, module: str) -> bool:
     return function.__globals__ is vars(sys.modules[module])
 
 
+def _is_programs() -> bool:
+    """Whether a program has put something of its own in the place of Triton's property.
+
+    That is the program's benchmark function, and says nothing about Triton.
+    """
+    attribute = inspect.getattr_static(follow(autotuners.MODULE, "Autotuner"), "do_bench", None)
+    function = getattr(attribute, "func", getattr(attribute, "fget", attribute))
+    return function is not None and not is_made_by_autotuner(function)
+
+
 def _keeps_what_is_given() -> Finding:
-    one = autotuners.sample(do_bench=_marker)
+    one = None if _is_programs() else autotuners.sample(do_bench=_marker)
     if one is None:
         return Finding.AS_READ
     if given(one) is not _marker:
@@ -89,7 +99,7 @@ def _keeps_what_is_given() -> Finding:
 
 
 def _asks_what_is_left() -> Finding:
-    one = autotuners.sample()
+    one = None if _is_programs() else autotuners.sample()
     if one is None:
         return Finding.AS_READ
     with replaced(one, _marker):

@@ -58,16 +58,23 @@ def torch_device(driver: Any) -> Any:
 
 
 def _kinds() -> list[Any]:
-    """What drivers are here: the active one, if it was made, else the classes Triton brings."""
+    """Triton's drivers here: the active one, if it was made, else the classes that Triton brings.
+
+    A program's own driver is not looked at: what it lacks, Triton does not.
+    """
     slot = vars(follow(MODULE, "driver"))
     made = slot.get("_active") or slot.get("active")
     held = getattr(made, "__dict__", {})
     if "_init_fn" in held:  # a proxy of it, in 3.4
         made = held.get("_obj")
     if made is not None:
-        return [made]
+        return [made] if _is_tritons(type(made)) else []
     backends = sys.modules["triton.backends"].backends.values()
-    return [one.driver for one in backends if one.driver.__module__.startswith("triton.backends.")]
+    return [one.driver for one in backends if _is_tritons(one.driver)]
+
+
+def _is_tritons(kind: type) -> bool:
+    return kind.__module__.startswith("triton.backends.")
 
 
 def _have(*methods: str, arguments: int = 0) -> Callable[[], Finding]:

@@ -94,6 +94,13 @@ def without_an_attribute(kind: Any, name: str, *, other: Any = None) -> Take:
     return take
 
 
+def a_plain_property(patch: pytest.MonkeyPatch) -> None:
+    """Made by Triton, as a later version may: it asks again each time."""
+    made: dict[str, Any] = {}
+    exec("def do_bench(self): return self._do_bench", vars(autotuner), made)
+    patch.setattr(Autotuner, "do_bench", property(made["do_bench"]))
+
+
 def no_listener(patch: pytest.MonkeyPatch) -> None:
     patch.delattr(type(knobs.compilation), "listener")
     patch.delitem(vars(knobs.compilation), "listener", raising=False)
@@ -171,7 +178,7 @@ def triton_keys(patch: pytest.MonkeyPatch) -> None:
             ),
             (
                 "asked benchmark",
-                replaced(Autotuner, "do_bench", property(lambda self: self._do_bench)),
+                a_plain_property,
                 {"Autotuner.do_bench"},
                 TIMING,
             ),
@@ -319,6 +326,25 @@ def test_what_a_program_makes_its_own_way_is_taken_as_it_was_read(
         monkeypatch.setattr(kind, "__init__", init)
     assert off() == set()
     assert made == []
+
+
+@pytest.mark.parametrize("given", [print, property(lambda self: print), staticmethod(print)])
+def test_a_benchmark_function_of_the_program_is_no_missing_seam(
+    monkeypatch: pytest.MonkeyPatch, given: Any
+) -> None:
+    monkeypatch.setattr(Autotuner, "do_bench", given)
+    assert off() == set()
+    assert whose_benchmark(Autotuner(lambda x: None, ["x"], [], [], None, None)) == "own"
+
+
+def test_a_driver_of_the_program_is_no_missing_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Driver:
+        __slots__ = ()
+
+    slot = sys.modules["triton.runtime.driver"].driver
+    name = "_active" if "_active" in vars(slot) else "active"
+    monkeypatch.setitem(vars(slot), name, Driver())
+    assert off() == set()
 
 
 def test_a_probe_that_raises_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
