@@ -22,7 +22,8 @@ from tests.kernels.equivalence_gpu import (
     run_ours,
     visible,
 )
-from tests.kernels.pool_lab import FOUR, autotuned, launch, make_add, tuner
+from tests.kernels.jobs import make_add
+from tests.kernels.pool_lab import FOUR, autotuned, launch, tuner
 from tests.kernels.pool_lab import blocks as sizes
 from tuneonce.store.memory import MemoryStore
 from tuneonce.triton.kernel import device_facts
