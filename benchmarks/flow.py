@@ -3,11 +3,11 @@
     python benchmarks/flow.py > benchmarks/results/flow.json
 
 Three launches of one kernel with six candidates on the simulated GPU, compiled by the real
-compiler, each in a new process: of a *cold* key, of a *hit* (the store has its verdict) and of a
-*warm* key (known to this process). Counted, in all threads from the call to its return, is what is
-entered of the package ``tuneonce``: files, functions, and changes of file (calls of a function in
-another file than the function called before, in the same thread). What the simulated GPU itself
-does is left out, and so are the helper's processes.
+compiler, each in a new process that has met another kernel before: of a *cold* key, of a *hit*
+(the store has its verdict) and of a *warm* key (known to this process). Counted, in all threads
+from the call to its return, is what is entered of the package ``tuneonce``: files, functions, and
+changes of file (calls of a function in another file than the function called before, in the same
+thread). What the simulated GPU itself does is left out, and so are the helper's processes.
 """
 
 from __future__ import annotations
@@ -65,17 +65,17 @@ class Trail:
         threading.setprofile(None)  # type: ignore[arg-type]
 
     def counted(self) -> dict[str, Any]:
-        # What a comprehension or a lambda does belongs to the function around it.
-        named = [code for code in self.calls if not code.co_name.startswith("<")]
-        files = sorted({Path(code.co_filename).relative_to(self._package) for code in self.calls})
+        functions: dict[str, int] = {}
+        for code in self.calls:
+            file = str(Path(code.co_filename).relative_to(self._package))
+            # What a comprehension or a lambda does belongs to the function around it.
+            functions[file] = functions.get(file, 0) + (not code.co_name.startswith("<"))
         return {
-            "files": len(files),
-            "functions": len({(code.co_filename, code.co_qualname) for code in named})
-            if sys.version_info >= (3, 11)
-            else len(named),
+            "files": len(functions),
+            "functions": sum(functions.values()),
             "calls": sum(self.calls.values()),
             "changes_of_file": self.changes,
-            "in": [str(file) for file in files],
+            "functions_by_file": dict(sorted(functions.items())),
         }
 
 
@@ -101,7 +101,13 @@ def child(kind: str) -> dict[str, Any]:
         i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
         tl.store(y + i, tl.load(x + i, mask=i < n) + 1, mask=i < n)
 
+    @triton.jit
+    def other(x, y, n, BLOCK: tl.constexpr):
+        i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        tl.store(y + i, tl.load(x + i, mask=i < n) - 1, mask=i < n)
+
     increase = triton.autotune(configs=configs, key=["n"])(body)
+    decrease = triton.autotune(configs=configs, key=["n"])(other)
 
     def grid(meta: dict[str, Any]) -> tuple[int]:
         return (triton.cdiv(4096, meta["BLOCK"]),)
@@ -109,7 +115,8 @@ def child(kind: str) -> dict[str, Any]:
     trail = Trail(Path(tuneonce.__file__).parent)
     with SimulatedGPU(do_bench=True):
         x = torch.zeros(4096)
-        body[(1,)](x, x, 4096, BLOCK=16)  # what a process does once, for us or not
+        body[(1,)](x, x, 4096, BLOCK=16)
+        decrease[grid](x, x, 4096)  # what a process does once is done then
         if kind == "warm":
             increase[grid](x, x, 4096)
         with trail:

@@ -113,7 +113,7 @@ def _is_installed(value: Any) -> bool:
     if not callable(value):
         return True
     kind = type(value).__module__
-    return kind in _NATIVE or installed.is_tritons_module(kind)
+    return kind in _NATIVE or kind.partition(".")[0] == "triton"
 
 
 def _is_installed_function(function: FunctionType) -> bool:
@@ -129,7 +129,7 @@ def _is_installed_function(function: FunctionType) -> bool:
 
 def _is_known_module(name: str) -> bool:
     package = name.partition(".")[0]
-    return installed.is_tritons_module(name) or package in sys.stdlib_module_names
+    return package == "triton" or package in sys.stdlib_module_names
 
 
 def _python_in(module: Any) -> str | None:

@@ -60,10 +60,6 @@ def is_instrumented(backend: Any) -> bool:
     return bool(getattr(backend, "instrumentation", None))
 
 
-def is_tritons_module(name: str) -> bool:
-    return name.partition(".")[0] == "triton"
-
-
 def _modules() -> Finding:
     return as_read(all(name in sys.modules for name in _COMPILERS[:-1]))
 
