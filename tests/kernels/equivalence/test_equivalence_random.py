@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
@@ -226,9 +227,12 @@ def programs(*, grids: list[int | None], kinds: list[str]) -> st.SearchStrategy[
     )
 
 
+PROGRAMS = int(os.environ.get("RANDOM_PROGRAMS", "100"))
 KINDS = ["clear", "assign", "replace", "change", "keys"]
-THOROUGH = settings(
-    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+SOME = settings(
+    max_examples=PROGRAMS,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
@@ -242,7 +246,7 @@ def _printing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(programs(grids=[1, 4, 1000, None], kinds=KINDS))
-@THOROUGH
+@SOME
 def test_a_forgetful_store_is_stock(program: Program) -> None:
     stock = QuickLab().run(program)
     with tuneonce_on(Forgetful()) as events:
@@ -252,7 +256,7 @@ def test_a_forgetful_store_is_stock(program: Program) -> None:
 
 
 @given(programs(grids=[4], kinds=KINDS))
-@THOROUGH
+@SOME
 def test_a_store_changes_no_launch_and_no_winner(program: Program) -> None:
     stock = QuickLab().run(program)
     store = MemoryStore()

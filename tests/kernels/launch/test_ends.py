@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 pytest.importorskip("triton")
 
 from tests.fakes import ROOT
+from tests.kernels.warm import WarmPython
 
 PROGRAM = """
 import sys
@@ -43,7 +42,9 @@ except BaseException as caught:
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["error", "interrupt"])
 @pytest.mark.parametrize("how", ["race", "bench"])
-def test_nothing_is_said_at_exit(how: str, what: str, tmp_path: Path) -> None:
+def test_nothing_is_said_at_exit(
+    how: str, what: str, tmp_path: Path, warm_python: WarmPython
+) -> None:
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     env = {
@@ -57,6 +58,7 @@ def test_nothing_is_said_at_exit(how: str, what: str, tmp_path: Path) -> None:
     }
     expected = {"error": "RuntimeError", "interrupt": "KeyboardInterrupt"}[what]
     for launches in ("0", "2"):
-        command = [sys.executable, str(script), how, what, launches]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=280)
+        done = warm_python.run(
+            script, how, what, launches, env=env, cwd=tmp_path, told=tmp_path / "told"
+        )
         assert (done.stdout.strip(), done.stderr, done.returncode) == (expected, "", 0)

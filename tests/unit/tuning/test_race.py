@@ -457,14 +457,14 @@ def promised(found: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("offset", ["uniform", "normal"])
 def test_winners_are_good(offset: Offset) -> None:
-    keys = [make_key(seed, offset=offset) for seed in range(500)]
+    keys = [make_key(seed, offset=offset) for seed in range(250)]
     found = figures(keys, tune_all(keys, 1, by_race))
     promised(found)
     assert found["sampling_ms_per_candidate"] <= 30  # kernels of up to 50 ms among them
 
 
 @pytest.mark.slow
-@pytest.mark.thorough
+@pytest.mark.thorough  # as with hundreds
 def test_winners_of_thousands_of_keys_are_good() -> None:
     keys = [make_key(seed) for seed in range(20_000, 23_000)]
     promised(figures(keys, tune_all(keys, 1, by_race)))
@@ -472,18 +472,18 @@ def test_winners_of_thousands_of_keys_are_good() -> None:
 
 @pytest.mark.parametrize("kind", ["right", "near", "random", "reversed"])
 def test_winners_are_good_whatever_was_expected(kind: Prior) -> None:
-    keys = [make_key(seed) for seed in range(1000, 1300)]
+    keys = [make_key(seed) for seed in range(1000, 1150)]
     promised(figures(keys, tune_all(keys, 1, by_prior(kind))))
 
 
 def test_winners_of_a_resumed_race_are_good() -> None:
-    keys = [make_key(seed) for seed in range(2000, 2300)]
+    keys = [make_key(seed) for seed in range(2000, 2150)]
     promised(figures(keys, tune_all(keys, 1, resumed)))
 
 
 def test_tunes_agree_where_buffers_allow_it() -> None:
     """Ten tunes of a key choose one winner, nearly as often as endless samples would."""
-    keys = [make_key(seed) for seed in range(100)]
+    keys = [make_key(seed) for seed in range(50)]
     ours = figures(keys, tune_all(keys, 10, by_race))["agreement"]
     ideal = figures(keys, tune_all(keys, 10, lambda t: t.ideal(RULES.tie)))["agreement"]
     stock = figures(keys, tune_all(keys, 10, Tune.stock))["agreement"]
