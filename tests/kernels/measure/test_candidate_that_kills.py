@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -29,6 +30,8 @@ def start(home: Path, lethal: int, own: bool) -> tuple[int, list[str]]:
     """One start in a process of its own: how it ended, and what it told of."""
     read, write = os.pipe()
     if (child := os.fork()) == 0:
+        # Triton 3.4 waits for a compiler's threads where its garbage is collected; a fork has none.
+        gc.freeze()
         try:
             os.write(write, tune(home, lethal, own).encode())
         except BaseException:
