@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import hookable, run_versions
-from .seam import Feature, Finding, Seam, as_read, follow
+from .seam import Feature, Finding, Seam, as_read, can_be_called, follow
 
 MODULE = "triton.runtime.autotuner"
 
@@ -123,10 +123,6 @@ def set_by_init(name: str) -> Callable[[], Finding]:
     return probe
 
 
-def _method(name: str) -> Callable[[], Finding]:
-    return lambda: as_read(hookable.fits(follow(MODULE, "Autotuner"), name))
-
-
 SEAMS = (
     Seam(
         "Autotuner.run",
@@ -140,7 +136,7 @@ SEAMS = (
         MODULE,
         (Feature.HOOK, Feature.OBSERVER),
         "measures one candidate, and decides what is launched for it",
-        _method(BENCH),
+        can_be_called(MODULE, f"Autotuner.{BENCH}", "self", "argument", config="config"),
         names=("_bench",),
     ),
     Seam(
@@ -148,7 +144,7 @@ SEAMS = (
         MODULE,
         (Feature.HOOK, Feature.OBSERVER, Feature.COMPILE_AHEAD),
         "says what the candidates of a launch are",
-        _method(PRUNE),
+        can_be_called(MODULE, f"Autotuner.{PRUNE}", "self", "kwargs"),
         names=("prune_configs",),
     ),
     Seam(

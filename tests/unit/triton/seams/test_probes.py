@@ -328,6 +328,18 @@ def test_what_a_program_makes_its_own_way_is_taken_as_it_was_read(
     assert made == []
 
 
+@pytest.mark.parametrize("name", ["prune_configs", "_bench"])
+def test_a_wrapper_of_the_program_is_no_missing_seam(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    stock = getattr(Autotuner, name)
+    monkeypatch.setattr(Autotuner, name, lambda *args, **kwargs: stock(*args, **kwargs))
+    assert off() == set()
+    probing.forget()
+    monkeypatch.setattr(Autotuner, name, lambda self: stock(self))
+    assert off() != set()
+
+
 @pytest.mark.parametrize("given", [print, property(lambda self: print), staticmethod(print)])
 def test_a_benchmark_function_of_the_program_is_no_missing_seam(
     monkeypatch: pytest.MonkeyPatch, given: Any
