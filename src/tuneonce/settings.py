@@ -273,10 +273,10 @@ def store_to_look_at(environ: Mapping[str, str]) -> str:
     Nothing says here whether a server is meant: of the user's store and those of servers' default
     cache directories, the one that has changed last is. Raises `SettingsError`.
     """
-    told = ("TUNEONCE_STORE", STARTED_WITH, "TRITON_CACHE_DIR", *(v for v, _ in _SERVERS.values()))
+    given = ("TUNEONCE_STORE", STARTED_WITH, "TRITON_CACHE_DIR", *(v for v, _ in _SERVERS.values()))
     location = store_location(environ)
     caches = user_caches(environ)
-    if caches is None or any(environ.get(name, "").strip() for name in told):
+    if caches is None or any(environ.get(name, "").strip() for name in given):
         return location
     others = [str(caches / folder / "tuneonce") for _, folder in _SERVERS.values()]
     return max((location, *others), key=_changed_at)
@@ -298,10 +298,10 @@ def triton_cache_at_start(
 
     Raises `SettingsError`.
     """
-    told = environ.get(STARTED_WITH)
-    if told is None:
-        told = (environ if started_with is None else started_with).get("TRITON_CACHE_DIR", "")
-    return str(_absolute("TRITON_CACHE_DIR", told.strip())) if told.strip() else ""
+    given = environ.get(STARTED_WITH)
+    if given is None:
+        given = (environ if started_with is None else started_with).get("TRITON_CACHE_DIR", "")
+    return str(_absolute("TRITON_CACHE_DIR", given.strip())) if given.strip() else ""
 
 
 def _in_servers_caches(environ: Mapping[str, str], server: str | None) -> list[Path]:
@@ -313,9 +313,9 @@ def _in_servers_caches(environ: Mapping[str, str], server: str | None) -> list[P
     found: list[Path] = []
     for name in sorted(_SERVERS, key=lambda name: name != server):
         variable, folder = _SERVERS[name]
-        told = environ.get(variable, "").strip()
-        if told:
-            found.append(_absolute(variable, told) / "tuneonce")
+        given = environ.get(variable, "").strip()
+        if given:
+            found.append(_absolute(variable, given) / "tuneonce")
         elif name == server and caches is not None and may_be(caches / folder / "tuneonce"):
             found.append(caches / folder / "tuneonce")
     return found

@@ -86,10 +86,10 @@ def _draw(found: Regret, out: Console) -> None:
         _draw_keys(found, out)
     wrong = sum(one.wrong for one in found.checked)
     fixed = sum(one.fixed for one in found.checked)
-    told = [f"{count(len(found.checked), 'verdict')} checked", f"{wrong} wrong"]
+    sentences = [f"{count(len(found.checked), 'verdict')} checked", f"{wrong} wrong"]
     if fixed:
-        told.append(f"{fixed} replaced")
-    out.print(f"{', '.join(told)}; store: {plain(found.store)}", soft_wrap=True)
+        sentences.append(f"{fixed} replaced")
+    out.print(f"{', '.join(sentences)}; store: {plain(found.store)}", soft_wrap=True)
     if wrong > fixed and not found.fix:
         out.print("--fix replaces those that are wrong.")
     elif wrong > fixed:

@@ -86,16 +86,16 @@ def _draw(found: Filled, out: Console) -> None:
     took = sum(one.seconds for one in found.tuned)
     gained = [one.gain for one in found.tuned if one.gain is not None]
     measuring = sum(one.measure_s for one in found.tuned)
-    told = [
+    sentences = [
         f"{count(len(found.tuned), 'key')} tuned in {seconds(took)} s, "
         f"{seconds(measuring)} s of them measuring"
     ]
     if gained:
-        told.append(
+        sentences.append(
             f"gain over the first candidate: median {median_low(gained):.2f}×, "
             f"greatest {max(gained):.2f}×"
         )
-    for sentence in told:
+    for sentence in sentences:
         out.print(sentence, soft_wrap=True)
     known = [f"{found.known} known before"]
     if found.provisional:

@@ -102,8 +102,8 @@ class Progress:
             try:
                 if self._may_draw():
                     self._draw(tuning, now)
-                elif now - tuning.told >= LOG_EVERY_S:
-                    tuning.told = now
+                elif now - tuning.logged_at >= LOG_EVERY_S:
+                    tuning.logged_at = now
                     logger.info("tuneonce: %s", tuning.text(now))
             finally:
                 self._lock.release()
@@ -183,7 +183,7 @@ class Tuning:
         self._looked: set[int] = set()
         self._first_look = 0.0
         self.began = progress._now()
-        self.told = float("-inf")
+        self.logged_at = float("-inf")
 
     def compiled(self, candidate: int) -> None:
         """A candidate has come from the compiler."""

@@ -57,8 +57,8 @@ def user_caches(environ: Mapping[str, str]) -> Path | None:
     configured = environ.get("XDG_CACHE_HOME", "").strip()
     if os.path.isabs(configured):
         return Path(configured)
-    told = environ.get("HOME", "").strip()
-    home = told if os.path.isabs(told) else _entered_home()
+    given = environ.get("HOME", "").strip()
+    home = given if os.path.isabs(given) else _entered_home()
     return None if home is None else Path(home, ".cache")
 
 

@@ -22,7 +22,7 @@ from statistics import median, quantiles
 from typing import Any
 
 from .finals import FEW, USUAL, Finals, centre, difference
-from .race import RULES, Track
+from .race import RULES, Runner
 
 # Passes over all that are near, and again over the two that are left. Forty passes of a quiet GPU
 # (1.4 % from launch to launch) have a standard error of 0.2 %, a tenth of the tie.
@@ -72,7 +72,7 @@ class Finding:
 def side_by_side(
     winner: int,
     arrivals: Iterable[int],
-    track: Track,
+    runner: Runner,
     random: Random,
     *,
     clock: Callable[[], float] = time.perf_counter,
@@ -80,22 +80,22 @@ def side_by_side(
     """Compare by single launches. None: the winner does not run."""
     times: dict[int, list[float]] = {}
     for candidate in arrivals:
-        if not track.ready(candidate):
+        if not runner.ready(candidate):
             continue
-        times[candidate] = _sample(track, [candidate])
+        times[candidate] = _sample(runner, [candidate])
         if times[candidate][0] < 2 * NEAR * _least(times):
-            times[candidate] += _sample(track, [candidate] * (LOOK_SAMPLES - 1))
+            times[candidate] += _sample(runner, [candidate] * (LOOK_SAMPLES - 1))
     if winner not in times:
         return None
     near = _near(times, winner)
-    finals = _passes(near, track, random, clock, NEAR_S)
+    finals = _passes(near, runner, random, clock, NEAR_S)
     times.update(finals.times)
     by_speed = sorted(near, key=lambda c: (centre(finals.times[c]), c))
     fastest = by_speed[0]
     best = finals.winner()
     regret = noise = 0.0
     if fastest != winner:
-        pair = _passes([winner, fastest], track, random, clock, PAIR_S).times
+        pair = _passes([winner, fastest], runner, random, clock, PAIR_S).times
         regret, noise = _regret(pair[winner], pair[fastest])
     elif len(near) > 1:
         _, noise = _regret(finals.times[winner], finals.times[by_speed[1]])
@@ -113,7 +113,7 @@ def side_by_side(
 
 def _passes(
     candidates: Sequence[int],
-    track: Track,
+    runner: Runner,
     random: Random,
     clock: Callable[[], float],
     seconds: float,
@@ -127,12 +127,12 @@ def _passes(
         # Backwards after forwards: clocks that drift evenly over both hit all alike.
         odd = finals.passes % 2
         order = order[::-1] if odd else random.sample(list(candidates), len(candidates))
-        finals.add(dict(zip(order, _sample(track, order), strict=True)))
+        finals.add(dict(zip(order, _sample(runner, order), strict=True)))
     return finals
 
 
-def _sample(track: Track, order: Sequence[int]) -> list[float]:
-    return [max(ms, RULES.least_ms) for ms in track.sample(order)]
+def _sample(runner: Runner, order: Sequence[int]) -> list[float]:
+    return [max(ms, RULES.least_ms) for ms in runner.sample(order)]
 
 
 def _regret(winner: Sequence[float], fastest: Sequence[float]) -> tuple[float, float]:

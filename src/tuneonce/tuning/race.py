@@ -7,7 +7,7 @@ certain or the budget is spent. The winner is the first of the author's list wit
 fastest, so that independent tunes agree and none replaces the author's first choice for less than
 noise.
 
-Nothing here compiles, launches, waits or reads a clock: `Track` and `compiled` do. Times are in
+Nothing here compiles, launches, waits or reads a clock: `Runner` and `compiled` do. Times are in
 milliseconds.
 """
 
@@ -76,7 +76,7 @@ class Summary:
     round: int
 
 
-class Track(Protocol):
+class Runner(Protocol):
     """The device that candidates run on."""
 
     def ready(self, candidate: int) -> bool:
@@ -117,7 +117,7 @@ class Result:
 def race(
     candidates: Sequence[int],
     compiled: Callable[[Sequence[int]], Iterable[int]],
-    track: Track,
+    runner: Runner,
     *,
     known: Mapping[int, float] | None = None,
     prior: Mapping[int, float] | None = None,
@@ -150,14 +150,14 @@ def race(
         trust=rules.trust,
         seed=seed,
     )
-    return _Race(candidates, track, rules, seed, on_summary).run(compiled, expectations)
+    return _Race(candidates, runner, rules, seed, on_summary).run(compiled, expectations)
 
 
 class _Race:
     def __init__(
         self,
         candidates: Sequence[int],
-        track: Track,
+        runner: Runner,
         rules: Rules,
         seed: int,
         on_summary: Callable[[int, Summary, bool], None],
@@ -165,7 +165,7 @@ class _Race:
         self.candidates = list(candidates)
         if self.candidates != sorted(set(self.candidates)):
             raise ValueError("candidates are ascending positions in the author's list")
-        self.track, self.rules, self.seed, self.on_summary = track, rules, seed, on_summary
+        self.runner, self.rules, self.seed, self.on_summary = runner, rules, seed, on_summary
         self.samples: dict[int, list[float]] = {}
         self.rounds: dict[int, int] = {}
         self.settled: set[int] = set()
@@ -222,7 +222,7 @@ class _Race:
         if candidate in self.arrived:
             return
         self.arrived.add(candidate)
-        if not self.track.ready(candidate):
+        if not self.runner.ready(candidate):
             self.fail(candidate)
         elif self.look(candidate):
             self.running.append(candidate)
@@ -318,7 +318,7 @@ class _Race:
     def sample(self, order: Sequence[int]) -> list[float | None]:
         """The times of one launch each; None where it failed, now or before."""
         taken: list[float | None] = []
-        for candidate, ms in zip(order, self.track.sample(order), strict=True):
+        for candidate, ms in zip(order, self.runner.sample(order), strict=True):
             self.launches += 1
             self.sampled_ms += self.rules.overhead_ms
             if candidate not in self.failed and (not isfinite(ms) or ms < 0):

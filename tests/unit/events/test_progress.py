@@ -109,7 +109,7 @@ def test_the_slower_of_the_two_decides(
     log.clear()
     clock.now += LOG_EVERY_S
     tuning.looked(0)
-    tuning.told = float("-inf")
+    tuning.logged_at = float("-inf")
     clock.now += look_s
     tuning.looked(1)
     assert log.messages[-1] == f"tuneonce: tuning add n=1: 2 of 10 candidates, {left}"
