@@ -22,6 +22,7 @@ import enum
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from .._version import __version__
 from ..errors import StoreError
@@ -133,12 +134,13 @@ class Resolver:
 
     def report(self, question: Question, resolution: Resolution) -> None:
         """Tell the events what became of a key."""
-        miss = resolution.outcome in (Outcome.MISS, Outcome.PARTIAL)
-        # Only a miss has to explain itself; `tuneonce why` compares these parts.
-        explanation = {
-            "parts": question.key.parts,
-            "candidates": {c.digest: config_text(c.config) for c in question.candidates},
-        }
+        explanation: dict[str, Any] = {}
+        if resolution.outcome in (Outcome.MISS, Outcome.PARTIAL):
+            # Only a miss has to explain itself; `tuneonce why` compares these parts.
+            explanation = {
+                "parts": question.key.parts,
+                "candidates": {c.digest: config_text(c.config) for c in question.candidates},
+            }
         self._events.emit(
             "resolve",
             kernel=question.label,
@@ -147,7 +149,7 @@ class Resolver:
             outcome=resolution.outcome.value,
             reason=resolution.reason,
             saved_s=round(resolution.saved_s, 6),
-            **(explanation if miss else {}),
+            **explanation,
         )
 
     def resolve(self, question: Question) -> Resolution:
