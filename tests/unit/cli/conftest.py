@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tuneonce.cli import _render, main
+from tuneonce.bench.restart import Plan
+from tuneonce.cli import _render, bench, demo, main
 from tuneonce.settings import read
 from tuneonce.store.files import FileStore
 
@@ -129,3 +130,17 @@ def tell(
     else:
         os.environ["TZ"] = before
     time.tzset()
+
+
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """Collects the plans that `bench` and `demo` would carry out."""
+    collected: list[Plan] = []
+
+    def carry_out(plan: Plan, *, out: str | None) -> int:
+        collected.append(plan)
+        return 0
+
+    for command in (bench, demo):
+        monkeypatch.setattr(command, "carry_out", carry_out)
+    return collected

@@ -7,24 +7,11 @@ import importlib.util
 import pytest
 
 from tuneonce.bench.restart import Plan
-from tuneonce.cli import bench, main
+from tuneonce.cli import main
 from tuneonce.cli.bench import choose_arms, place_port
 from tuneonce.errors import UsageError
 
 HOST = "127.0.0.1"
-
-
-@pytest.fixture
-def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
-    """Collects the plans that the command would carry out."""
-    collected: list[Plan] = []
-
-    def carry_out(plan: Plan, *, out: str | None) -> int:
-        collected.append(plan)
-        return 0
-
-    monkeypatch.setattr(bench, "carry_out", carry_out)
-    return collected
 
 
 def test_the_port_is_placed_or_named() -> None:

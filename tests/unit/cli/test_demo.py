@@ -12,19 +12,6 @@ from tuneonce.bench.restart import Plan
 from tuneonce.cli import demo, main
 
 
-@pytest.fixture
-def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
-    """Collects the plans that the command would carry out."""
-    collected: list[Plan] = []
-
-    def carry_out(plan: Plan, *, out: str | None) -> int:
-        collected.append(plan)
-        return 0
-
-    monkeypatch.setattr(demo, "carry_out", carry_out)
-    return collected
-
-
 def test_the_demo_without_a_gpu(plans: list[Plan], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "torch_has_gpu", lambda: False)
     assert main(["demo"]) == 0

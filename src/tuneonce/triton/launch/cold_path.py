@@ -21,7 +21,7 @@ from ..compile.compile_errors import is_passed_over
 from ..compile.listener import compile_seconds
 from ..compile.workers import Workers
 from ..kernel import device_facts
-from ..kernel.call import arguments_of, launch, view_of
+from ..kernel.call import arguments_of, launch, launch_cached, view_of
 from ..kernel.identity import innermost
 from ..kernel.known_winners import remember
 from ..kernel.session import Session
@@ -80,14 +80,7 @@ class ColdPath:
             return self._undecided.launch(session, why)
         if adopted:
             return self._launch_adopted(session)
-        return self._launch_winner(session)
-
-    def _launch_winner(self, session: Session) -> Any:
-        """The winner of a key that is decided; it is remembered before it is launched."""
-        autotuner, args, kwargs = session.autotuner, session.args, session.kwargs
-        config = autotuner.cache[session.stock_key]
-        remember(session.state.shapes, autotuner, session.stock_key, config, args, kwargs)
-        return launch(autotuner, config, args, kwargs)
+        return launch_cached(autotuner, session.state, stock_key, session.args, session.kwargs)
 
     def _launch_adopted(self, session: Session) -> Any:
         """The first launch of a winner from the store, which may not run here.

@@ -29,8 +29,8 @@ from ..compile.listener import CompileListener
 from ..compile.workers import Workers
 from ..kernel import device_facts
 from ..kernel.autotuner_state import AutotunerState
-from ..kernel.call import cache_key_of, call_pre_hook, launch, stock_key_of
-from ..kernel.known_winners import remember, winner_in
+from ..kernel.call import cache_key_of, call_pre_hook, launch, launch_cached, stock_key_of
+from ..kernel.known_winners import winner_in
 from ..kernel.session import Session
 from ..measure.benchmark import own_benchmark
 from ..seams import hookable, probing
@@ -176,9 +176,7 @@ class Hook:
         nargs = dict(zip(autotuner.arg_names, args, strict=False))
         stock_key = cache_key_of(autotuner, state, stock_key_of(autotuner, nargs, kwargs))
         if stock_key in autotuner.cache:
-            config = autotuner.cache[stock_key]
-            remember(state.shapes, autotuner, stock_key, config, args, kwargs)
-            return launch(autotuner, config, args, kwargs)
+            return launch_cached(autotuner, state, stock_key, args, kwargs)
         own = own_benchmark(autotuner)
         together = own and is_one_of_several()
         session = Session(autotuner, state, stock_key, nargs, args, kwargs, own, together)

@@ -56,7 +56,8 @@ def keep(session: Session) -> None:
                 for config, timing in timings.items()
                 if config is session.winner or not timing < timings[session.winner]
             ]
-            extra = {} if session.world is None else {_OURS: {"world": session.world}}
+            world = session.world
+            extra = {} if world is None else {_OURS: {"world": world}}
             file.write(session.stock_key, results, **extra)
     except Exception:  # a key that JSON cannot hold, a full disk: as if stock had kept nothing
         return

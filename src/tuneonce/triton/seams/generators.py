@@ -18,8 +18,8 @@ class Code(NamedTuple):
     """What was generated, twice: as Triton prints it, and with the places of all values.
 
     Triton's own text leaves out the places of the arguments of blocks (loop variables), which come
-    up again in names and line tables of what is compiled. Whoever parses `complete` can see that
-    it is the same, since it prints as `source`.
+    up again in names and line tables of what is compiled. After parsing, `complete` prints as
+    `source`, which shows that it is the same code.
     """
 
     source: str
