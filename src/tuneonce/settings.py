@@ -13,6 +13,12 @@
 ``TUNEONCE_PROGRESS``       ``0``: no progress line while a key is tuned
 ``TUNEONCE_RECHECK``        ``report``: measure all candidates of each key whose verdict is known,
                             and write what that says; ``fix``: and replace wrong verdicts
+``TUNEONCE_PROFILE``        the name under which is recorded what this program needs, for its next
+                            start; default: derived from the program; ``0``: nothing is
+``TUNEONCE_WARM_BUDGET``    seconds that ``ready()`` may take to make ready what the last start
+                            used; default 10; ``0``: nothing is
+``TUNEONCE_BINARIES_MB``    how much of compiled binaries is kept beside Triton's cache, for a
+                            start that finds that one empty; default 256; ``0``: none
 ``TUNEONCE_LOG``            ``debug``, ``info``, ``warning`` or ``error``: what the logger
                             ``tuneonce`` shows on standard error where no program configures logging
 ``TUNEONCE_RAISE``          ``1``: an internal error is raised instead of logged (our test suite)
@@ -31,12 +37,14 @@ from __future__ import annotations
 import enum
 import hashlib
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .addresses import directory_of, scheme_of
 from .errors import SettingsError
+from .policies import Policies, read_policies
 from .system.paths import may_be, user_caches, user_directory
 
 STARTED_WITH = "TUNEONCE_TRITON_CACHE_DIR"
@@ -80,12 +88,18 @@ _OURS = frozenset(
 )
 VARIABLES = _OURS | {
     "TUNEONCE_BAKE",
+    "TUNEONCE_BINARIES_MB",
+    "TUNEONCE_DETERMINISTIC",
     "TUNEONCE_EVENTS",
     "TUNEONCE_LOG",
+    "TUNEONCE_ON_MISS_SERVING",
+    "TUNEONCE_ON_MISS_STARTING",
+    "TUNEONCE_PROFILE",
     "TUNEONCE_PROGRESS",
     "TUNEONCE_RAISE",
     "TUNEONCE_RECHECK",
     "TUNEONCE_STORE",
+    "TUNEONCE_WARM_BUDGET",
     "TUNEONCE_WORKERS",
 }
 """Every variable that is read, besides ``TUNEONCE`` and Triton's."""
@@ -94,6 +108,19 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _FALSE = frozenset({"0", "false", "no", "off", "n"})
 _TRUE = frozenset({"1", "true", "yes", "on", "y"})
+
+
+@dataclass(frozen=True)
+class Warm:
+    """What one start keeps for the next. `profile` is its name, None for a derived one.
+
+    `recorded`: whether anything is. `budget_s` is in seconds, `binaries_mb` in units of 2^20 bytes.
+    """
+
+    profile: str | None = None
+    recorded: bool = True
+    budget_s: float = 10.0
+    binaries_mb: int = 256
 
 
 @dataclass(frozen=True)
@@ -115,6 +142,8 @@ class Settings:
     journals: Path | None = None
     bake: bool = False
     log: str | None = None
+    policies: Policies = field(default_factory=Policies)
+    warm: Warm = Warm()
 
 
 def read_mode(environ: Mapping[str, str], *, default: Mode = Mode.ON) -> Mode:
@@ -164,7 +193,31 @@ def read(
         journals=journals_near(environ, store),
         bake=read_bake(environ),
         log=_log_level(environ),
+        policies=read_policies(environ),
+        warm=_warm(environ),
     )
+
+
+def _warm(environ: Mapping[str, str]) -> Warm:
+    name = environ.get("TUNEONCE_PROFILE", "").strip()
+    usual = Warm()
+    return Warm(
+        name if name and not means_no(name) else None,
+        recorded=not (name and means_no(name)),
+        budget_s=_number(environ, "TUNEONCE_WARM_BUDGET", usual.budget_s, "seconds"),
+        binaries_mb=int(_number(environ, "TUNEONCE_BINARIES_MB", usual.binaries_mb, "megabytes")),
+    )
+
+
+def _number(environ: Mapping[str, str], name: str, usual: float, unit: str) -> float:
+    word = environ.get(name, "").strip()
+    if not word:
+        return usual
+    if means_no(word):
+        return 0.0
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", word) is None:
+        raise SettingsError(f"{name}={word!r} is no number of {unit}: 0, 5, 10, ...")
+    return float(word)
 
 
 def is_interpreted(environ: Mapping[str, str]) -> bool:

@@ -33,7 +33,13 @@ LAYERS = (
     Layer("system", ("tuneonce.system",)),
     Layer(
         "settings",
-        ("tuneonce.addresses", "tuneonce.settings", "tuneonce.activation.logs"),
+        (
+            "tuneonce.addresses",
+            "tuneonce.phase",
+            "tuneonce.policies",
+            "tuneonce.settings",
+            "tuneonce.activation.logs",
+        ),
     ),
     Layer("model", ("tuneonce.model",), third_party=frozenset({"msgspec"})),
     Layer("store", ("tuneonce.store",)),

@@ -16,6 +16,7 @@ from tuneonce.settings import (
     VARIABLES,
     Mode,
     Recheck,
+    Warm,
     complaints,
     environment_at_start,
     read,
@@ -376,3 +377,25 @@ def test_installing_warns_once(
         "tuneonce: TUNEONCE_WORKER is not known; did you mean TUNEONCE_WORKERS?",
         "tuneonce: TUNEONCE_WORKERS=999 is taken as 256, which is the most",
     ]
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, Warm()),
+        ({"TUNEONCE_PROFILE": "qwen"}, Warm(profile="qwen")),
+        ({"TUNEONCE_PROFILE": "0"}, Warm(recorded=False)),
+        ({"TUNEONCE_WARM_BUDGET": "2.5"}, Warm(budget_s=2.5)),
+        ({"TUNEONCE_WARM_BUDGET": "off"}, Warm(budget_s=0.0)),
+        ({"TUNEONCE_BINARIES_MB": "64"}, Warm(binaries_mb=64)),
+    ],
+)
+def test_what_a_start_keeps_for_the_next(environ: dict[str, str], expected: Warm) -> None:
+    assert read(environ).warm == expected
+
+
+@pytest.mark.parametrize("name", ["TUNEONCE_WARM_BUDGET", "TUNEONCE_BINARIES_MB"])
+@pytest.mark.parametrize("word", ["-1", "ten", "1e9", "nan", "9" * 400])
+def test_what_is_no_number_is_told(name: str, word: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        read({name: word})

@@ -48,6 +48,7 @@ class _Installation:
         self.hook: Any = None
         self.events: Any = None
         self.live: Any = None
+        self.phases: Any = None
         self.exported: dict[str, tuple[str | None, str]] = {}
 
     def export(self, name: str, value: str) -> None:
@@ -163,6 +164,7 @@ def ready() -> None:
         installation.hook.finish()
     totals = installation.live.now()
     installation.events.emit("ready")
+    installation.phases.serve()
     if totals.hits or totals.provisional or totals.misses or totals.compiles:
         _log("ready: %s", totals.sentence())
 
@@ -251,10 +253,12 @@ def _build(module: Any, installation: _Installation) -> None:
     from ..addresses import without_password
     from ..events.log import EventLog
     from ..events.totals import Live
+    from ..phase import Phases
     from ..settings import Mode, read
 
     settings = installation.settings = read(installation.environ, server=_server())
     store = without_password(settings.store)
+    installation.phases = Phases()
     installation.live = Live(lambda: _log("on, store %s", store))
     installation.events = EventLog(
         settings.events,
@@ -296,6 +300,8 @@ def _build(module: Any, installation: _Installation) -> None:
             progress=progress,
             recheck=settings.recheck,
             journals=journals,
+            phases=installation.phases,
+            policies=settings.policies,
         )
     installation.hook.install()
 

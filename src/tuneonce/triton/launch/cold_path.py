@@ -14,6 +14,8 @@ from dataclasses import replace
 from typing import Any
 
 from ...events.progress import Progress, Tuning
+from ...phase import Phases
+from ...policies import Policies
 from ...resolution.journal import Journals
 from ..compile.ahead import Ahead
 from ..compile.compilations import await_binary
@@ -46,6 +48,8 @@ class ColdPath:
         progress: Progress | None = None,
         rechecker: Rechecker | None = None,
         journals: Journals | None = None,
+        phases: Phases | None = None,
+        policies: Policies | None = None,
     ) -> None:
         self._persistence = persistence
         self._events = persistence.events
@@ -55,6 +59,8 @@ class ColdPath:
         self._progress = progress or Progress(on=False)
         self._rechecker = rechecker
         self._journals = journals
+        self._phases = phases or Phases()
+        self._policies = policies or Policies()
         self._undecided = Undecided(persistence, workers)
         self._ahead = Ahead(workers, persistence.resolver, persistence.events)
 

@@ -21,6 +21,8 @@ import weakref
 from typing import Any
 
 from ...events.progress import Progress
+from ...phase import Phases
+from ...policies import Policies
 from ...resolution.journal import Journals
 from ...settings import Recheck
 from ...system.forks import renew_in_child
@@ -53,13 +55,21 @@ class Hook:
         progress: Progress | None = None,
         recheck: Recheck = Recheck.OFF,
         journals: Journals | None = None,
+        phases: Phases | None = None,
+        policies: Policies | None = None,
     ) -> None:
         self._module = module
         rechecker = None
         if recheck is not Recheck.OFF:
             rechecker = Rechecker(persistence, workers, fix=recheck is Recheck.FIX)
         self._cold_path = ColdPath(
-            persistence, workers, progress=progress, rechecker=rechecker, journals=journals
+            persistence,
+            workers,
+            progress=progress,
+            rechecker=rechecker,
+            journals=journals,
+            phases=phases,
+            policies=policies,
         )
         self._workers = workers
         self._class = module.Autotuner

@@ -1,0 +1,73 @@
+"""What the environment says about keys that nobody has measured: what a miss does, and when.
+
+============================  ===================================================================
+``TUNEONCE_ON_MISS_STARTING`` what a key without a verdict does before ``ready()``: ``tune``,
+                              ``borrow``, ``explore`` or ``error``; default ``tune``
+``TUNEONCE_ON_MISS_SERVING``  the same for after it; default ``tune``
+``TUNEONCE_DETERMINISTIC``    ``1``: stored verdicts or the first candidate, and nothing else
+============================  ===================================================================
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .errors import SettingsError
+from .phase import Phase
+
+_FALSE = frozenset({"", "0", "false", "no", "off", "n"})
+_TRUE = frozenset({"1", "true", "yes", "on", "y"})
+
+
+class OnMiss(enum.Enum):
+    """What a launch does whose key has no verdict."""
+
+    TUNE = "tune"
+    """It waits until the candidates have raced."""
+    BORROW = "borrow"
+    """It runs the winner of the nearest key, or the first candidate; the key is measured later."""
+    EXPLORE = "explore"
+    """It runs a candidate that has not been tried, and is timed without being waited for."""
+    ERROR = "error"
+    """It raises."""
+
+
+@dataclass(frozen=True)
+class Policies:
+    """The policies of one process."""
+
+    starting: OnMiss = OnMiss.TUNE
+    serving: OnMiss = OnMiss.TUNE
+    deterministic: bool = False
+
+    def on_miss(self, phase: Phase) -> OnMiss:
+        """What a miss does in this phase."""
+        return self.serving if phase is Phase.SERVING else self.starting
+
+
+def read_policies(environ: Mapping[str, str]) -> Policies:
+    """The policies that `environ` asks for. Raises `SettingsError` for a word it does not know."""
+    usual = Policies()
+    return Policies(
+        _on_miss(environ, "TUNEONCE_ON_MISS_STARTING", usual.starting),
+        _on_miss(environ, "TUNEONCE_ON_MISS_SERVING", usual.serving),
+        _switch(environ, "TUNEONCE_DETERMINISTIC"),
+    )
+
+
+def _on_miss(environ: Mapping[str, str], name: str, usual: OnMiss) -> OnMiss:
+    word = environ.get(name, "").strip().lower()
+    try:
+        return OnMiss(word) if word else usual
+    except ValueError:
+        known = ", ".join(policy.value for policy in OnMiss)
+        raise SettingsError(f"{name}={word!r} is not known: use {known}") from None
+
+
+def _switch(environ: Mapping[str, str], name: str) -> bool:
+    word = environ.get(name, "").strip().lower()
+    if word not in _TRUE | _FALSE:
+        raise SettingsError(f"{name}={word!r} is not known: use 1 or 0")
+    return word in _TRUE

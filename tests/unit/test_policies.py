@@ -1,0 +1,40 @@
+"""What a miss does, by phase."""
+
+from __future__ import annotations
+
+import pytest
+
+from tuneonce.errors import SettingsError
+from tuneonce.phase import Phase
+from tuneonce.policies import OnMiss, read_policies
+
+
+def test_each_phase_has_a_policy_of_its_own() -> None:
+    policies = read_policies(
+        {"TUNEONCE_ON_MISS_STARTING": "error", "TUNEONCE_ON_MISS_SERVING": " Borrow "}
+    )
+    assert policies.on_miss(Phase.STARTING) is OnMiss.ERROR
+    assert policies.on_miss(Phase.SERVING) is OnMiss.BORROW
+    assert not policies.deterministic
+
+
+def test_by_default_a_start_tunes() -> None:
+    assert read_policies({}).on_miss(Phase.STARTING) is OnMiss.TUNE
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("TUNEONCE_ON_MISS_STARTING", "wait"),
+        ("TUNEONCE_ON_MISS_SERVING", "1"),
+        ("TUNEONCE_DETERMINISTIC", "maybe"),
+    ],
+)
+def test_a_word_that_is_not_known_is_told(name: str, word: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        read_policies({name: word})
+
+
+@pytest.mark.parametrize(("word", "expected"), [("1", True), ("0", False), ("", False)])
+def test_deterministic_is_a_switch(word: str, expected: bool) -> None:
+    assert read_policies({"TUNEONCE_DETERMINISTIC": word}).deterministic is expected
