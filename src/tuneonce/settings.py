@@ -84,7 +84,13 @@ MOST_WORKERS = 256
 
 # Set by tuneonce itself for processes that it starts, and not for people.
 _OURS = frozenset(
-    {STARTED_WITH, "TUNEONCE_BENCH_SERVER", "TUNEONCE_COMPILE_HELPER", "TUNEONCE_RUN"}
+    {
+        STARTED_WITH,
+        "TUNEONCE_BENCH_SERVER",
+        "TUNEONCE_COMPILE_HELPER",
+        "TUNEONCE_RUN",
+        "TUNEONCE_START",
+    }
 )
 VARIABLES = _OURS | {
     "TUNEONCE_BAKE",
@@ -128,7 +134,8 @@ class Settings:
     """The settings of one process. `store` is a directory or URL, absolute.
 
     `older` is a directory that would have been the store's, and may still hold results. `journals`
-    is where a tuning keeps its measurements while it goes on and the store is far away.
+    is where a tuning keeps its measurements while it goes on and the store is far away, `binaries`
+    where compiled binaries are kept then.
     """
 
     mode: Mode
@@ -140,6 +147,7 @@ class Settings:
     recheck: Recheck = Recheck.OFF
     older: str | None = None
     journals: Path | None = None
+    binaries: Path | None = None
     bake: bool = False
     log: str | None = None
     policies: Policies = field(default_factory=Policies)
@@ -191,6 +199,7 @@ def read(
         recheck=_recheck(environ.get("TUNEONCE_RECHECK", "").strip().lower()),
         older=str(users) if users is not None and is_servers and store != str(users) else None,
         journals=journals_near(environ, store),
+        binaries=binaries_near(environ, store),
         bake=read_bake(environ),
         log=_log_level(environ),
         policies=read_policies(environ),
@@ -388,6 +397,12 @@ def journals_near(environ: Mapping[str, str], store: str) -> Path | None:
     """Where journals of a store are if it is far away; None: nowhere."""
     usual = user_directory(environ)
     return None if usual is None else usual / "journal" / _place_of(store)
+
+
+def binaries_near(environ: Mapping[str, str], store: str) -> Path | None:
+    """Where binaries are kept if they cannot be beside a store; None: nowhere."""
+    usual = user_directory(environ)
+    return None if usual is None else usual / "binaries" / _place_of(store)
 
 
 def _place_of(store: str) -> str:

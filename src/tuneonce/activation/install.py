@@ -49,6 +49,7 @@ class _Installation:
         self.events: Any = None
         self.live: Any = None
         self.phases: Any = None
+        self.replay: Any = None
         self.exported: dict[str, tuple[str | None, str]] = {}
 
     def export(self, name: str, value: str) -> None:
@@ -105,6 +106,8 @@ def install() -> bool:
         if mode is settings_module.Mode.ON:
             # Resolved once: a child may run in another directory, or be told another cache.
             installation.export(settings_module.STARTED_WITH, at_start)
+            if not os.environ.get("TUNEONCE_START"):
+                installation.export("TUNEONCE_START", os.urandom(6).hex())
             if os.environ.get("TUNEONCE_STORE", "").strip():
                 installation.export("TUNEONCE_STORE", settings.store)
         if "TUNEONCE_EVENTS" in os.environ and settings.events is not None:
@@ -129,6 +132,8 @@ def uninstall() -> None:
             return
         if installation.cancel is not None:
             installation.cancel()
+        if installation.replay is not None:
+            installation.replay.close()
         if installation.hook is not None:
             installation.hook.uninstall()
         if installation.events is not None:
@@ -160,13 +165,29 @@ def ready() -> None:
     if installation is None or installation.live is None or installation.live.ready:
         return
     check()
+    warm()
     if installation.hook is not None:
         installation.hook.finish()
     totals = installation.live.now()
     installation.events.emit("ready")
     installation.phases.serve()
+    if installation.replay is not None:
+        installation.replay.serve()
     if totals.hits or totals.provisional or totals.misses or totals.compiles:
         _log("ready: %s", totals.sentence())
+
+
+def warm() -> None:
+    """Make ready what the last starts of this program used and this process does not have yet.
+
+    Verdicts are read, variants of kernels are taken up and their modules loaded, what is used most
+    first, within ``TUNEONCE_WARM_BUDGET`` seconds. To be called when the program has imported its
+    kernels and configured them; `ready` does it. Does nothing where tuneonce is off or Triton is
+    not imported. Raises nothing.
+    """
+    installation = _installed
+    if installation is not None and installation.replay is not None:
+        installation.replay.warm()
 
 
 def check() -> None:
@@ -275,7 +296,8 @@ def _build(module: Any, installation: _Installation) -> None:
         import atexit
 
         from ..events.progress import Progress
-        from ..resolution.journal import Journals
+        from ..replay.process import build_replay
+        from ..resolution.journal import FOLDER, Journals
         from ..resolution.resolver import Resolver
         from ..store import open_with_older
         from ..store.bounded import BoundedStore
@@ -285,13 +307,23 @@ def _build(module: Any, installation: _Installation) -> None:
         from ..triton.launch.persistence import Persistence
 
         opened = BoundedStore(open_with_older(settings.store, settings.older), store)
-        journals = Journals(_journal_places(opened, settings.journals))
+        journals = Journals(_places(opened, FOLDER, settings.journals))
         resolver = Resolver(opened, installation.events, journals=journals)
         persistence = Persistence(
             resolver, installation.events, settings.raise_errors, BoundedCalls()
         )
-        atexit.register(persistence.finish)
         workers = build_workers(settings.workers, installation.events)
+        installation.replay = build_replay(
+            resolver,
+            workers,
+            persistence,
+            installation.phases,
+            settings.warm,
+            start=os.environ.get("TUNEONCE_START", ""),
+            places=_places(opened, f".binaries-{os.geteuid()}", settings.binaries),
+        )
+        atexit.register(persistence.finish)
+        atexit.register(installation.replay.end)
         progress = Progress(on=settings.progress, raise_errors=settings.raise_errors)
         installation.hook = Hook(
             module,
@@ -302,25 +334,24 @@ def _build(module: Any, installation: _Installation) -> None:
             journals=journals,
             phases=installation.phases,
             policies=settings.policies,
+            usage=installation.replay.recorder,
         )
     installation.hook.install()
 
 
-def _journal_places(store: Any, near: Path | None) -> Callable[[], list[Path]]:
-    """Where journals may be: beside the records, where another container finds them too, or near.
+def _places(store: Any, folder: str, near: Path | None) -> Callable[[], list[Path]]:
+    """Where a folder may be: beside the records, where another container finds it too, or near.
 
     Nowhere for a store that keeps nothing, or not in files.
     """
     from functools import cache
     from pathlib import Path
 
-    from ..resolution.journal import FOLDER
-
     @cache
     def beside() -> list[Path]:
         info = store.describe()
         kept = info.kind == "files" and info.writable
-        return [Path(info.location, FOLDER)] if kept else []
+        return [Path(info.location, folder)] if kept else []
 
     def places() -> list[Path]:
         first = [] if store.is_silent or store.is_far else beside()

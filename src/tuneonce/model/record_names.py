@@ -8,6 +8,8 @@ behind ``~`` and the last part are what counts::
         c03.<digest of the candidate list>.variants.json
         c03.<digest of one candidate>.measured.json
 
+    profiles/<program>~<digest of the profile's name>/<id of the part>.profile.json
+
 ``c03`` is the work class. A schema's first version is not in a name, a later one is, as in
 ``.verdict.2.json``: each version has names of its own, and leaves those of the others alone.
 """
@@ -18,6 +20,7 @@ import re
 from collections.abc import Iterable
 
 from .codec import Encoded, digest
+from .profiles import PROFILE, ProfilePart
 from .records import (
     MEASUREMENT,
     VARIANTS,
@@ -33,7 +36,10 @@ from .records import (
 )
 
 ROOT = "v1/"
-"""What the names of all records start with."""
+"""What the names of all records about keys start with."""
+
+PROFILES = "profiles/"
+"""What the names of all parts of profiles start with."""
 
 
 def _ending(word: str, schema: str) -> str:
@@ -46,6 +52,7 @@ _ENDINGS: dict[type, str] = {
     Verdict: _ending("verdict", VERDICT),
     Variants: _ending("variants", VARIANTS),
     Measurement: _ending("measured", MEASUREMENT),
+    ProfilePart: _ending("profile", PROFILE),
 }
 _VERDICT_FILE = re.compile(rf"({WORK_CLASS})\.[0-9a-f]{{12}}{re.escape(_ENDINGS[Verdict])}")
 
@@ -133,6 +140,21 @@ def class_of_verdict(name: str) -> str | None:
     return None if found is None else found[1]
 
 
+def profile_folder(profile: str) -> str:
+    """The folder of a profile's parts, by its name; `profile_prefix` names the program's."""
+    return f"{readable(profile.partition(' ')[0])}~{digest(['str', profile], length=12)}"
+
+
+def profile_prefix(profile: str) -> str:
+    """What the names of all parts of all profiles of the same program start with."""
+    return f"{PROFILES}{readable(profile.partition(' ')[0])}~"
+
+
+def profile_part_name(part: ProfilePart) -> str:
+    """The name of a part."""
+    return f"{PROFILES}{place(part)}"
+
+
 # -- a record and its name -----------------------------------------------------------------------
 
 
@@ -144,6 +166,8 @@ def place(record: Record) -> str:
     if isinstance(record, Variants):
         last = variants_file(record.work_class, record.candidates)
         return f"{parts_digest(record.key)}/{last}"
+    if isinstance(record, ProfilePart):
+        return f"{profile_folder(record.profile)}/{record.id}{_ENDINGS[ProfilePart]}"
     return f"{record.key}/{measurement_file(record.work_class, record.candidate)}"
 
 

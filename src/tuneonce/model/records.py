@@ -9,8 +9,8 @@ is the body, checked against the schema of its kind while it is read::
 Kinds: `Measurement`, one candidate's times, written the moment it was measured; `Verdict`, the
 winner of a list of candidates together with all the measurements behind it; `Variants`, what the
 candidates were compiled with, so that they can be compiled before their first launch where the
-verdict does not hold. Once a verdict is published the loose measurements of its candidates are
-redundant and are removed.
+verdict does not hold; `ProfilePart`, what a program has used (`model.profiles`). Once a verdict is
+published the loose measurements of its candidates are redundant and are removed.
 
 `unpack` raises `BadRecord` with a reason from a small fixed set, which statistics count. A right
 checksum only proves that the record is whole: any program that can write to a store can make one.
@@ -24,6 +24,8 @@ import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
+
+from .profiles import PROFILE, ProfilePart
 
 MEASUREMENT = "tuneonce.measurement/1"
 VERDICT = "tuneonce.verdict/1"
@@ -143,9 +145,14 @@ class Variants(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     recorded_at: float
 
 
-R = TypeVar("R", Measurement, Verdict, Variants)
-Record = Measurement | Verdict | Variants
-_SCHEMAS: dict[type, str] = {Measurement: MEASUREMENT, Verdict: VERDICT, Variants: VARIANTS}
+R = TypeVar("R", Measurement, Verdict, Variants, ProfilePart)
+Record = Measurement | Verdict | Variants | ProfilePart
+_SCHEMAS: dict[type, str] = {
+    Measurement: MEASUREMENT,
+    Verdict: VERDICT,
+    Variants: VARIANTS,
+    ProfilePart: PROFILE,
+}
 
 # Made here and not at the first record: what msgspec finds out about a type when it first meets it
 # is not safe from a second thread that meets it, too.
@@ -172,6 +179,9 @@ def pack(record: Record) -> bytes:
         _require_finite(record.published_at, record.tune_s, record.compile_s)
         for measurement in record.measurements:
             _check_numbers(measurement)
+    elif isinstance(record, ProfilePart):
+        _require_finite(*(start.at for start in record.starts))
+        _require_finite(*(one.at for one in record.variants), *(one.at for one in record.keys))
     try:
         body = _ENCODER.encode(record) + b"\n"
     except OverflowError as error:

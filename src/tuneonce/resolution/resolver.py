@@ -51,6 +51,9 @@ _NEIGHBOURS_S, _EXPECTED_S = 2.0, 0.5
 # kernel are some hundred.
 _KEPT = 128
 
+# How much is read before it is asked for. Arbitrary: two thousand verdicts of some 16 KB.
+_PREFETCHED_BYTES = 32 << 20
+
 # Arbitrary: so many names of a key's directory are looked at, and so many verdicts are read besides
 # the one that was asked for: those of the nearest work classes.
 _NAMES, _VERDICTS = 2000, 32
@@ -124,9 +127,10 @@ class Resolver:
         journals: Journals | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._access = Access(store, events)
+        self.access = self._access = Access(store, events)
         self._journals = journals
         self._neighbours: dict[str, Verdict] = {}
+        self._prefetched: dict[str, Verdict] = {}
         self._events = events
         self._clock = clock
 
@@ -155,13 +159,28 @@ class Resolver:
     def resolve(self, question: Question) -> Resolution:
         """What is known about a key."""
         name = question.key.verdict_name(question.work_class, question.digests)
-        verdict = self._access.read(name, Verdict)
+        verdict = self._prefetched.pop(name, None) or self._access.read(name, Verdict)
         if verdict is not None and verdict.winner in question.digests:
             known = self._usable(question, verdict.measurements)
             if verdict.origin == "stock-cache":  # only where the work class is unknown to both
                 return Resolution(Outcome.PROVISIONAL, verdict.winner, known, "stock_cache")
             return Resolution(Outcome.HIT, verdict.winner, known, saved_s=verdict.tune_s)
         return self._from_neighbours(question)
+
+    def prefetch(self, names: Iterable[str], *, until: float) -> int:
+        """Read verdicts that will be asked for, until then (``time.monotonic``); how many.
+
+        Each answers once, for the launch that asks first.
+        """
+        budget = Budget(_PREFETCHED_BYTES, until)
+        for name in names:
+            if budget.is_spent:
+                break
+            # Not a word about those that are gone: they may be of another Triton or source.
+            verdict = self._access.read(name, Verdict, budget)
+            if verdict is not None:
+                self._prefetched[name] = verdict
+        return len(self._prefetched)
 
     def _from_neighbours(self, question: Question) -> Resolution:
         """Rules 2 to 4: one listing of the key's directory, then its records."""

@@ -1,8 +1,13 @@
-"""Tells compiles from disk loads through Triton's compilation listener, passing every call on."""
+"""Tells compiles from disk loads through Triton's compilation listener, passing every call on.
+
+`on_variant(source, binary)` hears of each variant that is not merely tried (`trial`).
+"""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ...events.log import EventLog
@@ -10,6 +15,18 @@ from ..seams import listeners, probing
 from ..seams.seam import Feature
 
 _spent = threading.local()
+_trial = threading.local()
+
+
+@contextmanager
+def trial() -> Iterator[None]:
+    """What this thread compiles inside is tried, and may never be launched again."""
+    before = getattr(_trial, "on", False)
+    _trial.on = True
+    try:
+        yield
+    finally:
+        _trial.on = before
 
 
 def compile_seconds() -> float:
@@ -20,8 +37,11 @@ def compile_seconds() -> float:
 class CompileListener:
     """Stands in ``knobs.compilation.listener``, a single slot; what was there is called first."""
 
-    def __init__(self, events: EventLog) -> None:
+    def __init__(
+        self, events: EventLog, *, on_variant: Callable[[Any, str], None] | None = None
+    ) -> None:
         self._events = events
+        self._on_variant = on_variant
         self._before: Any = None
         self._on = False
         self._placed = False
@@ -52,6 +72,8 @@ class CompileListener:
                 kernel=said.kernel,
                 seconds=round(said.seconds, 6),
             )
+            if self._on_variant is not None and not getattr(_trial, "on", False):
+                self._on_variant(call["src"], said.binary)
         except (KeyError, AttributeError, TypeError):  # a listener call of another version
             self._events.emit("problem", what="listener_call", detail=",".join(call))
         return result

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,26 @@ def _stopping(jit: Any) -> Any:
         raise _Stop(src, target, options)
 
     return kernels.stopping(jit, stop)
+
+
+def stopped(
+    jit: Any, arguments: Sequence[Any], options: Mapping[str, Any]
+) -> tuple[Any, Any, Mapping[str, Any]]:
+    """What a launch like this would give to the compiler: source, target and options.
+
+    Raises NotShippable, also for a variant that the kernel has, and what Triton raises.
+    """
+    try:
+        kernels.warm_up(_stopping(jit), arguments, options)
+    except _Stop as stop:
+        return stop.src, stop.target, stop.options
+    raise NotShippable("the kernel has it")
+
+
+def key_of(src: Any, target: Any, options: Mapping[str, Any]) -> str:
+    """The name that the binary has in Triton's cache."""
+    backend = backends.backend_for(target)
+    return compilers.binary_key(src, backend, backends.parsed_options(backend, options))
 
 
 def shipment_of(

@@ -33,16 +33,22 @@ _MOST_NAMES = 1000
 
 def describe(src: Any, options: Mapping[str, Any], backend: Any) -> Variant:
     """The variant that `src` (Triton's source) is. Raises `Unencodable`."""
+    variant = describe_source(src)
+    usual = backends.usual_options(backend)
+    for name, value in options.items():
+        if name not in usual or not _same(usual[name], value):
+            variant[f"opt.{name}"] = grammar.check_option(name, value)
+    return variant
+
+
+def describe_source(src: Any) -> Variant:
+    """What a variant is without its options: types, constants, attributes. Raises `Unencodable`."""
     sides = sources.sides(src)
     variant: Variant = {f"sig.{n}": grammar.encode_type(t) for n, t in sides.signature.items()}
     for path, value in sides.constants.items():
         variant[f"const.{json.dumps(path)}"] = grammar.encode_constant(value)
     for path, value in sides.attrs.items():
         variant[f"attr.{json.dumps(path)}"] = grammar.encode_attributes(value)
-    usual = backends.usual_options(backend)
-    for name, value in options.items():
-        if name not in usual or not _same(usual[name], value):
-            variant[f"opt.{name}"] = grammar.check_option(name, value)
     return variant
 
 

@@ -20,7 +20,7 @@ from ...resolution.journal import Journals
 from ..compile.ahead import Ahead
 from ..compile.compilations import await_binary
 from ..compile.compile_errors import is_passed_over
-from ..compile.listener import compile_seconds
+from ..compile.listener import compile_seconds, trial
 from ..compile.workers import Workers
 from ..kernel import device_facts
 from ..kernel.call import arguments_of, launch, launch_cached, view_of
@@ -35,6 +35,7 @@ from .first_launches import begin_journal, close_journal, first_launch
 from .persistence import Persistence
 from .recheck import Rechecker
 from .undecided import Undecided, clashes, says_nothing, undecided
+from .usage import NoUsage, Usage
 
 
 class ColdPath:
@@ -50,6 +51,7 @@ class ColdPath:
         journals: Journals | None = None,
         phases: Phases | None = None,
         policies: Policies | None = None,
+        usage: Usage | None = None,
     ) -> None:
         self._persistence = persistence
         self._events = persistence.events
@@ -61,6 +63,7 @@ class ColdPath:
         self._journals = journals
         self._phases = phases or Phases()
         self._policies = policies or Policies()
+        self._usage = usage or NoUsage()
         self._undecided = Undecided(persistence, workers)
         self._ahead = Ahead(workers, persistence.resolver, persistence.events)
 
@@ -85,8 +88,22 @@ class ColdPath:
         if why is not None:
             return self._undecided.launch(session, why)
         if adopted:
-            return self._launch_adopted(session)
-        return launch_cached(autotuner, session.state, stock_key, session.args, session.kwargs)
+            result = self._launch_adopted(session)
+        else:
+            result = launch_cached(
+                autotuner, session.state, stock_key, session.args, session.kwargs
+            )
+        self._tell_usage(session, result)
+        return result
+
+    def _tell_usage(self, session: Session, launched: Any) -> None:
+        """This key is launched; `launched` is what Triton returned."""
+        self._usage.launched(launched)
+        question = session.question
+        if question is not None and session.winner in session.candidates:
+            winner = question.digests[session.position_of(session.winner)]
+            verdict = question.key.verdict_name(question.work_class, question.digests)
+            self._usage.met_key(question.label, verdict, winner)
 
     def _launch_adopted(self, session: Session) -> Any:
         """The first launch of a winner from the store, which may not run here.
@@ -135,7 +152,9 @@ class ColdPath:
         autotuner.cache[session.stock_key] = session.state.ours[session.stock_key] = asked.winner
         autotuners.set_timings(autotuner, asked.known_timings())
         self._tell_listener(session, duration=None)
-        return launch(autotuner, asked.winner, args, kwargs)
+        result = launch(autotuner, asked.winner, args, kwargs)
+        self._tell_usage(asked, result)
+        return result
 
     # -- its key; the caller holds the autotuner's lock --------------------------------------
 
@@ -231,13 +250,15 @@ class ColdPath:
                 report.tell_measured(self._events, session, position, result)
             self._persistence.record(session, position, result)
 
-        tune(
-            session,
-            self._workers,
-            on_result=on_result,
-            on_compiled=lambda position, seconds: line.compiled(position),  # workers tell of it
-            launching=lambda position: first_launch(session, position),
-        )
+        with trial():
+            tune(
+                session,
+                self._workers,
+                on_result=on_result,
+                # Workers tell of it.
+                on_compiled=lambda position, seconds: line.compiled(position),
+                launching=lambda position: first_launch(session, position),
+            )
 
     @staticmethod
     def _tell_listener(session: Session, *, duration: float | None) -> None:

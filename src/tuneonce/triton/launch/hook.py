@@ -39,6 +39,7 @@ from ..seams import hookable, probing
 from .cold_path import ColdPath
 from .persistence import Persistence
 from .recheck import Rechecker
+from .usage import Usage
 
 logger = logging.getLogger("tuneonce")
 
@@ -57,6 +58,7 @@ class Hook:
         journals: Journals | None = None,
         phases: Phases | None = None,
         policies: Policies | None = None,
+        usage: Usage | None = None,
     ) -> None:
         self._module = module
         rechecker = None
@@ -70,11 +72,14 @@ class Hook:
             journals=journals,
             phases=phases,
             policies=policies,
+            usage=usage,
         )
         self._workers = workers
         self._class = module.Autotuner
         self._persistence = persistence
-        self._listener = CompileListener(persistence.events)
+        self._listener = CompileListener(
+            persistence.events, on_variant=None if usage is None else usage.compiled
+        )
         self._states: weakref.WeakSet[AutotunerState] = weakref.WeakSet()
         self._stock_run: Any = None
         self.active = False

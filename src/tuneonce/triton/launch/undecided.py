@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from ..compile.compilations import Compilations
 from ..compile.compile_errors import passing_over
+from ..compile.listener import trial
 from ..compile.workers import Workers
 from ..kernel.call import launch
 from ..kernel.grid import programs
@@ -98,6 +99,6 @@ class Undecided:
             for position in arrivals:
                 if position not in compilations.failures:
                     config = session.candidates[position]
-                    with passing_over():
+                    with passing_over(), trial():
                         launch(session.autotuner, config, session.args, session.kwargs)
         return set(compilations.failures)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from . import knobs
 from .seam import Feature, Finding, Seam, all_of, as_read, can_be_called, follow, is_there
@@ -33,9 +35,124 @@ def has_binary(key: str, name: str) -> bool:
     kind = knobs.cache_manager_class() or cache.FileCacheManager
     # Triton would make a folder for the key, which may never be asked for.
     keeps_files = kind is cache.FileCacheManager
-    if keeps_files and not Path(knobs.cache_directory(), cache._base32(key)).is_dir():
+    there = not keeps_files or Path(knobs.cache_directory(), cache._base32(key)).is_dir()
+    if not there and not (_finders and _finders[-1].has(cache._base32(key))):
         return False
     return bool(manager(key).get_group(metadata_name(name)))
+
+
+class Kept(NamedTuple):
+    """The files of one folder by name, and the names of those that are in a group, by its name."""
+
+    files: dict[str, bytes]
+    groups: dict[str, list[str]]
+
+
+class Finder(Protocol):
+    """Has files that Triton's cache may lack, by the names of its folders. Raises nothing."""
+
+    def has(self, folder: str) -> bool:
+        """Whether it has the files of a folder."""
+
+    def find(self, folder: str) -> Kept | None:
+        """The files of a folder."""
+
+    def used(self, folder: str, file: str) -> None:
+        """Hears that Triton has taken this file, which is in no group."""
+
+
+_finders: list[Finder] = []
+_looking = threading.local()
+
+
+def look_in(finder: Finder) -> Callable[[], None]:
+    """Have Triton's own cache manager ask `finder` for what is not there; returns how to end that.
+
+    What is found is put where Triton looked, with its own methods, and then Triton looks again: so
+    its own key decides, and the paths are those of now.
+    """
+    kind: Any = sys.modules[MODULE].FileCacheManager
+    stock_group, stock_file = kind.get_group, kind.get_file
+
+    def get_group(self: Any, filename: str) -> Any:
+        found = stock_group(self, filename)
+        if not found and _fetch(self, finder):
+            found = stock_group(self, filename)
+        return found
+
+    def get_file(self: Any, filename: str) -> Any:
+        found = stock_file(self, filename)
+        if found is None and _is_module(filename) and _fetch(self, finder):
+            found = stock_file(self, filename)
+        if found is not None and _is_module(filename) and finder in _finders and _is_cache(self):
+            finder.used(self.key, filename)
+        return found
+
+    kind.get_group, kind.get_file = get_group, get_file
+    _finders.append(finder)
+
+    def end() -> None:
+        _finders.remove(finder)
+        # Under another's wrapper ours stays, and finds nothing any more.
+        if kind.get_group is get_group:
+            kind.get_group = stock_group
+        if kind.get_file is get_file:
+            kind.get_file = stock_file
+
+    return end
+
+
+def _is_module(filename: str) -> bool:
+    """Whether it is a launcher, or what else Triton builds for itself, and no results file."""
+    return filename.endswith(".so")
+
+
+def _is_cache(manager: Any) -> bool:
+    """Whether it keeps files in Triton's cache, and not where they are dumped or overridden."""
+    return (
+        type(manager) is sys.modules[MODULE].FileCacheManager
+        and manager.lock_path is not None
+        and manager.cache_dir == str(Path(knobs.cache_directory(), manager.key))
+    )
+
+
+def _fetch(manager: Any, finder: Finder) -> bool:
+    """Put what `finder` has of a manager's folder there. False: it has nothing."""
+    if finder not in _finders or getattr(_looking, "on", False) or not _is_cache(manager):
+        return False
+    _looking.on = True
+    try:
+        kept = finder.find(manager.key)
+        if kept is None:
+            return False
+        paths = {name: manager.put(data, name) for name, data in kept.files.items()}
+        for group, names in kept.groups.items():
+            manager.put_group(group, {name: paths[name] for name in names})
+        return True
+    except OSError:  # a full or read-only disk: Triton goes on without
+        return False
+    finally:
+        _looking.on = False
+
+
+def group_names(folder: Path) -> dict[str, list[str]]:
+    """The groups in a folder of the cache: the names of their files. Raises OSError, ValueError."""
+    found = {}
+    for path in folder.glob("__grp__*"):
+        held = json.loads(path.read_bytes())
+        found[path.name.removeprefix("__grp__")] = list(map(str, held["child_paths"]))
+    return found
+
+
+def directory_of(folder: str) -> Path | None:
+    """A folder of the cache as it is now; None where it is not there, or is no directory."""
+    place = Path(knobs.cache_directory(), folder)
+    return place if place.is_dir() else None
+
+
+def folder_of(key: str) -> str:
+    """The name of a key's folder."""
+    return str(sys.modules[MODULE]._base32(key))
 
 
 def metadata_name(name: str) -> str:
@@ -70,6 +187,14 @@ def _methods(*wanted: tuple[str, int]) -> Any:
     return all_of(
         *(can_be_called(MODULE, f"FileCacheManager.{n}", "self", *["x"] * c) for n, c in wanted)
     )
+
+
+def _where_it_looks() -> Finding:
+    """What a manager says of the folder that it is for; none is made."""
+    kind: Any = follow(MODULE, "FileCacheManager")
+    code = getattr(getattr(kind, "__init__", None), "__code__", None)
+    held = {"key", "cache_dir", "lock_path"}
+    return as_read(code is not None and held <= set(code.co_names))
 
 
 _COMPILING = (Feature.COMPILE_POOL, Feature.COMPILE_AHEAD)
@@ -115,5 +240,17 @@ SEAMS = (
         "whether a file is there, and how it is put there",
         _methods(("get_file", 1), ("put", 3)),
         names=("get_file",),
+    ),
+    Seam(
+        "FileCacheManager: key, cache_dir, lock_path, get_group, get_file",
+        MODULE,
+        (Feature.BINARIES,),
+        "where Triton looks for files, which are put there if they were kept",
+        all_of(
+            _methods(("get_group", 1), ("get_file", 1), ("put_group", 2), ("put", 2)),
+            _where_it_looks,
+        ),
+        names=("lock_path",),
+        words=("key", "cache_dir"),
     ),
 )

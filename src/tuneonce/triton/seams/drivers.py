@@ -24,6 +24,12 @@ def current_device() -> Any:
     return sys.modules[MODULE].driver.active.get_current_device()
 
 
+def use_device(device: Any) -> None:
+    """Make this the current device of this thread."""
+    if current_device() != device:
+        active().set_current_device(device)
+
+
 def current_target() -> Any:
     """What is compiled for: backend, architecture and width of a warp."""
     return active().get_current_target()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -71,6 +71,29 @@ def compile_function(jit: Any, device: Any) -> Any:
 def stopping(jit: Any, stop: Callable[..., Any]) -> Any:
     """A copy of a kernel that calls `stop` to compile, and neither hooks nor listeners."""
     return digests.double(jit, pre_run_hooks=[], compile=stop, _call_hook=_call_nothing)
+
+
+def is_digested(jit: Any) -> bool:
+    """Whether a launch has fixed what the kernel reads: from then on Triton holds to it."""
+    return jit.hash is not None
+
+
+def warm_up(jit: Any, arguments: Sequence[Any], options: Mapping[str, Any]) -> Any:
+    """Have a kernel take up the variant that a launch like this would use; launches nothing.
+
+    Returns what Triton compiled or found, and raises what it raises.
+    """
+    return jit.run(*arguments, grid=(1,), warmup=True, **options)
+
+
+def takes_positions(jit: Any) -> bool:
+    """Whether all of a kernel's parameters can be given by their position."""
+    kinds = [parameter.kind for parameter in jit.signature.parameters.values()]
+    return all(kind is kind.POSITIONAL_OR_KEYWORD for kind in kinds)
+
+
+# What a launch adds to its options by itself, after those that it is given.
+ADDED_OPTIONS = ("debug", "instrumentation_mode", "fpsan_homomorphic_casts")
 
 
 def _call_nothing(*args: Any, **kwargs: Any) -> None:
@@ -155,8 +178,8 @@ SEAMS = (
     Seam(
         "JITFunction.device_caches, compile",
         MODULE,
-        _COMPILING,
-        "what a launch calls to compile, which a copy of the kernel stops at",
+        (*_COMPILING, Feature.PROFILE, Feature.WARM),
+        "what a launch calls to compile, which a copy of the kernel stops at; what it has compiled",
         _caches,
         names=("device_caches", "create_binder"),
         words=("compile",),
@@ -172,7 +195,7 @@ SEAMS = (
     Seam(
         "JITFunction.run(warmup)",
         MODULE,
-        _COMPILING,
+        (*_COMPILING, Feature.WARM),
         "specialises a kernel and turns to the compiler, and launches nothing",
         all_of(_run, can_be_called(MODULE, "JITFunction.run", "self", grid="grid", warmup="yes")),
     ),

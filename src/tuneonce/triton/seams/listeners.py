@@ -30,18 +30,23 @@ def _slot() -> Any:
 
 
 class CompilerCall(NamedTuple):
-    """What the compiler says: `loaded` from its cache or compiled, of which kernel, how long."""
+    """What the compiler says: `loaded` from its cache or compiled, of which kernel, how long.
+
+    `binary` is the name that the binary has in the cache.
+    """
 
     loaded: bool
     kernel: str
     seconds: float
+    binary: str
 
 
 def read_call(call: Mapping[str, Any]) -> CompilerCall:
     """Read a call of a listener. Raises what one of another version makes it raise."""
     seconds = call["times"].total / 1e6
     kernel = getattr(call.get("src"), "name", None) or call["metadata"].get("name", "?")
-    return CompilerCall(bool(call["cache_hit"]), str(kernel), seconds)
+    binary = str(call["metadata"].get("hash", ""))
+    return CompilerCall(bool(call["cache_hit"]), str(kernel), seconds, binary)
 
 
 def of_autotuner() -> Any:

@@ -33,6 +33,9 @@ class Feature(enum.Enum):
     COMPILE_POOL = "compile pool", "the program compiles every candidate, as in stock"
     COMPILE_AHEAD = "compile ahead", "nothing is compiled before a launch asks for it"
     VARIANTS = "variants", "the next start does not know what to compile ahead"
+    PROFILE = "profile", "the next start does not know what this one needed"
+    WARM = "warm start", "`ready()` makes nothing ready"
+    BINARIES = "kept binaries", "a start that finds Triton's cache empty compiles"
     COMPILE_TIMES = "compile times", "events do not tell compiling from measuring"
 
     def __init__(self, title: str, without: str) -> None:

@@ -1,0 +1,1 @@
+"""What one start needed is recorded, and made ready at the next."""

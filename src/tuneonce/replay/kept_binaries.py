@@ -1,0 +1,217 @@
+"""Compiled binaries that are kept beside Triton's cache, for a start that finds that one empty.
+
+A binary is code, so this is a private directory with the trust of Triton's own cache: of this user
+alone, closed to all others, never shared. What is not so is not used. Each folder of Triton's cache
+that the program has used is one ZIP file, named as the folder is::
+
+    <directory>/<key in base 32>.zip       its files as Triton left them, and ``groups.json``
+
+The key is Triton's: the program computes it, and what lies under another is not looked at. A file
+is put into Triton's cache when Triton asks for it and does not find it (`triton.seams.caches`). The
+directory is bounded; what was used longest ago is removed first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import stat
+import tempfile
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..events.log import EventLog
+from ..system.file_modes import make_closed_directory
+from ..system.forks import renew_in_child
+from ..triton.seams.caches import Kept
+
+# No folder of Triton's has more; of a large kernel, with all its texts, some 10 MB. Arbitrary.
+_MOST_BYTES, _MOST_FILES = 64 << 20, 64
+_GROUPS = "groups.json"
+_KEY = re.compile(r"[A-Za-z0-9_=-]{8,128}")
+_FILE = re.compile(r"[^/\0.][^/\0]{0,254}")
+_SUFFIX = ".zip"
+
+
+class KeptBinaries:
+    """A private directory of binaries, at most `limit` bytes. Raises nothing. Thread-safe.
+
+    `places` are asked in turn when the directory is first needed: the first that is private, or can
+    be made so, is used.
+    """
+
+    def __init__(self, places: Callable[[], list[Path]], limit: int, events: EventLog) -> None:
+        self._places, self._limit, self._events = places, limit, events
+        self._folders: Callable[[str, str], Any] = lambda folder, file: None
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        self._lock = threading.Lock()
+        self._directory: Path | None = None
+        self._opened = False
+        self._kept: set[str] = set()
+
+    @property
+    def directory(self) -> Path | None:
+        """Where binaries are; None where there is no private place."""
+        with self._lock:
+            if not self._opened:
+                self._opened = True
+                self._directory = self._open()
+            return self._directory
+
+    def _open(self) -> Path | None:
+        refused = []
+        for place in self._places():
+            try:
+                make_closed_directory(str(place.parent))
+                with contextlib.suppress(FileExistsError):
+                    place.mkdir(0o700)
+                if (why := _not_private(place.lstat())) is None:
+                    return place
+            except OSError as error:
+                why = str(error)
+            refused.append(f"{place}: {why}")
+        if refused:
+            self._events.emit("problem", what="binaries_not_kept", detail="; ".join(refused))
+        return None
+
+    # -- what Triton's cache lacks -----------------------------------------------------------
+
+    def has(self, folder: str) -> bool:
+        directory = self.directory
+        return directory is not None and self._path(directory, folder).is_file()
+
+    def find(self, folder: str) -> Kept | None:
+        directory = self.directory
+        if directory is None or _KEY.fullmatch(folder) is None:
+            return None
+        began = time.perf_counter()
+        path = self._path(directory, folder)
+        try:
+            kept = _read(path)
+            os.utime(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            self._events.emit("problem", what="binary_unreadable", detail=f"{path.name}: {error}")
+            with contextlib.suppress(OSError):  # it is ours, and of no use
+                path.unlink()
+            return None
+        self._events.emit(
+            "restore",
+            binaries=1,
+            bytes=sum(map(len, kept.files.values())),
+            seconds=round(time.perf_counter() - began, 6),
+        )
+        return kept
+
+    def used(self, folder: str, file: str) -> None:
+        """A launcher was taken from Triton's cache: it is needed, too."""
+        self._folders(folder, file)
+
+    def tell_of_launchers(self, hear: Callable[[str, str], Any]) -> None:
+        """Call `hear(folder, file)` for every file that is in no group and was used."""
+        self._folders = hear
+
+    # -- what the next start may lack --------------------------------------------------------
+
+    def keep(self, folder: Path, groups: Mapping[str, list[str]]) -> None:
+        """Keep the files of a folder of Triton's cache, unless they are here already.
+
+        Of those, what is in `groups`; where there are none, its modules. Raises nothing.
+        """
+        directory = self.directory
+        if directory is None or folder.name in self._kept or self._limit <= 0:
+            return
+        path = self._path(directory, folder.name)
+        try:
+            if path.is_file():
+                os.utime(path)
+            else:
+                names = [n for group in groups.values() for n in group]
+                names = names or [one.name for one in folder.glob("*.so")]
+                files = {name: (folder / name).read_bytes() for name in dict.fromkeys(names)}
+                if not files or sum(map(len, files.values())) > _MOST_BYTES:
+                    return
+                self._write(directory, path, Kept(files, dict(groups)))
+            self._kept.add(folder.name)
+        except (OSError, ValueError) as error:  # the cache was emptied meanwhile, a full disk
+            self._events.emit("problem", what="binary_not_kept", detail=f"{folder.name}: {error}")
+
+    def _write(self, directory: Path, path: Path, kept: Kept) -> None:
+        fd, name = tempfile.mkstemp(prefix=".draft-", dir=directory)
+        draft = Path(name)
+        try:
+            with os.fdopen(fd, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as z:
+                z.writestr(_GROUPS, json.dumps(kept.groups))
+                for name, data in kept.files.items():
+                    z.writestr(name, data, compresslevel=1)
+            draft.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+            raise
+
+    def trim(self) -> None:
+        """Remove what was used longest ago, until the rest is within the limit. Raises nothing."""
+        directory = self.directory
+        if directory is None:
+            return
+        with contextlib.suppress(OSError):
+            found = []
+            for one in directory.iterdir():
+                about = one.lstat()
+                if one.name.endswith(_SUFFIX):
+                    found.append((about.st_mtime, about.st_size, one))
+                elif time.time() - about.st_mtime > 3600.0:  # a draft of a killed process
+                    one.unlink()
+            total = sum(size for _, size, _ in found)
+            for _, size, path in sorted(found):
+                if total <= self._limit:
+                    return
+                path.unlink()
+                total -= size
+
+    @staticmethod
+    def _path(directory: Path, folder: str) -> Path:
+        return directory / f"{folder}{_SUFFIX}"
+
+
+def _not_private(about: os.stat_result) -> str | None:
+    """Why a directory or file is not to be trusted with code; None if it is."""
+    if stat.S_ISLNK(about.st_mode):
+        return "it is a link"
+    if about.st_uid != os.geteuid():
+        return "it belongs to another user"
+    if about.st_mode & 0o077:
+        return "other users may enter it"
+    return None
+
+
+def _read(path: Path) -> Kept:
+    """A kept folder. Raises OSError, ValueError, KeyError and BadZipFile."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode) or (why := _not_private(about)) is not None:
+            raise ValueError("no file of ours" if not stat.S_ISREG(about.st_mode) else why)
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            if len(members) > _MOST_FILES + 1 or sum(m.file_size for m in members) > _MOST_BYTES:
+                raise ValueError("it holds too much")
+            groups = json.loads(archive.read(_GROUPS))
+            files = {m.filename: archive.read(m) for m in members if m.filename != _GROUPS}
+    if any(_FILE.fullmatch(name) is None for name in files):
+        raise ValueError("it holds a path")
+    named = {name for group in groups.values() for name in group}
+    if not named <= files.keys():
+        raise ValueError("it lacks a file")
+    return Kept(files, {str(name): list(map(str, group)) for name, group in groups.items()})

@@ -1,0 +1,111 @@
+"""Recording and making ready in one process: its parts, put together."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..phase import Phases
+from ..resolution.profiles import Profiles
+from ..resolution.resolver import Resolver
+from ..settings import Warm
+from ..system.program import program_name
+from ..triton.compile.workers import Workers
+from ..triton.launch.persistence import Persistence
+from ..triton.launch.usage import Usage
+from ..triton.seams import caches, probing
+from ..triton.seams.seam import Feature
+from .kept_binaries import KeptBinaries
+from .recorder import Recorder
+from .warm_up import Warmed, Warmer
+
+# Seconds that whoever writes a part waits for the store; it has bounds of its own.
+_WRITTEN_WITHIN_S = 5.0
+
+
+class Replay:
+    """Recording and making ready in one process."""
+
+    def __init__(
+        self,
+        recorder: Recorder | None,
+        warmer: Warmer,
+        binaries: KeptBinaries | None,
+        persistence: Persistence,
+    ) -> None:
+        self.recorder: Usage | None = recorder
+        self._recorder, self._warmer, self._binaries = recorder, warmer, binaries
+        self._persistence = persistence
+        self._end_look_up: Callable[[], None] = lambda: None
+        if binaries is not None and not probing.missing(Feature.BINARIES):
+            self._end_look_up = caches.look_in(binaries)
+
+    def warm(self) -> Warmed:
+        """Make ready what earlier starts used."""
+        with self._persistence.guarded("warm"):
+            return self._warmer.warm()
+        return Warmed()
+
+    def serve(self) -> None:
+        """Start-up is over: what it did not use counts as unused."""
+        self._finish(complete=True)
+
+    def _finish(self, *, complete: bool) -> None:
+        if self._recorder is not None:
+            with self._persistence.guarded("profile"):
+                self._recorder.finish(complete=complete)
+
+    def end(self) -> None:
+        """The process ends: so does its start, for what it has not used."""
+        self._finish(complete=True)
+
+    def close(self) -> None:
+        """Write what is left, and let Triton's cache be."""
+        self._end_look_up()
+        self._finish(complete=False)
+
+
+def build_replay(
+    resolver: Resolver,
+    workers: Workers,
+    persistence: Persistence,
+    phases: Phases,
+    settings: Warm,
+    *,
+    start: str,
+    places: Callable[[], list[Path]],
+) -> Replay:
+    """The parts of one process. `start` names the start of the program; "" where it has no name."""
+    events = persistence.events
+    profiles = Profiles(resolver.access, lambda: settings.profile or _own_name())
+    binaries = None
+    if settings.binaries_mb > 0:
+        binaries = KeptBinaries(places, settings.binaries_mb << 20, events)
+
+    def keep(what: str, call: Callable[[], Any]) -> None:
+        persistence.keep(what, call, meanwhile=None, wait_s=_WRITTEN_WITHIN_S)
+
+    recorder = None
+    if settings.recorded:
+        recorder = Recorder(
+            profiles,
+            events,
+            phases,
+            start=start or secrets.token_hex(6),
+            keep=keep,
+            binaries=binaries,
+        )
+        if binaries is not None:
+            binaries.tell_of_launchers(recorder.took_launcher)
+    warmer = Warmer(profiles, resolver, recorder, workers, events, budget_s=settings.budget_s)
+    return Replay(recorder, warmer, binaries, persistence)
+
+
+def _own_name() -> str:
+    """The name of this program, as far as it was given none."""
+    original = getattr(sys, "orig_argv", [])
+    code = original[original.index("-c") + 1] if "-c" in original[1:-1] else None
+    return program_name(sys.argv, code)

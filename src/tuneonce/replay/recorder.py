@@ -1,0 +1,310 @@
+"""Writes down what this process needs, for the next start: variants of kernels, keys, binaries.
+
+What launches tell of (a variant was compiled or loaded, a winner was launched) goes into a queue,
+which takes a microsecond. A thread looks up the rest while nobody waits for it, and writes parts of
+the profile (`model.profiles`) as it goes, so that a kill loses the last moment. A launch whose
+variant is known tells of nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import os
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from ..events.log import EventLog
+from ..model.codec import Unencodable
+from ..model.profiles import PhaseWord, ProfilePart, Start, UsedKey, UsedVariant
+from ..phase import Phases
+from ..resolution.profiles import Profiles
+from ..system.forks import renew_in_child
+from ..system.greenlets import patched_by
+from ..triton.compile import variant_grammar as grammar
+from ..triton.compile.variants import describe_source
+from ..triton.kernel.identity import innermost
+from ..triton.seams import caches, compiled, kernels, sources
+from .kept_binaries import KeptBinaries
+
+# The compiler tells of a variant before the kernel has it. So often is it looked for, and after so
+# many seconds each time. Arbitrary: milliseconds pass in between.
+_TRIES, _PAUSE_S = 100, 0.02
+
+# A part is written anew with each thing that is met, until it holds so many. Arbitrary.
+_OF_A_PART = 64
+
+# At most so much waits to be looked up. Arbitrary: several times what a start needs.
+_MOST_WAITING = 20_000
+
+
+class NotRecorded(Exception):
+    """What cannot be made ready from a record. `reason` is one of a few words."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+@dataclass(frozen=True)
+class _Met:
+    """Something that was met. `source` is Triton's source of a variant, or `entry` is complete."""
+
+    phase: PhaseWord
+    at: float
+    source: Any = None
+    binary: str = ""
+    entry: UsedVariant | UsedKey | None = None
+    launcher: tuple[str, str] | None = None
+    tries: int = _TRIES
+
+
+class Recorder:
+    """What one process has met. Raises nothing into a launch. Thread-safe.
+
+    `start` names the start of the program, in all its processes; `keep(what, call)` makes a call
+    that may fail, which is then counted.
+    """
+
+    def __init__(
+        self,
+        profiles: Profiles,
+        events: EventLog,
+        phases: Phases,
+        *,
+        start: str,
+        keep: Callable[[str, Callable[[], Any]], Any],
+        binaries: KeptBinaries | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._profiles, self._events, self._phases = profiles, events, phases
+        self._start = Start(start, clock())
+        self._keep, self._binaries, self._clock = keep, binaries, clock
+        self._seen: set[Any] = set()
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """Also in a forked child, which writes parts of its own."""
+        self._queue: deque[_Met] = deque(maxlen=_MOST_WAITING)
+        self._working = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._writing = threading.Lock()
+        self._process = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._number = 0
+        self._variants: list[UsedVariant] = []
+        self._keys: list[UsedKey] = []
+        self._changed = False
+        self._left_out: dict[str, int] = {}
+
+    # -- what launches tell ------------------------------------------------------------------
+
+    def compiled(self, source: Any, binary: str) -> None:
+        """A variant was compiled, or loaded from Triton's cache, for a launch."""
+        self._note(_Met(self._phase, self._clock(), source=source, binary=binary))
+
+    def launched(self, variant: Any) -> None:
+        """A winner was launched: `variant` is what Triton's launch returned."""
+        if compiled.is_compiled(variant):
+            self.compiled(compiled.source_of(variant), compiled.binary_of(variant))
+
+    def used(self, entry: UsedVariant) -> None:
+        """What was made ready is launched for the first time."""
+        self._note(_Met(self._phase, self._clock(), entry=entry))
+
+    def met_key(self, kernel: str, verdict: str, winner: str) -> None:
+        """A key was launched for the first time; `verdict` is the name of its record."""
+        entry = UsedKey(kernel, verdict, winner, self._phase, [], 0.0)
+        self._note(_Met(self._phase, self._clock(), entry=entry))
+
+    def took_launcher(self, folder: str, file: str) -> None:
+        """A file in no group was taken from a folder of Triton's cache."""
+        self._note(_Met(self._phase, self._clock(), launcher=(folder, file)))
+
+    @property
+    def _phase(self) -> PhaseWord:
+        return "serving" if self._phases.now.value == "serving" else "starting"
+
+    def _note(self, met: _Met) -> None:
+        self._queue.append(met)
+        if self._working.locked() or patched_by() is not None:  # else at the end
+            return
+        if not self._working.acquire(blocking=False):
+            return
+        thread = threading.Thread(
+            target=self._work, args=(self._working,), name="tuneonce-profile", daemon=True
+        )
+        try:
+            thread.start()
+            self._thread = thread
+        except RuntimeError:  # no more threads, or the interpreter ends
+            self._working.release()
+
+    # -- what is made of it ------------------------------------------------------------------
+
+    def _work(self, working: threading.Lock) -> None:
+        while True:
+            try:
+                waiting = self._settle()
+                while waiting or self._queue:
+                    if waiting:
+                        time.sleep(_PAUSE_S)
+                    waiting = self._settle(waiting)
+            finally:
+                working.release()
+            # Looked at again after it is free: something may have come before.
+            if not self._queue or not working.acquire(blocking=False):
+                return
+
+    def finish(self, *, complete: bool, within_s: float = 2.0) -> None:
+        """Write what is met until now. `complete`: the start has got as far as serving."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(within_s)
+        if complete:
+            self._start = Start(self._start.id, self._start.at, complete=True)
+            self._changed = True
+        self._settle(last=True)
+        if self._left_out:
+            left_out, self._left_out = self._left_out, {}
+            self._events.emit("profile", left_out=left_out)
+
+    def _settle(self, waiting: list[_Met] | None = None, *, last: bool = False) -> list[_Met]:
+        """Look up what is in the queue, and write it. What the kernel does not have yet is left."""
+        left = []
+        with self._writing:
+            items = list(waiting or ())
+            while self._queue:
+                with contextlib.suppress(IndexError):  # another thread may take it, at the end
+                    items.append(self._queue.popleft())
+            for met in items:
+                with _counted(self._left_out):
+                    if not self._take(met):
+                        if met.tries <= 0 or last:
+                            raise NotRecorded("not_found")
+                        left.append(_Met(**{**vars(met), "tries": met.tries - 1}))
+            if self._changed:
+                self._changed = False
+                self._keep("profile", self._write)
+        return left
+
+    def _take(self, met: _Met) -> bool:
+        """Add something. False: the kernel does not have it yet. Raises NotRecorded."""
+        if met.launcher is not None:
+            self._keep_files(met.launcher[0])
+            return True
+        entry = met.entry
+        if entry is None:
+            if (id(sources.kernel_of(met.source)), met.binary) in self._seen:
+                return True
+            entry = self._entry(met)
+            if entry is None:
+                return False
+            self._seen.add((id(sources.kernel_of(met.source)), met.binary))
+        elif (met.phase == "starting", entry.identity) in self._seen:
+            return True
+        self._seen.add((met.phase == "starting", entry.identity))
+        self._add(_now(entry, self._start.id, met.phase, met.at))
+        return True
+
+    def _entry(self, met: _Met) -> UsedVariant | None:
+        jit = sources.kernel_of(met.source)
+        if not kernels.is_kernel(jit):
+            raise NotRecorded("no_kernel")
+        held = [(key, one) for key, one in compiled.in_memory(jit) if one.hash == met.binary]
+        if not held:
+            return None
+        if self._binaries is not None:
+            self._keep_files(caches.folder_of(met.binary))
+        key, one = held[0]
+        return described(jit, key, one)
+
+    def _keep_files(self, folder: str) -> None:
+        if self._binaries is None:
+            return
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            place = caches.directory_of(folder)
+            if place is not None:
+                self._binaries.keep(place, caches.group_names(place))
+
+    def _add(self, entry: UsedVariant | UsedKey) -> None:
+        self._changed = True
+        if isinstance(entry, UsedVariant):
+            self._variants.append(entry)
+        else:
+            self._keys.append(entry)
+
+    def _write(self) -> None:
+        name = f"{self._start.id}-{self._process}-{self._number}"
+        variants, keys = list(self._variants), list(self._keys)
+        part = ProfilePart(self._profiles.name, name, [self._start], variants, keys)
+        self._profiles.keep(part)
+        if len(variants) + len(keys) >= _OF_A_PART:
+            self._number += 1
+            self._variants, self._keys = [], []
+
+
+def described(jit: Any, key: str, one: Any) -> UsedVariant:
+    """A variant of a kernel as a record has it. Raises NotRecorded."""
+    function = jit.fn
+    name = f"{function.__module__}:{function.__qualname__}"
+    try:
+        if innermost(grammar.find(function.__module__, function.__qualname__)) is not jit:
+            raise NotRecorded("another_of_its_name")
+    except NotRecorded:
+        raise
+    except Exception as error:  # a kernel that is made inside a function
+        raise NotRecorded("not_found_by_name") from error
+    try:
+        variant = describe_source(compiled.source_of(one))
+        options = options_in(key)
+    except Unencodable as error:
+        raise NotRecorded(f"not_encodable:{error.type_name}") from error
+    binary, digest = compiled.binary_of(one), digest_of(key)
+    return UsedVariant(name, variant, options, binary, digest, "starting", [], 0.0)
+
+
+def digest_of(key: str) -> str:
+    """A digest of the name under which a kernel's own cache has a variant."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def options_in(key: str) -> list[tuple[str, Any]]:
+    """The options that a launch gave, in its order, from the name that Triton made of them.
+
+    Raises NotRecorded and Unencodable.
+    """
+    try:
+        found = ast.literal_eval(key[key.rindex("]{") + 1 :])
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise NotRecorded("options") from error
+    if not isinstance(found, dict):
+        raise NotRecorded("options")
+    options = list(found.items())
+    while options and options[-1][0] in kernels.ADDED_OPTIONS:
+        options.pop()
+    return [(str(name), grammar.check_option(str(name), value)) for name, value in options]
+
+
+def _now(entry: Any, start: str, phase: PhaseWord, at: float) -> Any:
+    return msgspec.structs.replace(entry, starts=[start], phase=phase, at=at)
+
+
+@contextlib.contextmanager
+def _counted(reasons: dict[str, int]) -> Any:
+    """Count why something is not recorded."""
+    try:
+        yield
+    except NotRecorded as error:
+        reasons[error.reason] = reasons.get(error.reason, 0) + 1
+    except Exception as error:  # what a program's object does when it is looked at
+        name = f"failed:{type(error).__name__}"
+        reasons[name] = reasons.get(name, 0) + 1

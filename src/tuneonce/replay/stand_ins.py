@@ -1,0 +1,83 @@
+"""Arguments that a kernel specialises itself for as it did for those of an earlier launch.
+
+Triton looks at an argument's type, whether it is 1 or divisible by 16, where a pointer is aligned
+to, and at the values of constants. So a recorded variant is turned into values that look alike, and
+the kernel is asked to warm itself up with them: its key, its source and its options are made by
+Triton, from one and the same values, whatever the record says. There are no tensors among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..triton.compile import variant_grammar as grammar
+from ..triton.compile.variants import Variant
+
+Path = tuple[int, ...]
+
+# Divisible by 16, and not.
+_ALIGNED, _UNALIGNED = 16, 3
+# What makes an integer one of this type, where its parameter does not say so.
+_LEAST = {"i64": 1 << 40, "u64": 1 << 63}
+
+
+class NoStandIn(Exception):
+    """There are no such arguments: of a type that is not known here, or the kernel has changed."""
+
+
+class Pointer:
+    """In the place of a tensor: Triton asks for these and nothing else."""
+
+    def __init__(self, dtype: str, *, aligned: bool, near: bool) -> None:
+        self.dtype = dtype
+        self._aligned, self._near = aligned, near
+
+    def data_ptr(self) -> int:
+        return 0 if self._aligned else 8
+
+    def ptr_range(self) -> int:
+        """The size of what it points to: AMD's compiler tells 32 bits from more."""
+        return 0 if self._near else 1 << 40
+
+
+def arguments(names: Sequence[str], variant: Variant) -> list[Any]:
+    """One for each parameter. Raises `NoStandIn`, and ValueError for what no variant holds."""
+    signature = {n.removeprefix("sig."): v for n, v in variant.items() if n.startswith("sig.")}
+    if list(signature) != list(names):
+        raise NoStandIn("the kernel has other parameters")
+    constants = {
+        grammar.decode_path(name.removeprefix("const.")): grammar.decode_constant(value)
+        for name, value in variant.items()
+        if name.startswith("const.")
+    }
+    attributes = {
+        grammar.decode_path(name.removeprefix("attr.")): grammar.decode_attributes(value)
+        for name, value in variant.items()
+        if name.startswith("attr.")
+    }
+    kinds = map(grammar.decode_type, signature.values())
+    return [_one(kind, (i,), constants, attributes) for i, kind in enumerate(kinds)]
+
+
+def _one(
+    kind: Any, path: Path, constants: Mapping[Path, Any], attributes: Mapping[Path, Any]
+) -> Any:
+    if isinstance(kind, tuple):
+        return tuple(_one(k, (*path, i), constants, attributes) for i, k in enumerate(kind))
+    if kind == "constexpr":
+        if path not in constants:
+            raise NoStandIn("a constant is not recorded")
+        return constants[path]
+    known = [name for name, _ in attributes.get(path, ())]
+    aligned = "tt.divisibility" in known
+    if kind.startswith("*"):
+        dtype = kind.removeprefix("*").removeprefix("k")
+        return Pointer(dtype, aligned=aligned, near="tt.pointer_range" in known)
+    if kind in ("u1", "i1"):
+        return True
+    if kind.startswith(("fp", "bf")):
+        return 1.5
+    if kind[0] in "iu" and kind[1:].isdigit():
+        return _LEAST.get(kind, 0) + (_ALIGNED if aligned else _UNALIGNED)
+    raise NoStandIn(f"no argument of type {kind}")

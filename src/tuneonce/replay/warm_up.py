@@ -1,0 +1,336 @@
+"""Makes ready what earlier starts used: answers of the store, variants of kernels, their modules.
+
+Done when the program has configured itself: at `ready()`, before it says that it is healthy. Then
+its own kernels are asked to warm themselves up (`stand_ins`), which puts into their own caches what
+a launch would put there, from the binaries in Triton's cache. What is used most comes first, and
+what does not fit any more is left out with a counted reason:
+
+==================  ==============================================================================
+not_loaded          the kernel's module is not imported, or has no such kernel
+parameters          the kernel has other parameters, or takes what has no stand-in
+may_change          it reads what the program may still set before its first launch
+hooked              something of the program's runs before the kernel is launched
+no_binary           there is none, and the time for compiling is over
+other_key           Triton makes another key of it: the options of a launch are others now
+does_not_run        it was compiled, and does not fit this device
+budget              the time is over
+==================  ==============================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..events.log import EventLog
+from ..model.profiles import Profile, UsedVariant
+from ..resolution.profiles import Profiles
+from ..resolution.resolver import Resolver
+from ..system.cpus import usable_cpus
+from ..system.greenlets import patched_by
+from ..triton.compile import variant_grammar as grammar
+from ..triton.compile.code_texts import CodeTexts
+from ..triton.compile.listener import trial
+from ..triton.compile.shipment import key_of, shipment_of, stopped
+from ..triton.compile.workers import Compilation, Workers
+from ..triton.kernel.identity import innermost, reads
+from ..triton.seams import caches, compiled, compilers, drivers, kernels, knobs, probing
+from ..triton.seams.seam import Feature
+from .recorder import Recorder, digest_of
+from .stand_ins import NoStandIn, arguments
+
+logger = logging.getLogger("tuneonce")
+
+# Threads that load: most of it is Python under the interpreter's lock, the rest waits for files and
+# for the device. Arbitrary.
+_THREADS = 4
+
+
+class LeftOut(Exception):
+    """Why something is not made ready; `reason` is one of the words above."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        self.reason = reason
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+
+
+@dataclass
+class Warmed:
+    """What was made ready. `known`: it was there already. `seconds` is what it took."""
+
+    variants: int = 0
+    known: int = 0
+    compiled: int = 0
+    verdicts: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def leave_out(self, reason: str) -> None:
+        self.left_out[reason] = self.left_out.get(reason, 0) + 1
+
+
+@dataclass
+class _Kernel:
+    """One that is loaded. `names` are its parameters.
+
+    `as_recorded`: Triton makes the same key of a variant now as in the record; None: not known yet.
+    """
+
+    jit: Any
+    names: list[str]
+    as_recorded: bool | None = None
+
+
+_Wanted = tuple[UsedVariant, _Kernel]
+
+
+class Warmer:
+    """Makes ready what the profile of this program names. Raises nothing."""
+
+    def __init__(
+        self,
+        profiles: Profiles,
+        resolver: Resolver,
+        recorder: Recorder | None,
+        workers: Workers,
+        events: EventLog,
+        *,
+        budget_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._profiles, self._resolver, self._recorder = profiles, resolver, recorder
+        self._workers, self._events = workers, events
+        self._budget_s, self._clock = budget_s, clock
+        self._loaded: Profile | None = None
+
+    def profile(self) -> Profile:
+        """What earlier starts used; read once."""
+        if self._loaded is None:
+            self._loaded = self._profiles.load()
+        return self._loaded
+
+    def warm(self, *, launched_only: bool = False) -> Warmed:
+        """Make ready what fits, until the budget is spent.
+
+        `launched_only`: of kernels that the program has launched already; for programs that do not
+        say when they have configured themselves.
+        """
+        done, began = Warmed(), self._clock()
+        until = began + self._budget_s
+        profile = self.profile() if self._budget_s > 0 else Profile()
+        done.verdicts = self._resolver.prefetch([key.verdict for key in profile.keys], until=until)
+        if profile.variants and self._can_warm():
+            _Run(self, done, until, launched_only).run(profile.variants)
+        done.seconds = self._clock() - began
+        if profile.variants or profile.keys:
+            self._events.emit(
+                "replay",
+                variants=done.variants,
+                known=done.known,
+                compiled=done.compiled,
+                verdicts=done.verdicts,
+                left_out=done.left_out,
+                seconds=round(done.seconds, 6),
+            )
+        return done
+
+    @staticmethod
+    def _can_warm() -> bool:
+        if probing.missing(Feature.WARM) or knobs.interpreting():
+            return False
+        return not compilers.compiles_asynchronously()
+
+
+class _Run:
+    """One call of `Warmer.warm`."""
+
+    def __init__(self, warmer: Warmer, done: Warmed, until: float, launched_only: bool) -> None:
+        self._recorder, self._workers = warmer._recorder, warmer._workers
+        self._clock = warmer._clock
+        self._done, self._until, self._launched_only = done, until, launched_only
+        self._kernels: dict[str, _Kernel | LeftOut] = {}
+        self._counting = threading.Lock()
+
+    def run(self, variants: list[UsedVariant]) -> None:
+        try:
+            device = drivers.current_device()
+        except Exception:  # no device: nothing was launched, and nothing will be
+            return
+        there: list[_Wanted] = []
+        missing: list[_Wanted] = []
+        for entry in variants:
+            if (wanted := self._find(entry)) is not None:
+                (there if self._has_binary(*wanted) else missing).append(wanted)
+        work = deque[tuple[_Wanted, Compilation | None]]((wanted, None) for wanted in there)
+        work.extend(self._compile(missing))
+
+        def make() -> None:
+            drivers.use_device(device)
+            while True:
+                try:
+                    wanted, compilation = work.popleft()
+                except IndexError:
+                    return
+                self._make(*wanted, compilation)
+
+        together(make, min(_THREADS, usable_cpus(), len(work)), self._until - self._clock())
+        for _ in range(len(work)):  # those threads are stuck, or have ended in an error
+            with contextlib.suppress(IndexError):
+                work.popleft()
+                self._leave_out("budget")
+
+    def _find(self, entry: UsedVariant) -> _Wanted | None:
+        """The loaded kernel of a variant that this process does not have yet."""
+        try:
+            kernel = self._kernel(entry.kernel)
+            if any(digest_of(key) == entry.key for key, _ in compiled.in_memory(kernel.jit)):
+                with self._counting:
+                    self._done.known += 1
+                return None
+            return entry, kernel
+        except LeftOut as error:
+            self._leave_out(error.reason)
+        return None
+
+    def _kernel(self, name: str) -> _Kernel:
+        known = self._kernels.get(name)
+        if known is None:
+            try:
+                known = self._look_up(name)
+            except LeftOut as error:
+                known = error
+            self._kernels[name] = known
+        if isinstance(known, LeftOut):
+            raise LeftOut(known.reason)
+        return known
+
+    def _look_up(self, name: str) -> _Kernel:
+        module, _, qualname = name.partition(":")
+        try:
+            jit = innermost(grammar.find(module, qualname))
+        except Exception as error:
+            raise LeftOut("not_loaded") from error
+        if not kernels.is_tritons_kernel(jit):
+            raise LeftOut("not_loaded")
+        if kernels.run_hooks(jit):
+            raise LeftOut("hooked")
+        if not kernels.takes_positions(jit):
+            raise LeftOut("parameters")
+        if not kernels.is_digested(jit):
+            read = reads(jit)
+            if self._launched_only or read.others or read.constants:
+                raise LeftOut("may_change")
+        return _Kernel(jit, list(jit.arg_names))
+
+    def _has_binary(self, entry: UsedVariant, kernel: _Kernel) -> bool:
+        """Whether Triton's cache has it, and the kernel would find it."""
+        try:
+            there = caches.has_binary(entry.binary, kernel.jit.__name__)
+            if there and kernel.as_recorded is None:  # else Triton would compile another, here
+                key = key_of(*stopped(kernel.jit, *_call(entry, kernel)))
+                kernel.as_recorded = key == entry.binary
+            return there and bool(kernel.as_recorded)
+        except Exception:  # a cache manager of the program's, parameters that do not fit
+            return False
+
+    # -- what Triton's cache does not have ---------------------------------------------------
+
+    def _compile(self, missing: list[_Wanted]) -> Iterator[tuple[_Wanted, Compilation]]:
+        """Have the helpers compile what has no binary; the kernel generates the code here."""
+        pool = self._workers.pool() if missing and self._clock() < self._until else None
+        for entry, kernel in missing:
+            if pool is None or self._clock() > self._until:
+                self._leave_out("no_binary")
+                continue
+            with self._left_out():
+                source = stopped(kernel.jit, *_call(entry, kernel))
+                shipment = shipment_of(*source, CodeTexts(), on_its_way=lambda key: False)
+                compilation = self._workers.compile(pool, shipment, urgent=True)
+                if compilation is not None:
+                    yield (entry, kernel), compilation
+
+    def _await(self, compilation: Compilation) -> None:
+        try:
+            compilation.future.result(max(0.0, self._until - self._clock()))
+        except Exception as error:  # it does not compile, or not in time
+            raise LeftOut("no_binary", str(error)) from error
+        with self._counting:
+            self._done.compiled += 1
+
+    # -- into the kernel's own cache ---------------------------------------------------------
+
+    def _make(self, entry: UsedVariant, kernel: _Kernel, compilation: Compilation | None) -> None:
+        with self._left_out():
+            if self._clock() > self._until:
+                raise LeftOut("budget")
+            if compilation is not None:
+                self._await(compilation)
+            with trial():
+                one = kernels.warm_up(kernel.jit, *_call(entry, kernel))
+            if not compiled.is_compiled(one):
+                raise LeftOut("hooked")
+            key = next((k for k, held in compiled.in_memory(kernel.jit) if held is one), "")
+            if digest_of(key) != entry.key:
+                raise LeftOut("other_key")
+            if not compiled.is_loaded(one):
+                try:
+                    compiled.load(one)
+                except Exception as error:  # too large for this device: the launch says so
+                    raise LeftOut("does_not_run", str(error)) from error
+                if (recorder := self._recorder) is not None:
+                    compiled.on_first_launch(one, lambda: recorder.used(entry))
+            with self._counting:
+                self._done.variants += 1
+
+    @contextlib.contextmanager
+    def _left_out(self) -> Iterator[None]:
+        try:
+            yield
+        except LeftOut as error:
+            self._leave_out(error.reason)
+        except (NoStandIn, ValueError):
+            self._leave_out("parameters")
+        except Exception as error:
+            logger.debug("tuneonce: a variant is not made ready", exc_info=True)
+            self._leave_out(f"failed:{type(error).__name__}")
+
+    def _leave_out(self, reason: str) -> None:
+        with self._counting:
+            self._done.leave_out(reason)
+
+
+def _call(entry: UsedVariant, kernel: _Kernel) -> tuple[list[Any], dict[str, Any]]:
+    """What to warm a kernel up with. Raises NoStandIn and ValueError."""
+    values = arguments(kernel.names, entry.variant)
+    options = {name: grammar.check_option(name, value) for name, value in entry.options}
+    if not options.keys().isdisjoint(kernel.names):
+        raise NoStandIn("an option is a parameter now")
+    return values, options
+
+
+def together(work: Callable[[], None], threads: int, seconds: float) -> None:
+    """Call `work` in so many threads, and wait for them no longer than so many seconds."""
+    if threads <= 0:
+        return
+    if patched_by() is not None:
+        work()
+        return
+    running = []
+    for _ in range(threads):
+        thread = threading.Thread(target=work, name="tuneonce-warm", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads
+            break
+        running.append(thread)
+    if not running:
+        work()
+    by = time.monotonic() + max(0.0, seconds)
+    for thread in running:
+        thread.join(max(0.0, by - time.monotonic()))

@@ -1,0 +1,102 @@
+"""The profile of one program in a store: read as a whole, written part by part.
+
+A process writes parts as it meets what it needs. The one that finds many parts puts what they come
+to in their place: a part of its own, before they are removed, so that nothing is lost wherever it
+is killed; and where another does the same at that moment, both results stay, which merge like any
+parts.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+
+from ..model.profiles import Profile, ProfilePart, merge
+from ..model.record_names import (
+    PROFILES,
+    kind_of,
+    profile_folder,
+    profile_part_name,
+    profile_prefix,
+)
+from ..system.forks import lazy
+from .access import Access, Budget
+
+# Arbitrary: more parts than a server of eight ranks writes in two starts. So many are put together.
+_MANY_PARTS = 32
+
+# So many parts of one profile are read at most, and bytes of them; and profiles of the same
+# program where it has none yet. Arbitrary.
+_MOST_PARTS, _MOST_BYTES, _SIBLINGS = 1024, 32 << 20, 8
+
+# How much one part holds: a variant has about a kilobyte, a record at most a megabyte.
+_OF_A_PART = 256
+
+# Seconds that reading a profile may take where the store is far away. Arbitrary.
+_WITHIN_S = 3.0
+
+
+class Profiles:
+    """The profile called `name()` in a store. Raises nothing because a store or a record is bad."""
+
+    def __init__(self, access: Access, name: Callable[[], str]) -> None:
+        self._access = access
+        self._name = name
+
+    @lazy
+    def name(self) -> str:
+        """What it is called, asked for when needed: a child may not have its arguments yet."""
+        return self._name()
+
+    def load(self) -> Profile:
+        """What is recorded; where nothing is, what the same program used with other arguments."""
+        found = self._parts(f"{PROFILES}{profile_folder(self.name)}/")
+        return merge(found or self._sibling())
+
+    def keep(self, part: ProfilePart) -> bool:
+        """Store a part, or what it has become. False: it could not be stored."""
+        return self._access.put(profile_part_name(part), part, durable=False) is True
+
+    def tidy(self) -> None:
+        """Put what many parts come to in their place."""
+        folder = f"{PROFILES}{profile_folder(self.name)}/"
+        parts = self._parts(folder)
+        if len(parts) < _MANY_PARTS:
+            return
+        whole = merge(parts)
+        for part in _split(self.name, whole):
+            if not self.keep(part):
+                return
+        for part in parts:
+            if not self._access.remove(profile_part_name(part)):
+                return
+
+    def _parts(self, folder: str) -> list[ProfilePart]:
+        budget = Budget.of_seconds(_WITHIN_S)
+        budget.left = _MOST_BYTES
+        names = self._access.children(folder, _MOST_PARTS, budget)
+        read = (
+            self._access.read(name, ProfilePart, budget)
+            for name in sorted(names)
+            if kind_of(name) is ProfilePart
+        )
+        return [part for part in read if part is not None]
+
+    def _sibling(self) -> list[ProfilePart]:
+        """The parts of the profile of this program that was used last."""
+        folders = self._access.children(profile_prefix(self.name), _SIBLINGS)
+        profiles = [self._parts(folder) for folder in sorted(folders)]
+        return max(profiles, key=_last_used, default=[])
+
+
+def _last_used(parts: Sequence[ProfilePart]) -> float:
+    return max((start.at for part in parts for start in part.starts), default=0.0)
+
+
+def _split(name: str, whole: Profile) -> Iterator[ProfilePart]:
+    """A profile as parts that are small enough for a store."""
+    stem = f"merged-{secrets.token_hex(6)}"
+    most = max(len(whole.variants), len(whole.keys), 1)
+    for number, at in enumerate(range(0, most, _OF_A_PART)):
+        variants, keys = whole.variants[at : at + _OF_A_PART], whole.keys[at : at + _OF_A_PART]
+        yield ProfilePart(name, f"{stem}-{number}", whole.starts, variants, keys)
