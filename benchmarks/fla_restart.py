@@ -17,6 +17,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -113,6 +114,7 @@ def line(run: dict[str, Any]) -> str:
         f" tuning {run['tune_s']:6.2f} s; {counts['tuned_keys']} keys tuned,"
         f" {counts['candidates']} candidates, {counts['compiles']} compiles,"
         f" {counts['disk_loads']} disk loads"
+        + (", Triton's cache emptied" if run["emptied"] else "")
     )
 
 
@@ -121,6 +123,9 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--starts", type=int, default=2, help="starts per arm; the first is cold")
     parser.add_argument("--repeats", type=int, default=1, help="times, each from empty directories")
+    parser.add_argument(
+        "--emptied", action="store_true", help="and one more, with Triton's cache emptied before"
+    )
     parser.add_argument("--simulated", action="store_true", help="use the simulated GPU")
     parser.add_argument("--small", action="store_true", help="one dense and one packed call")
     parser.add_argument("--again", type=int, default=5, help="repeats of each call, when tuned")
@@ -133,10 +138,15 @@ def main() -> None:
     began = datetime.datetime.now(datetime.timezone.utc)
     with tempfile.TemporaryDirectory(prefix="fla-restart-") as scratch:
         for repeat in range(1, args.repeats + 1):
-            for number in range(1, args.starts + 1):
+            for number in range(1, args.starts + args.emptied + 1):
+                emptied = number > args.starts
                 for arm in args.arms:
-                    result = start(arm, Path(scratch) / f"{arm}-{repeat}", options)
-                    runs.append({"arm": arm, "start": number, "repeat": repeat, **result})
+                    home = Path(scratch) / f"{arm}-{repeat}"
+                    if emptied:
+                        shutil.rmtree(home / "triton")
+                    result = start(arm, home, options)
+                    about = {"arm": arm, "start": number, "repeat": repeat, "emptied": emptied}
+                    runs.append({**about, **result})
                     print(line(runs[-1]), file=sys.stderr, flush=True)
     document = {
         "schema": SCHEMA,

@@ -8,6 +8,6 @@ directory, network or environment variable.
 from __future__ import annotations
 
 from ._version import __version__
-from .activation.install import install, is_installed, ready, uninstall
+from .activation.install import install, is_installed, ready, uninstall, warm
 
-__all__ = ["__version__", "install", "is_installed", "ready", "uninstall"]
+__all__ = ["__version__", "install", "is_installed", "ready", "uninstall", "warm"]

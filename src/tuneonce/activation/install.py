@@ -50,6 +50,7 @@ class _Installation:
         self.live: Any = None
         self.phases: Any = None
         self.replay: Any = None
+        self.says_ready = False
         self.exported: dict[str, tuple[str | None, str]] = {}
 
     def export(self, name: str, value: str) -> None:
@@ -190,6 +191,15 @@ def warm() -> None:
         installation.replay.warm()
 
 
+def await_ready() -> None:
+    """For servers' integrations that will call `ready`: nothing is made ready before that."""
+    installation = _installed
+    if installation is not None:
+        installation.says_ready = True
+        if installation.replay is not None:
+            installation.replay.await_ready()
+
+
 def check() -> None:
     """Warn, once, if ``Autotuner.run`` was replaced since `install`."""
     installation = _installed
@@ -322,8 +332,11 @@ def _build(module: Any, installation: _Installation) -> None:
             start=os.environ.get("TUNEONCE_START", ""),
             places=_places(opened, f".binaries-{os.geteuid()}", settings.binaries),
         )
+        if installation.says_ready:
+            installation.replay.await_ready()
         atexit.register(persistence.finish)
         atexit.register(installation.replay.end)
+        installation.replay.begin()
         progress = Progress(on=settings.progress, raise_errors=settings.raise_errors)
         installation.hook = Hook(
             module,

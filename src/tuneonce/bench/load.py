@@ -37,14 +37,20 @@ def make_prompts(load: Load) -> list[list[int] | str]:
     Random throughout, so that no two share a prefix that a server could have cached.
     """
     generator = random.Random(load.seed)
+
+    def length() -> int:
+        if load.input_len_to is None:
+            return load.input_len
+        return generator.randint(load.input_len, load.input_len_to)
+
     if load.prompt_format == "text":
         letters = "abcdefghijklmnopqrstuvwxyz"
         return [
-            " ".join(generator.choice(letters) for _ in range(load.input_len))
+            " ".join(generator.choice(letters) for _ in range(length()))
             for _ in range(load.num_prompts)
         ]
     return [
-        [generator.randint(load.token_low, load.token_high) for _ in range(load.input_len)]
+        [generator.randint(load.token_low, load.token_high) for _ in range(length())]
         for _ in range(load.num_prompts)
     ]
 

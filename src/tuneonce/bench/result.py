@@ -24,7 +24,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     """A load, by the names of vLLM's ``vllm bench serve``.
 
     `input_len` counts tokens with ``prompt_format="tokens"`` (ids drawn from `token_low` to
-    `token_high`, both included) and one-letter words with ``"text"``. `max_concurrency` None means
+    `token_high`, both included) and one-letter words with ``"text"``; with `input_len_to` a prompt
+    has any number from the one to the other, both included. `max_concurrency` None means
     all requests at once, `model` None the first that the server lists.
     """
 
@@ -41,6 +42,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None = None
     endpoint: str = "/v1/completions"
     request_timeout_s: float = 3600.0
+    input_len_to: int | None = None
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):

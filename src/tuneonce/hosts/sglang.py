@@ -50,17 +50,18 @@ def _wrap(module: Any) -> None:
     @functools.wraps(method)
     def handle_freeze_gc(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = method(self, *args, **kwargs)
-        _ready()
+        _tell("ready")
         return result
 
     handle_freeze_gc.tuneonce = True  # type: ignore[attr-defined]
     setattr(scheduler, _METHOD, handle_freeze_gc)
+    _tell("await_ready")
 
 
-def _ready() -> None:
+def _tell(what: str) -> None:
     try:
         from ..activation import install
 
-        install.ready()
+        getattr(install, what)()
     except Exception as error:
         logging.getLogger("tuneonce").warning("tuneonce: statistics failed: %r", error)

@@ -5,6 +5,8 @@ Installing the package is all: on by default, off with ``TUNEONCE=0``, with
 called once per process that loads plugins (the API server at argument parsing, every engine core
 and worker before its model is imported), and not in a forked child, which inherits what it did.
 
+What the last start used is made ready when the monitor is about to be armed.
+
 A worker's start begins with ``init_device``: weights come next, and then the first kernel. It is
 over when ``compile_or_warm_up_model`` returns, inside which vLLM arms its own ``jit_monitor``. vLLM
 calls both by name on ``WorkerWrapperBase`` in every worker, with and without ``--enforce-eager``.
@@ -22,6 +24,9 @@ from ..activation.imports import when_imported
 # Where the class stands, in this and in older versions.
 _MODULES = ("vllm.v1.worker.worker_base", "vllm.worker.worker_base")
 
+# Arms what makes an error, or a warning, of every variant that is compiled or loaded from then on.
+_MONITOR = "vllm.utils.jit_monitor"
+
 
 def register() -> None:
     """Switch tuneonce on in this process. Raises nothing: vLLM would not start."""
@@ -33,8 +38,10 @@ def register() -> None:
         if not install.install():
             return
         install.check()
+        install.await_ready()
         for name in _MODULES:
             when_imported(name, _wrap)
+        when_imported(_MONITOR, _wrap_monitor)
     except Exception as error:
         logging.getLogger("vllm.tuneonce").warning("tuneonce: not activated: %r", error)
 
@@ -46,6 +53,21 @@ def _wrap(module: Any) -> None:
         return
     _surround(wrapper, "init_device", before="prepare")
     _surround(wrapper, "compile_or_warm_up_model", after="ready")
+
+
+def _wrap_monitor(module: Any) -> None:
+    """Make ready what the last start used before vLLM begins to watch for it."""
+    own = getattr(module, "activate", None)
+    if not callable(own) or hasattr(own, "tuneonce"):
+        return
+
+    def activate(*args: Any, **kwargs: Any) -> Any:
+        _tell("warm")
+        return own(*args, **kwargs)
+
+    functools.update_wrapper(activate, own)
+    activate.tuneonce = True  # type: ignore[attr-defined]
+    module.activate = activate
 
 
 def _surround(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from ..resolution.profiles import Profiles
 from ..resolution.resolver import Resolver
 from ..settings import Warm
 from ..system.program import program_name
+from ..triton.compile import preparation
 from ..triton.compile.workers import Workers
 from ..triton.launch.persistence import Persistence
 from ..triton.launch.usage import Usage
 from ..triton.seams import caches, probing
 from ..triton.seams.seam import Feature
+from .beside import Beside
 from .kept_binaries import KeptBinaries
 from .recorder import Recorder
 from .warm_up import Warmed, Warmer
@@ -36,6 +39,9 @@ class Replay:
         binaries: KeptBinaries | None,
         persistence: Persistence,
     ) -> None:
+        self._beside = Beside(lambda: self.warm(launched_only=True))
+        if recorder is not None:
+            recorder.on_new = self._beside.stir
         self.recorder: Usage | None = recorder
         self._recorder, self._warmer, self._binaries = recorder, warmer, binaries
         self._persistence = persistence
@@ -43,14 +49,30 @@ class Replay:
         if binaries is not None and not probing.missing(Feature.BINARIES):
             self._end_look_up = caches.look_in(binaries)
 
-    def warm(self) -> Warmed:
-        """Make ready what earlier starts used."""
+    def warm(self, *, launched_only: bool = False) -> Warmed:
+        """Make ready what earlier starts used; `launched_only`: of kernels that are in use."""
         with self._persistence.guarded("warm"):
-            return self._warmer.warm()
+            return self._warmer.warm(launched_only=launched_only)
         return Warmed()
+
+    def begin(self) -> None:
+        """Where earlier starts launched kernels, begin what their first launch waits for."""
+        if self._recorder is not None:
+            threading.Thread(target=self._prepare, name="tuneonce-early", daemon=True).start()
+
+    def _prepare(self) -> None:
+        with self._persistence.guarded("prepare"):
+            if self._warmer.profile().variants:
+                preparation.await_triton()
+                preparation.digest()
+
+    def await_ready(self) -> None:
+        """The program will say when it is ready: nothing is made ready before."""
+        self._beside.end()
 
     def serve(self) -> None:
         """Start-up is over: what it did not use counts as unused."""
+        self._beside.end()
         self._finish(complete=True)
 
     def _finish(self, *, complete: bool) -> None:
@@ -65,6 +87,7 @@ class Replay:
     def close(self) -> None:
         """Write what is left, and let Triton's cache be."""
         self._end_look_up()
+        self._beside.end()
         self._finish(complete=False)
 
 

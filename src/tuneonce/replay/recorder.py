@@ -89,6 +89,8 @@ class Recorder:
         self._start = Start(start, clock())
         self._keep, self._binaries, self._clock = keep, binaries, clock
         self._seen: set[Any] = set()
+        self.on_new: Callable[[], None] = lambda: None
+        """Called when a launch has met something new; returns at once."""
         self.renew()
         renew_in_child(self)
 
@@ -135,6 +137,8 @@ class Recorder:
 
     def _note(self, met: _Met) -> None:
         self._queue.append(met)
+        if met.launcher is None:
+            self.on_new()
         if self._working.locked() or patched_by() is not None:  # else at the end
             return
         if not self._working.acquire(blocking=False):

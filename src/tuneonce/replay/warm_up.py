@@ -39,6 +39,7 @@ from ..triton.compile.code_texts import CodeTexts
 from ..triton.compile.listener import trial
 from ..triton.compile.shipment import key_of, shipment_of, stopped
 from ..triton.compile.workers import Compilation, Workers
+from ..triton.kernel.capture_mode import take_no_part_in_captures
 from ..triton.kernel.identity import innermost, reads
 from ..triton.seams import caches, compiled, compilers, drivers, kernels, knobs, probing
 from ..triton.seams.seam import Feature
@@ -77,13 +78,14 @@ class Warmed:
 
 @dataclass
 class _Kernel:
-    """One that is loaded. `names` are its parameters.
+    """One that is loaded. `names` are its parameters, `held` digests of what it has already.
 
     `as_recorded`: Triton makes the same key of a variant now as in the record; None: not known yet.
     """
 
     jit: Any
     names: list[str]
+    held: set[str]
     as_recorded: bool | None = None
 
 
@@ -128,7 +130,7 @@ class Warmer:
         if profile.variants and self._can_warm():
             _Run(self, done, until, launched_only).run(profile.variants)
         done.seconds = self._clock() - began
-        if profile.variants or profile.keys:
+        if done.variants or done.compiled or done.left_out or done.verdicts:
             self._events.emit(
                 "replay",
                 variants=done.variants,
@@ -172,6 +174,7 @@ class _Run:
 
         def make() -> None:
             drivers.use_device(device)
+            take_no_part_in_captures()
             while True:
                 try:
                     wanted, compilation = work.popleft()
@@ -189,7 +192,7 @@ class _Run:
         """The loaded kernel of a variant that this process does not have yet."""
         try:
             kernel = self._kernel(entry.kernel)
-            if any(digest_of(key) == entry.key for key, _ in compiled.in_memory(kernel.jit)):
+            if entry.key in kernel.held:
                 with self._counting:
                     self._done.known += 1
                 return None
@@ -226,12 +229,13 @@ class _Run:
             read = reads(jit)
             if self._launched_only or read.others or read.constants:
                 raise LeftOut("may_change")
-        return _Kernel(jit, list(jit.arg_names))
+        held = {digest_of(key) for key, _ in compiled.in_memory(jit)}
+        return _Kernel(jit, list(jit.arg_names), held)
 
     def _has_binary(self, entry: UsedVariant, kernel: _Kernel) -> bool:
         """Whether Triton's cache has it, and the kernel would find it."""
         try:
-            there = caches.has_binary(entry.binary, kernel.jit.__name__)
+            there = caches.can_find_binary(entry.binary, kernel.jit.__name__)
             if there and kernel.as_recorded is None:  # else Triton would compile another, here
                 key = key_of(*stopped(kernel.jit, *_call(entry, kernel)))
                 kernel.as_recorded = key == entry.binary

@@ -131,6 +131,7 @@ class Resolver:
         self._journals = journals
         self._neighbours: dict[str, Verdict] = {}
         self._prefetched: dict[str, Verdict] = {}
+        self._asked: set[str] = set()
         self._events = events
         self._clock = clock
 
@@ -159,6 +160,7 @@ class Resolver:
     def resolve(self, question: Question) -> Resolution:
         """What is known about a key."""
         name = question.key.verdict_name(question.work_class, question.digests)
+        self._asked.add(name)
         verdict = self._prefetched.pop(name, None) or self._access.read(name, Verdict)
         if verdict is not None and verdict.winner in question.digests:
             known = self._usable(question, verdict.measurements)
@@ -173,14 +175,19 @@ class Resolver:
         Each answers once, for the launch that asks first.
         """
         budget = Budget(_PREFETCHED_BYTES, until)
+        found = 0
         for name in names:
             if budget.is_spent:
                 break
+            if name in self._asked:
+                continue
             # Not a word about those that are gone: they may be of another Triton or source.
             verdict = self._access.read(name, Verdict, budget)
             if verdict is not None:
+                self._asked.add(name)
                 self._prefetched[name] = verdict
-        return len(self._prefetched)
+                found += 1
+        return found
 
     def _from_neighbours(self, question: Question) -> Resolution:
         """Rules 2 to 4: one listing of the key's directory, then its records."""

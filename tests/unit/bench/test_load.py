@@ -75,6 +75,13 @@ def measure(
     return asyncio.run(main())
 
 
+def test_prompts_may_have_lengths_between_two_bounds() -> None:
+    load = Load(input_len=3, input_len_to=9, output_len=1, num_prompts=200)
+    lengths = [len(prompt) for prompt in make_prompts(load)]
+    assert set(lengths) == set(range(3, 10))
+    assert make_prompts(load) == make_prompts(load)
+
+
 def test_tokens_times_and_usage() -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         return await streamed(

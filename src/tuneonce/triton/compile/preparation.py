@@ -7,17 +7,35 @@ that, half a second at the first kernel of every process, and remembers the answ
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
+import time
 
 from ..seams import compilers, knobs
+
+# Triton is imported within that time, or the program waits for something else. Arbitrary.
+_IMPORTED_WITHIN_S, _PAUSE_S = 60.0, 0.02
 
 
 def begin() -> None:
     """Start, in a thread; nothing is to be waited for, and a failure is the first kernel's."""
-    if not knobs.interpreting():  # which compiles nothing
-        threading.Thread(target=_digest, name="tuneonce-early", daemon=True).start()
+    threading.Thread(target=digest, name="tuneonce-early", daemon=True).start()
 
 
-def _digest() -> None:
+def await_triton() -> None:
+    """Wait, in a thread of ours, until the program has imported Triton as a whole."""
+    by = time.monotonic() + _IMPORTED_WITHIN_S
+    while _is_importing("triton") and time.monotonic() < by:
+        time.sleep(_PAUSE_S)
+
+
+def _is_importing(name: str) -> bool:
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
+
+
+def digest() -> None:
+    """Have Triton digest its installation. Raises nothing."""
     with contextlib.suppress(Exception):
-        compilers.installation_digest()
+        if not knobs.interpreting():  # which compiles nothing
+            compilers.installation_digest()

@@ -7,7 +7,10 @@ A binary is a folder under the cache's directory, named after its key in base 32
 from __future__ import annotations
 
 import json
+import shutil
+import stat
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +42,16 @@ def has_binary(key: str, name: str) -> bool:
     if not there and not (_finders and _finders[-1].has(cache._base32(key))):
         return False
     return bool(manager(key).get_group(metadata_name(name)))
+
+
+def can_find_binary(key: str, name: str) -> bool:
+    """Whether Triton would find a binary: it is there, or would be fetched when it is asked for."""
+    own = sys.modules[MODULE].FileCacheManager
+    if (knobs.cache_manager_class() or own) is not own:
+        return bool(manager(key).get_group(metadata_name(name)))
+    folder = folder_of(key)
+    group = Path(knobs.cache_directory(), folder, f"__grp__{metadata_name(name)}")
+    return group.is_file() or bool(_finders and _finders[-1].has(folder))
 
 
 class Kept(NamedTuple):
@@ -125,14 +138,32 @@ def _fetch(manager: Any, finder: Finder) -> bool:
         kept = finder.find(manager.key)
         if kept is None:
             return False
-        paths = {name: manager.put(data, name) for name, data in kept.files.items()}
+        _put_all(manager, kept.files)
         for group, names in kept.groups.items():
-            manager.put_group(group, {name: paths[name] for name in names})
+            paths = {name: str(Path(manager.cache_dir, name)) for name in names}
+            manager.put_group(group, paths)
         return True
     except OSError:  # a full or read-only disk: Triton goes on without
         return False
     finally:
         _looking.on = False
+
+
+def _put_all(manager: Any, files: dict[str, bytes]) -> None:
+    """Put files into a manager's folder: all at once where that is empty. Raises OSError."""
+    folder = Path(manager.cache_dir)
+    draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}.tmp-", dir=folder.parent))
+    try:
+        draft.chmod(stat.S_IMODE(folder.stat().st_mode))
+        for name, data in files.items():
+            (draft / name).write_bytes(data)
+        try:
+            draft.rename(folder)
+        except OSError:  # something is there already
+            for name, data in files.items():
+                manager.put(data, name)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def group_names(folder: Path) -> dict[str, list[str]]:
