@@ -87,8 +87,9 @@ def start(number: int, arm: str, options: argparse.Namespace, home: Path) -> dic
     """One start, its two loads and its end."""
     emptied = options.emptied and number == options.starts
     if emptied:
-        for place in (home / "caches").glob(options.triton_cache):
-            shutil.rmtree(place)
+        for place in [*(home / "caches").glob(options.triton_cache)]:
+            if place.is_dir() and home / "caches/store" not in place.parents:
+                shutil.rmtree(place)
     events = home / f"events-{number}"
     events.mkdir(parents=True)
     env = environment(
