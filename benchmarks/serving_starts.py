@@ -63,8 +63,8 @@ def told(events: Path) -> dict[str, Any]:
             elif kind in COUNTED:
                 phases[phase][kind] += 1
                 seconds[phase][kind] += float(event.get("seconds", 0.0))
-                if phase == "serving":
-                    kernels[f"{kind} {event.get('kernel')}"] += 1
+                if phase == "serving" or kind == "compile":
+                    kernels[f"{phase}: {kind} {event.get('kernel')}"] += 1
             elif kind == "replay":
                 replays.append({k: v for k, v in event.items() if k not in ("t", "e")})
             elif kind == "restore":
@@ -76,7 +76,7 @@ def told(events: Path) -> dict[str, Any]:
     return {
         "counts": phases,
         "seconds": {p: {k: round(s, 3) for k, s in c.items()} for p, c in seconds.items()},
-        "serving": dict(kernels.most_common(40)),
+        "kernels": dict(kernels.most_common(60)),
         "replays": replays,
         "restored": restored,
         "problems": problems,

@@ -4,9 +4,12 @@ A binary is code, so this is a private directory with the trust of Triton's own 
 alone, closed to all others, never shared. What is not so is not used. Each folder of Triton's cache
 that the program has used is one ZIP file, named as the folder is::
 
-    <directory>/<key in base 32>.zip       its files as Triton left them, and ``groups.json``
+    <directory>/<key in base 32>.zip       its files as Triton left them, and ``about.json``
 
-The key is Triton's: the program computes it, and what lies under another is not looked at. A file
+The key is Triton's: the program computes it, and what lies under another is not looked at. It does
+not hold all that a kernel reads (a dtype in a global; with 3.4, any global), so a binary also has
+the fingerprint of its kernel (`triton.kernel.identity`), which must be that of the one that asks:
+whoever empties Triton's cache because of such a binary must not get it back. A file
 is put into Triton's cache when Triton asks for it and does not find it (`triton.seams.caches`). The
 directory is bounded; what was used longest ago is removed first.
 """
@@ -29,11 +32,12 @@ from typing import Any
 from ..events.log import EventLog
 from ..system.file_modes import make_closed_directory
 from ..system.forks import renew_in_child
+from ..triton.kernel.identity import fingerprint
 from ..triton.seams.caches import Kept
 
 # No folder of Triton's has more; of a large kernel, with all its texts, some 10 MB. Arbitrary.
 _MOST_BYTES, _MOST_FILES = 64 << 20, 64
-_GROUPS = "groups.json"
+_ABOUT = "about.json"
 _KEY = re.compile(r"[A-Za-z0-9_=-]{8,128}")
 _FILE = re.compile(r"[^/\0.][^/\0]{0,254}")
 _SUFFIX = ".zip"
@@ -89,14 +93,16 @@ class KeptBinaries:
         directory = self.directory
         return directory is not None and self._path(directory, folder).is_file()
 
-    def find(self, folder: str) -> Kept | None:
+    def find(self, folder: str, kernel: Any) -> Kept | None:
         directory = self.directory
         if directory is None or _KEY.fullmatch(folder) is None:
             return None
         began = time.perf_counter()
         path = self._path(directory, folder)
         try:
-            kept = _read(path)
+            kept, of_kernel = _read(path)
+            if of_kernel and of_kernel != _fingerprint_of(kernel):
+                return None
             os.utime(path)
         except FileNotFoundError:
             return None
@@ -123,10 +129,11 @@ class KeptBinaries:
 
     # -- what the next start may lack --------------------------------------------------------
 
-    def keep(self, folder: Path, groups: Mapping[str, list[str]]) -> None:
+    def keep(self, folder: Path, groups: Mapping[str, list[str]], of_kernel: str) -> None:
         """Keep the files of a folder of Triton's cache, unless they are here already.
 
-        Of those, what is in `groups`; where there are none, its modules. Raises nothing.
+        Of those, what is in `groups`; where there are none, its modules. `of_kernel` is the
+        fingerprint of the kernel, "" for what is of none. Raises nothing.
         """
         directory = self.directory
         if directory is None or folder.name in self._kept or self._limit <= 0:
@@ -141,17 +148,18 @@ class KeptBinaries:
                 files = {name: (folder / name).read_bytes() for name in dict.fromkeys(names)}
                 if not files or sum(map(len, files.values())) > _MOST_BYTES:
                     return
-                self._write(directory, path, Kept(files, dict(groups)))
+                self._write(directory, path, Kept(files, dict(groups)), of_kernel)
             self._kept.add(folder.name)
         except (OSError, ValueError) as error:  # the cache was emptied meanwhile, a full disk
             self._events.emit("problem", what="binary_not_kept", detail=f"{folder.name}: {error}")
 
-    def _write(self, directory: Path, path: Path, kept: Kept) -> None:
+    @staticmethod
+    def _write(directory: Path, path: Path, kept: Kept, of_kernel: str) -> None:
         fd, name = tempfile.mkstemp(prefix=".draft-", dir=directory)
         draft = Path(name)
         try:
             with os.fdopen(fd, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as z:
-                z.writestr(_GROUPS, json.dumps(kept.groups))
+                z.writestr(_ABOUT, json.dumps({"kernel": of_kernel, "groups": kept.groups}))
                 for name, data in kept.files.items():
                     z.writestr(name, data, compresslevel=1)
             draft.replace(path)
@@ -196,22 +204,31 @@ def _not_private(about: os.stat_result) -> str | None:
     return None
 
 
-def _read(path: Path) -> Kept:
-    """A kept folder. Raises OSError, ValueError, KeyError and BadZipFile."""
+def _fingerprint_of(kernel: Any) -> str | None:
+    found = None if kernel is None else fingerprint(kernel)
+    return None if found is None else found.digest
+
+
+def _read(path: Path) -> tuple[Kept, str]:
+    """A kept folder, and the fingerprint of its kernel.
+
+    Raises OSError, ValueError, KeyError and BadZipFile.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(fd, "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode) or (why := _not_private(about)) is not None:
-            raise ValueError("no file of ours" if not stat.S_ISREG(about.st_mode) else why)
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or (why := _not_private(status)) is not None:
+            raise ValueError("no file of ours" if not stat.S_ISREG(status.st_mode) else why)
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             if len(members) > _MOST_FILES + 1 or sum(m.file_size for m in members) > _MOST_BYTES:
                 raise ValueError("it holds too much")
-            groups = json.loads(archive.read(_GROUPS))
-            files = {m.filename: archive.read(m) for m in members if m.filename != _GROUPS}
+            about = json.loads(archive.read(_ABOUT))
+            groups, of_kernel = dict(about["groups"]), str(about["kernel"])
+            files = {m.filename: archive.read(m) for m in members if m.filename != _ABOUT}
     if any(_FILE.fullmatch(name) is None for name in files):
         raise ValueError("it holds a path")
-    named = {name for group in groups.values() for name in group}
-    if not named <= files.keys():
+    if not {name for group in groups.values() for name in group} <= files.keys():
         raise ValueError("it lacks a file")
-    return Kept(files, {str(name): list(map(str, group)) for name, group in groups.items()})
+    named = {str(name): list(map(str, group)) for name, group in groups.items()}
+    return Kept(files, named), of_kernel

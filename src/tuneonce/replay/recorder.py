@@ -31,7 +31,7 @@ from ..system.forks import renew_in_child
 from ..system.greenlets import patched_by
 from ..triton.compile import variant_grammar as grammar
 from ..triton.compile.variants import describe_source
-from ..triton.kernel.identity import innermost
+from ..triton.kernel.identity import fingerprint, innermost
 from ..triton.seams import caches, compiled, kernels, sources
 from .kept_binaries import KeptBinaries
 
@@ -203,7 +203,7 @@ class Recorder:
     def _take(self, met: _Met) -> bool:
         """Add something. False: the kernel does not have it yet. Raises NotRecorded."""
         if met.launcher is not None:
-            self._keep_files(met.launcher[0])
+            self._keep_files(met.launcher[0], "")
             return True
         entry = met.entry
         if entry is None:
@@ -226,18 +226,19 @@ class Recorder:
         held = [(key, one) for key, one in compiled.in_memory(jit) if one.hash == met.binary]
         if not held:
             return None
-        if self._binaries is not None:
-            self._keep_files(caches.folder_of(met.binary))
+        found = fingerprint(jit)
+        if found is not None:  # else Triton's key may not hold all that it reads
+            self._keep_files(caches.folder_of(met.binary), found.digest)
         key, one = held[0]
         return described(jit, key, one)
 
-    def _keep_files(self, folder: str) -> None:
+    def _keep_files(self, folder: str, of_kernel: str) -> None:
         if self._binaries is None:
             return
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             place = caches.directory_of(folder)
             if place is not None:
-                self._binaries.keep(place, caches.group_names(place))
+                self._binaries.keep(place, caches.group_names(place), of_kernel)
 
     def _add(self, entry: UsedVariant | UsedKey) -> None:
         self._changed = True

@@ -8,7 +8,7 @@ what does not fit any more is left out with a counted reason:
 ==================  ==============================================================================
 not_loaded          the kernel's module is not imported, or has no such kernel
 parameters          the kernel has other parameters, or takes what has no stand-in
-may_change          it reads what the program may still set before its first launch
+may_change          it is not launched yet, and nobody would see if it changed (`first_launch`)
 hooked              something of the program's runs before the kernel is launched
 no_binary           there is none, and the time for compiling is over
 other_key           Triton makes another key of it: the options of a launch are others now
@@ -37,12 +37,13 @@ from ..system.greenlets import patched_by
 from ..triton.compile import variant_grammar as grammar
 from ..triton.compile.code_texts import CodeTexts
 from ..triton.compile.listener import trial
-from ..triton.compile.shipment import key_of, shipment_of, stopped
+from ..triton.compile.shipment import NotShippable, key_of, shipment_of, stopped
 from ..triton.compile.workers import Compilation, Workers
 from ..triton.kernel.capture_mode import take_no_part_in_captures
-from ..triton.kernel.identity import innermost, reads
+from ..triton.kernel.identity import innermost
 from ..triton.seams import caches, compiled, compilers, drivers, kernels, knobs, probing
 from ..triton.seams.seam import Feature
+from .first_launch import Unlaunched, making_ready
 from .recorder import Recorder, digest_of
 from .stand_ins import NoStandIn, arguments
 
@@ -80,13 +81,13 @@ class Warmed:
 class _Kernel:
     """One that is loaded. `names` are its parameters, `held` digests of what it has already.
 
-    `as_recorded`: Triton makes the same key of a variant now as in the record; None: not known yet.
+    `unlaunched`: what it was before it was touched, where the program has not launched it yet.
     """
 
     jit: Any
     names: list[str]
     held: set[str]
-    as_recorded: bool | None = None
+    unlaunched: Unlaunched | None
 
 
 _Wanted = tuple[UsedVariant, _Kernel]
@@ -154,7 +155,7 @@ class _Run:
 
     def __init__(self, warmer: Warmer, done: Warmed, until: float, launched_only: bool) -> None:
         self._recorder, self._workers = warmer._recorder, warmer._workers
-        self._clock = warmer._clock
+        self._clock, self._events = warmer._clock, warmer._events
         self._done, self._until, self._launched_only = done, until, launched_only
         self._kernels: dict[str, _Kernel | LeftOut] = {}
         self._counting = threading.Lock()
@@ -167,8 +168,10 @@ class _Run:
         there: list[_Wanted] = []
         missing: list[_Wanted] = []
         for entry in variants:
-            if (wanted := self._find(entry)) is not None:
-                (there if self._has_binary(*wanted) else missing).append(wanted)
+            with self._left_out():
+                if (kernel := self._lacking(entry)) is not None:
+                    found = self._has_binary(entry, kernel)
+                    (there if found else missing).append((entry, kernel))
         work = deque[tuple[_Wanted, Compilation | None]]((wanted, None) for wanted in there)
         work.extend(self._compile(missing))
 
@@ -183,22 +186,21 @@ class _Run:
                 self._make(*wanted, compilation)
 
         together(make, min(_THREADS, usable_cpus(), len(work)), self._until - self._clock())
+        for touched in self._kernels.values():
+            if isinstance(touched, _Kernel) and touched.unlaunched is not None:
+                touched.unlaunched.guard()
         for _ in range(len(work)):  # those threads are stuck, or have ended in an error
             with contextlib.suppress(IndexError):
                 work.popleft()
                 self._leave_out("budget")
 
-    def _find(self, entry: UsedVariant) -> _Wanted | None:
-        """The loaded kernel of a variant that this process does not have yet."""
-        try:
-            kernel = self._kernel(entry.kernel)
-            if entry.key in kernel.held:
-                with self._counting:
-                    self._done.known += 1
-                return None
-            return entry, kernel
-        except LeftOut as error:
-            self._leave_out(error.reason)
+    def _lacking(self, entry: UsedVariant) -> _Kernel | None:
+        """The kernel of a variant, if it lacks that. Raises LeftOut."""
+        kernel = self._kernel(entry.kernel)
+        if entry.key not in kernel.held:
+            return kernel
+        with self._counting:
+            self._done.known += 1
         return None
 
     def _kernel(self, name: str) -> _Kernel:
@@ -225,27 +227,28 @@ class _Run:
             raise LeftOut("hooked")
         if not kernels.takes_positions(jit):
             raise LeftOut("parameters")
+        unlaunched = None
         if not kernels.is_digested(jit):
-            read = reads(jit)
-            if self._launched_only or read.others or read.constants:
+            if self._launched_only:
                 raise LeftOut("may_change")
+            try:
+                unlaunched = Unlaunched(jit, self._events)
+            except ValueError as error:
+                raise LeftOut("may_change") from error
         held = {digest_of(key) for key, _ in compiled.in_memory(jit)}
-        return _Kernel(jit, list(jit.arg_names), held)
+        return _Kernel(jit, list(jit.arg_names), held, unlaunched)
 
     def _has_binary(self, entry: UsedVariant, kernel: _Kernel) -> bool:
-        """Whether Triton's cache has it, and the kernel would find it."""
-        try:
-            there = caches.can_find_binary(entry.binary, kernel.jit.__name__)
-            if there and kernel.as_recorded is None:  # else Triton would compile another, here
-                key = key_of(*stopped(kernel.jit, *_call(entry, kernel)))
-                kernel.as_recorded = key == entry.binary
-            return there and bool(kernel.as_recorded)
-        except Exception:  # a cache manager of the program's, parameters that do not fit
-            return False
+        """Whether Triton finds the binary that the kernel asks for now.
+
+        That need not be the recorded one: the source may have changed, or Triton.
+        """
+        key = key_of(*stopped(kernel.jit, *_call(entry, kernel)))
+        return caches.can_find_binary(key, kernel.jit.__name__)
 
     # -- what Triton's cache does not have ---------------------------------------------------
 
-    def _compile(self, missing: list[_Wanted]) -> Iterator[tuple[_Wanted, Compilation]]:
+    def _compile(self, missing: list[_Wanted]) -> Iterator[tuple[_Wanted, Compilation | None]]:
         """Have the helpers compile what has no binary; the kernel generates the code here."""
         pool = self._workers.pool() if missing and self._clock() < self._until else None
         for entry, kernel in missing:
@@ -256,8 +259,7 @@ class _Run:
                 source = stopped(kernel.jit, *_call(entry, kernel))
                 shipment = shipment_of(*source, CodeTexts(), on_its_way=lambda key: False)
                 compilation = self._workers.compile(pool, shipment, urgent=True)
-                if compilation is not None:
-                    yield (entry, kernel), compilation
+                yield (entry, kernel), compilation
 
     def _await(self, compilation: Compilation) -> None:
         try:
@@ -275,7 +277,7 @@ class _Run:
                 raise LeftOut("budget")
             if compilation is not None:
                 self._await(compilation)
-            with trial():
+            with trial(), making_ready():
                 one = kernels.warm_up(kernel.jit, *_call(entry, kernel))
             if not compiled.is_compiled(one):
                 raise LeftOut("hooked")
@@ -298,6 +300,8 @@ class _Run:
             yield
         except LeftOut as error:
             self._leave_out(error.reason)
+        except NotShippable:
+            self._leave_out("hooked")
         except (NoStandIn, ValueError):
             self._leave_out("parameters")
         except Exception as error:

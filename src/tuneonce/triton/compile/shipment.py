@@ -65,7 +65,7 @@ class Shipment:
     @property
     def is_in_cache(self) -> bool:
         """Whether Triton finds the binary."""
-        return caches.has_binary(self.hash, sources.name_of(self.src))
+        return caches.has_binary(self.hash, sources.name_of(self.src), sources.kernel_of(self.src))
 
 
 class _Stop(BaseException):
@@ -185,7 +185,7 @@ def shipment_of(
     with contextlib.suppress(Unencodable):
         if not probing.missing(Feature.VARIANTS):
             variant = describe(src, vars(parsed), backend)
-    if on_its_way(key) or caches.has_binary(key, sources.name_of(src)):
+    if on_its_way(key) or caches.has_binary(key, sources.name_of(src), sources.kernel_of(src)):
         return Shipment(key, src, None, variant)
     within_s = _WITHIN_S if recorded else None
     code = texts.code(src, target, parsed, backend, within_s=within_s, alone=alone)

@@ -106,6 +106,31 @@ def reads(fn: Any) -> Reads:
     return Reads(walker.own, walker.others, walker.calls_python)
 
 
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a kernel's code is generated from, as a digest. `kernels` are it and those it calls."""
+
+    digest: str
+    kernels: tuple[Any, ...]
+
+
+def fingerprint(fn: Any) -> Fingerprint | None:
+    """The fingerprint of a kernel as it is now; None where its code may change unnoticed.
+
+    That is where functions of the program run while it is generated, and what has no identity.
+    """
+    try:
+        walker = _Walker()
+        kernel = innermost(fn)
+        walker.visit(kernel)
+        if walker.calls_python:
+            return None
+        parts = [list(part) for part in walker.parts(kernel)]
+        return Fingerprint(digest(parts, length=24), tuple(walker.visited))
+    except Exception:  # of a program's object that is looked at
+        return None
+
+
 def opaque(value: object) -> Atom | None:
     """Atoms for the values that kernels are called with beside Python's own."""
     kind = type(value)
@@ -149,7 +174,7 @@ class _Walker:
         self._sources: dict[int, tuple[str, str]] = {}
         self._constants: dict[str, set[str]] = {}
         # Keeps the visited objects alive, so that an id stays theirs.
-        self._visited: list[Any] = []
+        self.visited: list[Any] = []
 
     def parts(self, kernel: Any) -> Parts:
         own = self._sources.pop(id(kernel))[1]
@@ -167,7 +192,7 @@ class _Walker:
             return
         function: FunctionType = kernel.fn if hasattr(kernel, "fn") else kernel
         text = _source_text(kernel, function)
-        self._visited.append(kernel)
+        self.visited.append(kernel)
         # The only option of ``@jit`` that changes the code of a callee, and so of its callers.
         marked = f"{text}\n# noinline" if kernels.is_noinline(kernel) else text
         self._sources[id(kernel)] = (function.__qualname__, digest(marked, length=16))

@@ -32,8 +32,8 @@ def keeps_files(key: str) -> bool:
     return type(manager(key)) is sys.modules[MODULE].FileCacheManager
 
 
-def has_binary(key: str, name: str) -> bool:
-    """Whether Triton finds a binary of a source of this name under this key."""
+def has_binary(key: str, name: str, kernel: Any = None) -> bool:
+    """Whether Triton finds a binary of a source of this name under this key, of this kernel."""
     cache: Any = sys.modules[MODULE]
     kind = knobs.cache_manager_class() or cache.FileCacheManager
     # Triton would make a folder for the key, which may never be asked for.
@@ -41,7 +41,12 @@ def has_binary(key: str, name: str) -> bool:
     there = not keeps_files or Path(knobs.cache_directory(), cache._base32(key)).is_dir()
     if not there and not (_finders and _finders[-1].has(cache._base32(key))):
         return False
-    return bool(manager(key).get_group(metadata_name(name)))
+    before = getattr(_asking, "kernel", None)
+    _asking.kernel = kernel
+    try:
+        return bool(manager(key).get_group(metadata_name(name)))
+    finally:
+        _asking.kernel = before
 
 
 def can_find_binary(key: str, name: str) -> bool:
@@ -67,8 +72,8 @@ class Finder(Protocol):
     def has(self, folder: str) -> bool:
         """Whether it has the files of a folder."""
 
-    def find(self, folder: str) -> Kept | None:
-        """The files of a folder."""
+    def find(self, folder: str, kernel: Any) -> Kept | None:
+        """The files of a folder, for a binary of `kernel`; None: it is for no kernel."""
 
     def used(self, folder: str, file: str) -> None:
         """Hears that Triton has taken this file, which is in no group."""
@@ -76,6 +81,13 @@ class Finder(Protocol):
 
 _finders: list[Finder] = []
 _looking = threading.local()
+_asking = threading.local()
+_ours: dict[Any, Any] = {}
+
+
+def replaced(function: Any) -> Any:
+    """Triton's own method in the place of ours; other functions as they are."""
+    return _ours.get(function, function)
 
 
 def look_in(finder: Finder) -> Callable[[], None]:
@@ -89,18 +101,19 @@ def look_in(finder: Finder) -> Callable[[], None]:
 
     def get_group(self: Any, filename: str) -> Any:
         found = stock_group(self, filename)
-        if not found and _fetch(self, finder):
+        if not found and _fetch(self, finder, _kernel_asked_for()):
             found = stock_group(self, filename)
         return found
 
     def get_file(self: Any, filename: str) -> Any:
         found = stock_file(self, filename)
-        if found is None and _is_module(filename) and _fetch(self, finder):
+        if found is None and _is_module(filename) and _fetch(self, finder, None):
             found = stock_file(self, filename)
         if found is not None and _is_module(filename) and finder in _finders and _is_cache(self):
             finder.used(self.key, filename)
         return found
 
+    _ours.update({get_group: stock_group, get_file: stock_file})
     kind.get_group, kind.get_file = get_group, get_file
     _finders.append(finder)
 
@@ -129,13 +142,31 @@ def _is_cache(manager: Any) -> bool:
     )
 
 
-def _fetch(manager: Any, finder: Finder) -> bool:
+def _kernel_asked_for() -> Any:
+    """The kernel whose binary is looked for: Triton's compiler says it to its cache by no argument.
+
+    It is the source that `compile` was given, a few frames up; None where that is not to be seen.
+    """
+    if (kernel := getattr(_asking, "kernel", None)) is not None:
+        return kernel
+    compiler: Any = sys.modules.get("triton.compiler.compiler")
+    frame = sys._getframe(2)
+    for _ in range(3):  # somebody may have wrapped our method
+        if frame.f_code is compiler.compile.__code__:
+            return getattr(frame.f_locals.get("src"), "fn", None)
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return None
+
+
+def _fetch(manager: Any, finder: Finder, kernel: Any) -> bool:
     """Put what `finder` has of a manager's folder there. False: it has nothing."""
     if finder not in _finders or getattr(_looking, "on", False) or not _is_cache(manager):
         return False
     _looking.on = True
     try:
-        kept = finder.find(manager.key)
+        kept = finder.find(manager.key, kernel)
         if kept is None:
             return False
         _put_all(manager, kept.files)
@@ -218,6 +249,11 @@ def _methods(*wanted: tuple[str, int]) -> Any:
     return all_of(
         *(can_be_called(MODULE, f"FileCacheManager.{n}", "self", *["x"] * c) for n, c in wanted)
     )
+
+
+def _says_the_source() -> Finding:
+    code = getattr(follow("triton.compiler.compiler", "compile"), "__code__", None)
+    return as_read(code is not None and "src" in code.co_varnames)
 
 
 def _where_it_looks() -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from .seam import Feature, Finding, Seam, as_read, can_be_called, follow
@@ -53,6 +53,13 @@ def in_memory(jit: Any) -> list[tuple[str, Any]]:
     """The variants that this process has of a kernel, with their names in the kernel's cache."""
     found = [item for held in list(jit.device_caches.values()) for item in list(held[0].items())]
     return [(str(key), one) for key, one in found if is_compiled(one)]
+
+
+def forget(jit: Any, known: Collection[str]) -> None:
+    """Take the variants out of a kernel's own cache whose names are not among `known`."""
+    for held in list(jit.device_caches.values()):
+        for key in [key for key in list(held[0]) if str(key) not in known]:
+            held[0].pop(key, None)
 
 
 def _compiled() -> Finding:

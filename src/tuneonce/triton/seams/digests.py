@@ -31,6 +31,13 @@ def share_digest(jit: Any, twin: Any) -> None:
     vars(twin).update(hash=jit.hash, used_global_vals=jit.used_global_vals)
 
 
+def forget(jit: Any) -> None:
+    """Have a kernel digested anew by its next launch, as if there had been none."""
+    with getattr(jit, "_hash_lock", nullcontext()):
+        jit.hash = None
+        jit.used_global_vals = {}
+
+
 def unchanged(jit: Any) -> bool:
     """Whether all globals are as they were when a kernel was digested; launches ask the same."""
     digested = jit.used_global_vals.items()

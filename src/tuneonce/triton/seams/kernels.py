@@ -59,7 +59,23 @@ def signature(kernel: Any, otherwise: Any) -> Any:
 
 def run_hooks(kernel: Any) -> Any:
     """What of the program's a launch calls first; None where there can be nothing."""
-    return getattr(kernel, "pre_run_hooks", None)
+    hooks = getattr(kernel, "pre_run_hooks", None)
+    return None if hooks is None else [hook for hook in hooks if hook not in _our_hooks]
+
+
+_our_hooks: set[Any] = set()
+
+
+def add_run_hook(kernel: Any, hook: Any) -> None:
+    """Have a launch call `hook` first, which is none of the program's."""
+    _our_hooks.add(hook)
+    kernel.pre_run_hooks = [*kernel.pre_run_hooks, hook]
+
+
+def remove_run_hook(kernel: Any, hook: Any) -> None:
+    """Have later launches not call it; a launch that is going through the hooks goes on."""
+    kernel.pre_run_hooks = [one for one in kernel.pre_run_hooks if one is not hook]
+    _our_hooks.discard(hook)
 
 
 def compile_function(jit: Any, device: Any) -> Any:
