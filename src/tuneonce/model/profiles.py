@@ -8,9 +8,9 @@ replace them by what they come to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -106,47 +106,68 @@ class Profile:
 
 def merge(parts: Iterable[ProfilePart]) -> Profile:
     """What parts come to. What the last complete starts did not use is left out."""
+    parts = list(parts)
     starts: dict[str, Start] = {}
-    variants: dict[tuple[str, str, str], UsedVariant] = {}
-    keys: dict[str, UsedKey] = {}
-    for part in parts:
-        for start in part.starts:
-            known = starts.get(start.id)
-            starts[start.id] = start if known is None else _later(known, start)
-        for variant in part.variants:
-            _add(variants, variant)
-        for key in part.keys:
-            _add(keys, key)
+    for start in (start for part in parts for start in part.starts):
+        known = starts.get(start.id)
+        starts[start.id] = start if known is None else _both(known, start)
     newest = sorted(starts.values(), key=lambda start: (start.at, start.id), reverse=True)
-    complete = [start.id for start in newest if start.complete][:UNUSED_STARTS]
-    first = min((start.at for start in newest if start.id in complete), default=0.0)
+    age = {start.id: number for number, start in enumerate(newest)}
+    complete = [start for start in newest if start.complete][:UNUSED_STARTS]
+    last = {start.id for start in complete}
+    first = min((start.at for start in complete), default=0.0)
 
     def is_used(one: UsedVariant | UsedKey) -> bool:
         # Of a start that is not complete yet, too: it is later than those that are.
-        return len(complete) < UNUSED_STARTS or one.at >= first or bool({*one.starts} & {*complete})
+        return len(complete) < UNUSED_STARTS or one.at >= first or not last.isdisjoint(one.starts)
 
+    variants = _together((one for part in parts for one in part.variants), age)
+    keys = _together((one for part in parts for one in part.keys), age)
     return Profile(
-        newest[:_STARTS_KEPT],
-        sorted(filter(is_used, variants.values()), key=_most_used)[:MOST_VARIANTS],
-        sorted(filter(is_used, keys.values()), key=_most_used)[:MOST_KEYS],
+        # However many did not get far since: those that were complete say what is unused.
+        [one for at, one in enumerate(newest) if at < _STARTS_KEPT or one.id in last],
+        sorted(filter(is_used, variants), key=_most_used)[:MOST_VARIANTS],
+        sorted(filter(is_used, keys), key=_most_used)[:MOST_KEYS],
     )
 
 
-def _later(one: Start, other: Start) -> Start:
+def _both(one: Start, other: Start) -> Start:
     return Start(one.id, min(one.at, other.at), one.complete or other.complete)
 
 
-def _add(found: dict[Any, Any], one: UsedVariant | UsedKey) -> None:
-    known = found.get(one.identity)
-    if known is None:
-        found[one.identity] = one
-        return
-    # Of one start the first word about the phase counts: what was met while starting is met then.
-    newer, older = (one, known) if one.at > known.at else (known, one)
-    same_start = bool({*newer.starts} & {*older.starts})
-    phase = older.phase if same_start else newer.phase
-    starts = list(dict.fromkeys([*newer.starts, *older.starts]))[:_STARTS_KEPT]
-    found[one.identity] = msgspec.structs.replace(newer, starts=starts, phase=phase)
+_Used = TypeVar("_Used", UsedVariant, UsedKey)
+
+
+def _together(entries: Iterable[_Used], age: Mapping[str, int]) -> list[_Used]:
+    """One entry for all of one identity. `age` numbers the starts that are known, newest first."""
+
+    def by_age(start: str) -> tuple[int, str]:
+        return age.get(start, len(age)), start
+
+    found: dict[Any, _Used] = {}
+    for entry in entries:
+        known = found.get(entry.identity)
+        found[entry.identity] = entry if known is None else _joined(known, entry, by_age)
+    return [_cut(one, by_age) for one in found.values()]
+
+
+def _cut(one: _Used, by_age: Callable[[str], Any]) -> _Used:
+    starts = sorted({*one.starts}, key=by_age)[:_STARTS_KEPT]
+    return msgspec.structs.replace(one, starts=starts)
+
+
+def _joined(one: _Used, other: _Used, by_age: Callable[[str], Any]) -> _Used:
+    """What two entries come to; the order in which entries are joined makes no difference."""
+    starts = sorted({*one.starts, *other.starts}, key=by_age)
+    # The newest start has the word about the phase, and in it the process that met it first.
+    words = {e.phase for e in (one, other) if starts and starts[0] in e.starts}
+    phase: PhaseWord = "starting" if "starting" in words or not words else "serving"
+    newer = max(one, other, key=_at if one.at != other.at else repr)
+    return msgspec.structs.replace(newer, starts=starts, phase=phase)
+
+
+def _at(one: UsedVariant | UsedKey) -> float:
+    return one.at
 
 
 def _most_used(one: UsedVariant | UsedKey) -> tuple[int, float, str]:
