@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 
 from tests.fakes import measured, question
-from tuneonce.model.record_names import place
+from tuneonce.model.profiles import PROFILE, ProfilePart, Start, UsedKey, UsedVariant
+from tuneonce.model.record_names import place, profile_part_name
 from tuneonce.model.records import (
     MEASUREMENT,
     VARIANTS,
@@ -83,6 +84,24 @@ def _variants(asked: Question) -> Variants:
     )
 
 
+def _profile(asked: Question) -> ProfilePart:
+    used = UsedVariant(
+        kernel=asked.label,
+        variant={"sig.x": "*fp32", "const.[3]": 1},
+        options=[("num_warps", 4)],
+        binary="0" * 64,
+        key="0" * 24,
+        phase="starting",
+        starts=["s"],
+        at=1000.0,
+    )
+    verdict = asked.key.verdict_name(asked.work_class, asked.digests)
+    key = UsedKey(asked.label, verdict, asked.digests[0], "serving", ["s"], 1000.0)
+    return ProfilePart(
+        "server 1", f"s-{asked.key.digest[:8]}", [Start("s", 999.0, complete=True)], [used], [key]
+    )
+
+
 KINDS = {
     "verdict": Kind(
         Verdict, VERDICT, _verdict, lambda q: q.key.verdict_name(q.work_class, q.digests)
@@ -96,6 +115,7 @@ KINDS = {
     "variants": Kind(
         Variants, VARIANTS, _variants, lambda q: q.key.variants_name(q.work_class, q.digests)
     ),
+    "profile": Kind(ProfilePart, PROFILE, _profile, lambda q: profile_part_name(_profile(q))),
 }
 
 DEEP = 90

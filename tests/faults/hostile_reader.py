@@ -26,6 +26,7 @@ from tests.fakes import RememberedEvents
 from tests.faults.hostile import KINDS, asked_about, honest, hostile
 from tuneonce.cli import main
 from tuneonce.cli._render import plain
+from tuneonce.resolution.profiles import Profiles
 from tuneonce.resolution.resolver import Resolver
 from tuneonce.settings import journals_near
 from tuneonce.store.files import FileStore
@@ -130,6 +131,10 @@ def launches(count: int) -> None:
             resolver.publish(asked, known, asked.digests[0], origin="measured", tune_s=1.0)
     for variants in resolver.variants():
         assert variants.kernel
+    profiles = Profiles(resolver.access, lambda: "server 1")
+    before = profiles.load()
+    profiles.tidy()
+    assert len(profiles.load().variants) >= len(before.variants)
 
 
 def commands(turn: int) -> list[str]:

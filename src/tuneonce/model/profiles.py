@@ -8,7 +8,7 @@ replace them by what they come to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -112,10 +112,12 @@ def merge(parts: Iterable[ProfilePart]) -> Profile:
         known = starts.get(start.id)
         starts[start.id] = start if known is None else _both(known, start)
     newest = sorted(starts.values(), key=lambda start: (start.at, start.id), reverse=True)
-    age = {start.id: number for number, start in enumerate(newest)}
     complete = [start for start in newest if start.complete][:UNUSED_STARTS]
     last = {start.id for start in complete}
     first = min((start.at for start in complete), default=0.0)
+    # However many did not get far since: those that were complete say what is unused.
+    named = [one for at, one in enumerate(newest) if at < _STARTS_KEPT or one.id in last]
+    age = {start.id: number for number, start in enumerate(named)}
 
     def is_used(one: UsedVariant | UsedKey) -> bool:
         # Of a start that is not complete yet, too: it is later than those that are.
@@ -124,8 +126,7 @@ def merge(parts: Iterable[ProfilePart]) -> Profile:
     variants = _together((one for part in parts for one in part.variants), age)
     keys = _together((one for part in parts for one in part.keys), age)
     return Profile(
-        # However many did not get far since: those that were complete say what is unused.
-        [one for at, one in enumerate(newest) if at < _STARTS_KEPT or one.id in last],
+        named,
         sorted(filter(is_used, variants), key=_most_used)[:MOST_VARIANTS],
         sorted(filter(is_used, keys), key=_most_used)[:MOST_KEYS],
     )
@@ -139,29 +140,25 @@ _Used = TypeVar("_Used", UsedVariant, UsedKey)
 
 
 def _together(entries: Iterable[_Used], age: Mapping[str, int]) -> list[_Used]:
-    """One entry for all of one identity. `age` numbers the starts that are known, newest first."""
-
-    def by_age(start: str) -> tuple[int, str]:
-        return age.get(start, len(age)), start
-
+    """One entry for all of one identity. `age` numbers the starts that are named, newest first."""
     found: dict[Any, _Used] = {}
     for entry in entries:
-        known = found.get(entry.identity)
-        found[entry.identity] = entry if known is None else _joined(known, entry, by_age)
-    return [_cut(one, by_age) for one in found.values()]
+        one = msgspec.structs.replace(entry, starts=_named(entry.starts, age))
+        known = found.get(one.identity)
+        found[one.identity] = one if known is None else _joined(known, one, age)
+    return list(found.values())
 
 
-def _cut(one: _Used, by_age: Callable[[str], Any]) -> _Used:
-    starts = sorted({*one.starts}, key=by_age)[:_STARTS_KEPT]
-    return msgspec.structs.replace(one, starts=starts)
+def _named(starts: Iterable[str], age: Mapping[str, int]) -> list[str]:
+    return sorted({start for start in starts if start in age}, key=age.__getitem__)
 
 
-def _joined(one: _Used, other: _Used, by_age: Callable[[str], Any]) -> _Used:
+def _joined(one: _Used, other: _Used, age: Mapping[str, int]) -> _Used:
     """What two entries come to; the order in which entries are joined makes no difference."""
-    starts = sorted({*one.starts, *other.starts}, key=by_age)
+    starts = _named([*one.starts, *other.starts], age)
     # The newest start has the word about the phase, and in it the process that met it first.
-    words = {e.phase for e in (one, other) if starts and starts[0] in e.starts}
-    phase: PhaseWord = "starting" if "starting" in words or not words else "serving"
+    words = {e.phase for e in (one, other) if e.starts[:1] == starts[:1]}
+    phase: PhaseWord = "starting" if "starting" in words else "serving"
     newer = max(one, other, key=_at if one.at != other.at else repr)
     return msgspec.structs.replace(newer, starts=starts, phase=phase)
 

@@ -38,13 +38,14 @@ class Replay:
         warmer: Warmer,
         binaries: KeptBinaries | None,
         persistence: Persistence,
+        profiles: Profiles,
     ) -> None:
         self._beside = Beside(lambda: self.warm(launched_only=True))
         if recorder is not None:
             recorder.on_new = self._beside.stir
         self.recorder: Usage | None = recorder
         self._recorder, self._warmer, self._binaries = recorder, warmer, binaries
-        self._persistence = persistence
+        self._persistence, self._profiles = persistence, profiles
         self._end_look_up: Callable[[], None] = lambda: None
         if binaries is not None and not probing.missing(Feature.BINARIES):
             self._end_look_up = caches.look_in(binaries)
@@ -74,6 +75,8 @@ class Replay:
         """Start-up is over: what it did not use counts as unused."""
         self._beside.end()
         self._finish(complete=True)
+        if self._recorder is not None:
+            self._persistence.keep("tidy", self._profiles.tidy, meanwhile=None, wait_s=0.0)
 
     def _finish(self, *, complete: bool) -> None:
         if self._recorder is not None:
@@ -124,7 +127,7 @@ def build_replay(
         if binaries is not None:
             binaries.tell_of_launchers(recorder.took_launcher)
     warmer = Warmer(profiles, resolver, recorder, workers, events, budget_s=settings.budget_s)
-    return Replay(recorder, warmer, binaries, persistence)
+    return Replay(recorder, warmer, binaries, persistence, profiles)
 
 
 def _own_name() -> str:

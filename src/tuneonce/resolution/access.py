@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ..errors import RecordUnreadable, StoreError
 from ..events.log import EventLog
+from ..model.profiles import ProfilePart
 from ..model.record_names import unpack_named
 from ..model.records import BadRecord, R, Record, pack
 from ..store.base import Store
@@ -115,13 +116,17 @@ class Access:
                 return None
         return None
 
-    def remove(self, name: str) -> bool:
-        """Remove a record that is not needed any more. False: the store cannot remove it."""
+    def remove(self, name: str, *, only: ProfilePart | None = None) -> bool:
+        """Remove a record that is not needed any more. False: the store cannot remove it.
+
+        `only`: if it is still this one. One that was written anew since stays.
+        """
         try:
             data = self.store.get(name)
-            if data is not None:
-                self.store.delete_if(name, data)
-        except (RecordUnreadable, StoreError):
+            if data is None or (only is not None and unpack_named(name, data, ProfilePart) != only):
+                return True
+            self.store.delete_if(name, data)
+        except (RecordUnreadable, BadRecord, StoreError):
             return False
         return True
 

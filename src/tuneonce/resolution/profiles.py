@@ -9,6 +9,7 @@ parts.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from ..model.profiles import Profile, ProfilePart, merge
@@ -50,8 +51,9 @@ class Profiles:
 
     def load(self) -> Profile:
         """What is recorded; where nothing is, what the same program used with other arguments."""
-        found = self._parts(f"{PROFILES}{profile_folder(self.name)}/")
-        return merge(found or self._sibling())
+        budget = _budget()
+        found = self._parts(f"{PROFILES}{profile_folder(self.name)}/", budget)
+        return merge(found or self._sibling(budget))
 
     def keep(self, part: ProfilePart) -> bool:
         """Store a part, or what it has become. False: it could not be stored."""
@@ -60,7 +62,7 @@ class Profiles:
     def tidy(self) -> None:
         """Put what many parts come to in their place."""
         folder = f"{PROFILES}{profile_folder(self.name)}/"
-        parts = self._parts(folder)
+        parts = self._parts(folder, _budget())
         if len(parts) < _MANY_PARTS:
             return
         whole = merge(parts)
@@ -68,12 +70,11 @@ class Profiles:
             if not self.keep(part):
                 return
         for part in parts:
-            if not self._access.remove(profile_part_name(part)):
+            # A process that is alive writes its part anew: then it holds more than was read.
+            if not self._access.remove(profile_part_name(part), only=part):
                 return
 
-    def _parts(self, folder: str) -> list[ProfilePart]:
-        budget = Budget.of_seconds(_WITHIN_S)
-        budget.left = _MOST_BYTES
+    def _parts(self, folder: str, budget: Budget) -> list[ProfilePart]:
         names = self._access.children(folder, _MOST_PARTS, budget)
         read = (
             self._access.read(name, ProfilePart, budget)
@@ -82,11 +83,15 @@ class Profiles:
         )
         return [part for part in read if part is not None]
 
-    def _sibling(self) -> list[ProfilePart]:
+    def _sibling(self, budget: Budget) -> list[ProfilePart]:
         """The parts of the profile of this program that was used last."""
-        folders = self._access.children(profile_prefix(self.name), _SIBLINGS)
-        profiles = [self._parts(folder) for folder in sorted(folders)]
+        folders = self._access.children(profile_prefix(self.name), _SIBLINGS, budget)
+        profiles = [self._parts(folder, budget) for folder in sorted(folders)]
         return max(profiles, key=_last_used, default=[])
+
+
+def _budget() -> Budget:
+    return Budget(_MOST_BYTES, time.monotonic() + _WITHIN_S)
 
 
 def _last_used(parts: Sequence[ProfilePart]) -> float:
