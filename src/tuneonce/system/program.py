@@ -37,6 +37,8 @@ def program_name(argv: Sequence[str], code: str | None = None) -> str:
 
     `code` is what ``python -c`` was given.
     """
+    if code is not None and code.startswith("from multiprocessing."):
+        code = None  # a child's, which says nothing of the program
     program = _program(argv[0] if argv else "")
     arguments = [*lasting(argv[1:]), *([code] if code and program == "python" else [])]
     digest = hashlib.sha256("\0".join(arguments).encode("utf-8", "surrogateescape")).hexdigest()
@@ -54,19 +56,23 @@ def _program(first: str) -> str:
 
 def lasting(arguments: Iterable[str]) -> Iterator[str]:
     """The arguments that are the same at the next start."""
-    skip = False
+    before = ""
     for word in arguments:
-        if skip and not word.startswith("-"):
-            skip = False
-            continue
-        name, equals, value = word.partition("=")
-        skip = False
-        if name.startswith("-") and _differs(name):
-            skip = not equals
-        elif not _VALUE.search(value if equals else word):
+        option, equals, value = word.partition("=")
+        if not word.startswith("-"):  # an option's value, or an argument of its own
+            option, value = before, word
+        before = "" if equals or option is before else option
+        if _stays(option) or not (_differs(option) or _VALUE.search(value)):
             yield word
 
 
+def _words(option: str) -> str:
+    return option.lstrip("-").lower().replace("_", "-").replace(".", "-")
+
+
+def _stays(option: str) -> bool:
+    return _STAYS.fullmatch(_words(option)) is not None
+
+
 def _differs(option: str) -> bool:
-    name = option.lstrip("-").lower().replace("_", "-").replace(".", "-")
-    return _STAYS.fullmatch(name) is None and _DIFFERS.search(name) is not None
+    return _DIFFERS.search(_words(option)) is not None
