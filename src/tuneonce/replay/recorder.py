@@ -294,7 +294,8 @@ def options_in(key: str) -> list[tuple[str, Any]]:
     if not isinstance(found, dict):
         raise NotRecorded("options")
     options = list(found.items())
-    while options and options[-1][0] in kernels.ADDED_OPTIONS:
+    # But what is on was asked for, by the launch or by the kernel: it is asked for again.
+    while options and options[-1][0] in kernels.ADDED_OPTIONS and options[-1][1] is not True:
         options.pop()
     return [(str(name), grammar.check_option(str(name), value)) for name, value in options]
 

@@ -8,7 +8,7 @@ Triton, from one and the same values, whatever the record says. There are no ten
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..triton.compile import variant_grammar as grammar
@@ -16,8 +16,8 @@ from ..triton.compile.variants import Variant
 
 Path = tuple[int, ...]
 
-# Divisible by 16, and not.
-_ALIGNED, _UNALIGNED = 16, 3
+# Divisible by 16, and not. Of 1 nothing is known where it is no constant: an annotated parameter.
+_ALIGNED, _UNALIGNED, _ONE = 16, 3, 1
 # What makes an integer one of this type, where its parameter does not say so.
 _LEAST = {"i64": 1 << 40, "u64": 1 << 63}
 
@@ -41,8 +41,11 @@ class Pointer:
         return 0 if self._near else 1 << 40
 
 
-def arguments(names: Sequence[str], variant: Variant) -> list[Any]:
-    """One for each parameter. Raises `NoStandIn`, and ValueError for what no variant holds."""
+def arguments(names: Sequence[str], variant: Variant, annotated: Collection[str] = ()) -> list[Any]:
+    """One for each parameter; the types of those that are `annotated` are the kernel's own.
+
+    Raises `NoStandIn`, and ValueError for what no variant holds.
+    """
     signature = {n.removeprefix("sig."): v for n, v in variant.items() if n.startswith("sig.")}
     if list(signature) != list(names):
         raise NoStandIn("the kernel has other parameters")
@@ -57,7 +60,11 @@ def arguments(names: Sequence[str], variant: Variant) -> list[Any]:
         if name.startswith("attr.")
     }
     kinds = map(grammar.decode_type, signature.values())
-    return [_one(kind, (i,), constants, attributes) for i, kind in enumerate(kinds)]
+    made = [_one(kind, (i,), constants, attributes) for i, kind in enumerate(kinds)]
+    for i, name in enumerate(names):
+        if name in annotated and type(made[i]) is int and (i,) not in {*attributes, *constants}:
+            made[i] = _ONE
+    return made
 
 
 def _one(

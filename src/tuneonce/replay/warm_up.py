@@ -79,13 +79,16 @@ class Warmed:
 
 @dataclass
 class _Kernel:
-    """One that is loaded. `names` are its parameters, `held` digests of what it has already.
+    """One that is loaded. `names` are its parameters, of which some are `annotated`.
+
+    `held` are digests of what it has already.
 
     `unlaunched`: what it was before it was touched, where the program has not launched it yet.
     """
 
     jit: Any
     names: list[str]
+    annotated: frozenset[str]
     held: set[str]
     unlaunched: Unlaunched | None
 
@@ -236,7 +239,7 @@ class _Run:
             except ValueError as error:
                 raise LeftOut("may_change") from error
         held = {digest_of(key) for key, _ in compiled.in_memory(jit)}
-        return _Kernel(jit, list(jit.arg_names), held, unlaunched)
+        return _Kernel(jit, list(jit.arg_names), kernels.annotated(jit), held, unlaunched)
 
     def _has_binary(self, entry: UsedVariant, kernel: _Kernel) -> bool:
         """Whether Triton finds the binary that the kernel asks for now.
@@ -315,7 +318,7 @@ class _Run:
 
 def _call(entry: UsedVariant, kernel: _Kernel) -> tuple[list[Any], dict[str, Any]]:
     """What to warm a kernel up with. Raises NoStandIn and ValueError."""
-    values = arguments(kernel.names, entry.variant)
+    values = arguments(kernel.names, entry.variant, kernel.annotated)
     options = {name: grammar.check_option(name, value) for name, value in entry.options}
     if not options.keys().isdisjoint(kernel.names):
         raise NoStandIn("an option is a parameter now")

@@ -108,6 +108,12 @@ def takes_positions(jit: Any) -> bool:
     return all(kind is kind.POSITIONAL_OR_KEYWORD for kind in kinds)
 
 
+def annotated(jit: Any) -> frozenset[str]:
+    """The parameters of a kernel whose types may be its own, whatever a launch gives."""
+    parameters = jit.signature.parameters.values()
+    return frozenset(one.name for one in parameters if one.annotation is not one.empty)
+
+
 # What a launch adds to its options by itself, after those that it is given.
 ADDED_OPTIONS = ("debug", "instrumentation_mode", "fpsan_homomorphic_casts")
 
