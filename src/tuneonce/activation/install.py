@@ -335,8 +335,9 @@ def _build(module: Any, installation: _Installation) -> None:
         if installation.says_ready:
             installation.replay.await_ready()
         atexit.register(persistence.finish)
-        atexit.register(installation.replay.end)
-        installation.replay.begin()
+        replay = installation.replay
+        atexit.register(lambda: replay.end(is_server=_server() is not None))
+        replay.begin()
         progress = Progress(on=settings.progress, raise_errors=settings.raise_errors)
         installation.hook = Hook(
             module,

@@ -83,9 +83,14 @@ class Replay:
             with self._persistence.guarded("profile"):
                 self._recorder.finish(complete=complete)
 
-    def end(self) -> None:
-        """The process ends: so does its start, for what it has not used."""
-        self._finish(complete=True)
+    def end(self, *, is_server: bool) -> None:
+        """The process ends, and what its start has not used counts as unused, if it got far.
+
+        It did not where an error ends it, nor where it is a server that has never served; or one
+        that fails at each start would soon have forgotten what it needs.
+        """
+        failed = getattr(sys, "last_value", None) is not None
+        self._finish(complete=not failed and not is_server)
 
     def close(self) -> None:
         """Write what is left, and let Triton's cache be."""

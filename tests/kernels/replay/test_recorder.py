@@ -1,0 +1,272 @@
+"""What a start has met is in the profile; what cannot be made ready is left out with a reason."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton")
+
+import torch
+
+from tests.fakes import FaultyStore, RememberedEvents
+from tests.kernels.replay import replay_kernels
+from tests.kernels.replay.replay_kernels import (
+    closure,
+    one_of_two,
+    plain,
+    second,
+    tune,
+    with_heuristics,
+    x,
+)
+from tests.kernels.replay.replay_lab import Program, Start
+from tests.kernels.replay.signature_kernels import constant
+from tuneonce.errors import StoreUnavailable
+from tuneonce.replay import recorder as module
+from tuneonce.replay.recorder import NotRecorded, options_in
+from tuneonce.store.memory import MemoryStore
+
+
+@pytest.fixture
+def program() -> Program:
+    return Program()
+
+
+def left_out(start: Start) -> dict[str, int]:
+    """The reasons, with how often each was met."""
+    found: Counter[str] = Counter()
+    for event in start.of("profile"):
+        found.update(event["left_out"])
+    return dict(found)
+
+
+def test_every_kernel_is_recorded_autotuned_or_not(program: Program) -> None:
+    with program.start() as start:
+        plain[(1,)](x(), 5, 2)
+        with_heuristics[(1,)](x(), 4)
+        tune()
+    assert program.recorded() == ["plain", "tuned", "with_heuristics"]
+    assert left_out(start) == {}
+
+
+def test_only_the_winner_of_a_tune_is_recorded(program: Program) -> None:
+    with program.start() as start:
+        tune()
+        assert len(start.gpu.benchmarked) == 3
+    profile = program.profile()
+    (variant,) = profile.variants
+    assert variant.variant["const.[3]"] == 128  # the fastest here
+    (key,) = profile.keys
+    assert key.verdict.startswith("v1/tuned~")
+    assert program.store.get(key.verdict) is not None
+    with program.start() as start:  # nor where the winner is known
+        tune()
+        assert start.gpu.benchmarked == []
+    assert [one.binary for one in program.profile().variants] == [variant.binary]
+    assert program.profile().variants[0].starts == ["start2", "start1"]
+
+
+def test_each_variant_is_an_entry_with_the_options_of_its_launch(program: Program) -> None:
+    with program.start():
+        for scale in (2, 3):
+            plain[(1,)](x(), 5, scale)
+        plain[(1,)](x(), 16, 2, num_warps=2, num_stages=1)
+        plain[(1,)](x(torch.float16), 5, SCALE=2)
+    found = program.profile().variants
+    assert len(found) == len({one.identity for one in found}) == 4
+    assert sorted(one.options for one in found)[-1] == [("num_warps", 2), ("num_stages", 1)]
+    assert {one.variant["sig.x"] for one in found} == {"*fp32", "*fp16"}
+
+
+def test_the_phase_is_the_one_in_which_it_was_first_met(program: Program) -> None:
+    with program.start() as start:
+        plain[(1,)](x(), 5, 2)
+        start.ready()
+        plain[(1,)](x(), 5, 2)
+        second[(1,)](x(), 5, 2)
+        tune()
+    profile = program.profile()
+    assert {one.kernel.partition(":")[2]: one.phase for one in profile.variants} == {
+        "plain": "starting",
+        "second": "serving",
+        "tuned": "serving",
+    }
+    assert [one.phase for one in profile.keys] == ["serving"]
+    assert [one.complete for one in profile.starts] == [True]
+
+
+def test_a_start_that_did_not_get_far_is_not_complete(program: Program) -> None:
+    with program.start():
+        plain[(1,)](x(), 5, 2)
+    assert [(one.id, one.complete) for one in program.profile().starts] == [("start1", False)]
+
+
+def test_a_known_variant_tells_nothing(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is added to a launch whose variant is known, nor to its key."""
+    with program.start() as start:
+        told: list[str] = []
+        recorder: Any = start.replay.recorder
+        for name in ("compiled", "launched", "used", "met_key", "_note"):
+            call = getattr(recorder, name)
+            monkeypatch.setattr(
+                recorder, name, lambda *a, n=name, c=call: (told.append(n), c(*a))[1]
+            )
+        for _ in range(2):
+            plain[(1,)](x(), 5, 2)
+            tune()
+            seen, told[:] = list(told), []
+        assert seen == []
+
+
+def test_all_threads_are_heard(program: Program) -> None:
+    go = threading.Barrier(8)
+
+    def work(number: int) -> None:
+        go.wait()
+        for scale in range(4):
+            plain[(1,)](x(), 5, 10 + number % 4 * 4 + scale)
+
+    with program.start():
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    scales = [one.variant["const.[2]"] for one in program.profile().variants]
+    assert sorted(scales) == list(range(10, 26))
+
+
+def test_much_is_written_in_parts(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_OF_A_PART", 2)
+    with program.start():
+        for scale in range(7):
+            plain[(1,)](x(), 5, 2 + scale)
+    assert len(program.profile().variants) == 7
+    assert 4 <= len(list(program.store.list("profiles/"))) <= 7
+
+
+# -- what is left out ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("launch", "reason"),
+    [
+        (lambda: closure(3)[(1,)](x(), 5), "not_found_by_name"),
+        (lambda: one_of_two()[(1,)](x(), 5, 2), "another_of_its_name"),
+        (lambda: constant[(1,)](x(), 1 << 70), "not_encodable:builtins.int"),
+    ],
+)
+def test_it_is_left_out_with_a_reason_and_launched(
+    program: Program, launch: Any, reason: str
+) -> None:
+    with program.start() as start:
+        launch()
+        plain[(1,)](x(), 5, 2)
+        assert len(start.gpu.launches) == 2
+    assert program.recorded() == ["plain"]
+    assert program.profile().variants[0].variant["const.[2]"] == 2
+    assert left_out(start) == {reason: 1}
+
+
+def test_a_kernel_that_is_another_by_now_is_left_out(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with program.start() as start:
+        monkeypatch.setattr(replay_kernels, "plain", second)
+        plain[(1,)](x(), 5, 2)
+        second[(1,)](x(), 5, 2)
+    assert program.recorded() == ["second"]
+    assert left_out(start) == {"another_of_its_name": 1}
+
+
+def test_objects_that_do_anything_when_they_are_looked_at_do_no_harm(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wild:
+        def __getattr__(self, name: str) -> Any:
+            raise KeyboardInterrupt if name == "never" else RuntimeError("do not look")
+
+    with program.start() as start:
+        monkeypatch.setattr(replay_kernels, "plain", Wild())
+        plain[(1,)](x(), 5, 2)
+        second[(1,)](x(), 5, 2)
+    assert program.recorded() == ["second"]
+    assert sum(left_out(start).values()) == 1
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "", "[]", "]{", "[]{1: 2", "[]{**__import__('os').environ}", "[]{'num_warps': object()}",
+        "[]{'num_warps': " + "(" * 5000, "[]{}x", "[]{'a'}",
+    ],
+)  # fmt: skip
+def test_names_of_another_triton_are_not_understood(key: str) -> None:
+    with pytest.raises(NotRecorded, match="options"):
+        options_in(key)
+
+
+def test_options_that_the_launch_adds_are_not_its_own() -> None:
+    added = "'debug': False, 'instrumentation_mode': '', 'fpsan_homomorphic_casts': False}"
+    assert options_in("[('i32', '')]{" + added) == []
+    assert options_in("[]{'num_warps': 2, " + added) == [("num_warps", 2)]
+    assert options_in("[]{'debug': False}") == []  # before 3.9
+    assert options_in("[('constexpr', 'a]{b')]{'num_stages': 1, 'debug': True}") == [
+        ("num_stages", 1),
+        ("debug", True),
+    ]
+
+
+# -- stores and programs that do not help ---------------------------------------------------------
+
+
+def test_a_store_that_fails_stops_no_launch() -> None:
+    error = StoreUnavailable("gone", store="memory:")
+    faults = dict.fromkeys(("get", "put", "put_if_absent", "delete_if", "list", "children"), error)
+    program = Program(FaultyStore(MemoryStore(), **faults))
+    with program.start() as start:
+        tune()
+        plain[(1,)](x(), 5, 2)
+        assert start.ready().variants == 0
+        plain[(1,)](x(), 5, 3)
+    assert "internal_profile" not in start.events.problems()
+
+
+def test_no_thread_can_be_started(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with program.start() as start:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        plain[(1,)](x(), 5, 2)
+        monkeypatch.undo()
+        start.ready()
+    assert program.recorded() == ["plain"]
+
+
+def test_nothing_is_recorded_where_that_is_off(program: Program) -> None:
+    with program.start(recorded=False) as start:
+        plain[(1,)](x(), 5, 2)
+        tune()
+        start.ready()
+    assert list(program.store.list("profiles/")) == []
+
+
+def test_what_is_queued_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tuneonce.phase import Phases
+    from tuneonce.resolution.access import Access
+    from tuneonce.resolution.profiles import Profiles
+
+    events = RememberedEvents()
+    monkeypatch.setattr(module, "_MOST_WAITING", 50)
+    profiles = Profiles(Access(MemoryStore(), events), lambda: "server 1")
+    one = module.Recorder(profiles, events, Phases(), start="s", keep=lambda what, call: call())
+    one._working.acquire()  # its thread is stuck
+    for number in range(1000):
+        one.met_key("kernels:k", f"v1/{number}", "w")
+    one.finish(complete=True)
+    assert len(profiles.load().keys) == 50
