@@ -8,10 +8,10 @@ variant is known tells of nothing.
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import threading
 import time
@@ -44,6 +44,14 @@ _OF_A_PART = 64
 
 # At most so much waits to be looked up. Arbitrary: several times what a start needs.
 _MOST_WAITING = 20_000
+
+
+# An option in the name of a variant. Not parsed as Python: that is not safe while another thread,
+# which may be one that launches, has Python parse a kernel ("AST constructor recursion depth").
+_OPTION = re.compile(
+    r"'([A-Za-z_]\w*)': (?:(-?\d{1,19})|(True|False|None)|'([^'\\\\]*)')(?:, (?=')|(?=\}$))"
+)
+_WORDS = {"True": True, "False": False, "None": None}
 
 
 class NotRecorded(Exception):
@@ -287,13 +295,18 @@ def options_in(key: str) -> list[tuple[str, Any]]:
 
     Raises NotRecorded and Unencodable.
     """
-    try:
-        found = ast.literal_eval(key[key.rindex("]{") + 1 :])
-    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        raise NotRecorded("options") from error
-    if not isinstance(found, dict):
+    options: list[tuple[str, Any]] = []
+    at = key.rfind("]{") + 2
+    while at > 1 and key[at:] != "}":
+        found = _OPTION.match(key, at)
+        if found is None:
+            raise NotRecorded("options")
+        name, number, word, text = found.groups()
+        value = int(number) if number else _WORDS[word] if word else text
+        options.append((name, value))
+        at = found.end()
+    if at < 2:
         raise NotRecorded("options")
-    options = list(found.items())
     # But what is on was asked for, by the launch or by the kernel: it is asked for again.
     while options and options[-1][0] in kernels.ADDED_OPTIONS and options[-1][1] is not True:
         options.pop()

@@ -36,8 +36,11 @@ from ..system.cpus import usable_cpus
 from ..system.greenlets import patched_by
 from ..triton.compile import variant_grammar as grammar
 from ..triton.compile.code_texts import CodeTexts
+from ..triton.compile.helper_process import HelperLost
 from ..triton.compile.listener import trial
-from ..triton.compile.shipment import NotShippable, key_of, shipment_of, stopped
+from ..triton.compile.pool import CompilePool
+from ..triton.compile.shipment import NotShippable, Shipment, key_of, shipment_of, stopped
+from ..triton.compile.worker.frames import BadFrame
 from ..triton.compile.workers import Compilation, Workers
 from ..triton.kernel.capture_mode import take_no_part_in_captures
 from ..triton.kernel.identity import innermost
@@ -260,9 +263,22 @@ class _Run:
                 continue
             with self._left_out():
                 source = stopped(kernel.jit, *_call(entry, kernel))
-                shipment = shipment_of(*source, CodeTexts(), on_its_way=lambda key: False)
-                compilation = self._workers.compile(pool, shipment, urgent=True)
+                # A record alone asks for it: generating code takes no longer than such may take.
+                shipment = shipment_of(
+                    *source, CodeTexts(), on_its_way=lambda key: False, recorded=True
+                )
+                compilation = self._compiled_elsewhere(pool, shipment)
                 yield (entry, kernel), compilation
+
+    def _compiled_elsewhere(self, pool: CompilePool, shipment: Shipment) -> Compilation | None:
+        """None: it is there by now. Raises LeftOut where there is no helper any more."""
+        if not self._workers.has(pool):
+            raise LeftOut("no_binary")
+        try:
+            return self._workers.compile(pool, shipment, urgent=True)
+        except (HelperLost, BadFrame, OSError) as error:
+            self._workers.lost(error)
+            raise LeftOut("no_binary", str(error)) from error
 
     def _await(self, compilation: Compilation) -> None:
         try:
@@ -280,6 +296,8 @@ class _Run:
                 raise LeftOut("budget")
             if compilation is not None:
                 self._await(compilation)
+                if not self._has_binary(entry, kernel):
+                    raise LeftOut("no_binary", "Triton does not find it")
             with trial(), making_ready():
                 one = kernels.warm_up(kernel.jit, *_call(entry, kernel))
             if not compiled.is_compiled(one):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import threading
 from collections import Counter
 from typing import Any
@@ -202,7 +203,9 @@ def test_objects_that_do_anything_when_they_are_looked_at_do_no_harm(
     "key",
     [
         "", "[]", "]{", "[]{1: 2", "[]{**__import__('os').environ}", "[]{'num_warps': object()}",
-        "[]{'num_warps': " + "(" * 5000, "[]{}x", "[]{'a'}",
+        "[]{'num_warps': " + "(" * 5000, "[]{}x", "[]{'a'}", "[]{'a': 1, }", "[]{'a': 1}}",
+        "[]{'a': 1.5}", "[]{'a': (1,)}", "[]{'a': 1 'b': 2}", "[]{'a': '\\\\x41'}", "[]{a: 1}",
+        "[]{'a': " + "9" * 5000 + "}",
     ],
 )  # fmt: skip
 def test_names_of_another_triton_are_not_understood(key: str) -> None:
@@ -215,10 +218,34 @@ def test_options_that_the_launch_adds_are_not_its_own() -> None:
     assert options_in("[('i32', '')]{" + added) == []
     assert options_in("[]{'num_warps': 2, " + added) == [("num_warps", 2)]
     assert options_in("[]{'debug': False}") == []  # before 3.9
+    assert options_in("[]{}") == []
     assert options_in("[('constexpr', 'a]{b')]{'num_stages': 1, 'debug': True}") == [
         ("num_stages", 1),
         ("debug", True),
     ]
+
+
+def test_nothing_is_parsed_beside_launches(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's parser fails now and then where two threads use it, and a launch uses it, too."""
+    mine = threading.get_ident()
+    parsed: list[str] = []
+    parse = builtins.compile
+
+    def watch(source: Any, *args: Any, **more: Any) -> Any:
+        if threading.get_ident() != mine:
+            parsed.append(threading.current_thread().name)
+        return parse(source, *args, **more)
+
+    monkeypatch.setattr(builtins, "compile", watch)
+    with program.start() as start:
+        plain[(1,)](x(), 16, 2, num_warps=2)
+        recorder: Any = start.replay.recorder
+        while recorder._working.locked() or recorder._queue:
+            recorder._thread.join()
+    assert parsed == []
+    assert program.recorded() == ["plain"]
 
 
 # -- stores and programs that do not help ---------------------------------------------------------

@@ -112,8 +112,10 @@ def test_it_is_left_out_with_a_reason(
 def test_libraries_and_options_for_tools_are_left_out(gpu: SimulatedGPU) -> None:
     library = Path(triton.__file__).parent / "backends/nvidia/lib/libdevice.10.bc"
     key, one = launched(plain, X, 1, extern_libs=(("libdevice", str(library)),))
-    with pytest.raises(NotRecorded, match="not_encodable"):
+    with pytest.raises(NotRecorded, match="options"):
         described(plain, key, one)
+    with pytest.raises(NotRecorded, match="not_encodable"):
+        described(plain, *launched(plain, X, 1, ptx_options="--verbose"))
 
 
 @triton.jit
