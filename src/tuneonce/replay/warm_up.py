@@ -36,6 +36,7 @@ from ..system.cpus import usable_cpus
 from ..system.greenlets import patched_by
 from ..triton.compile import variant_grammar as grammar
 from ..triton.compile.code_texts import CodeTexts
+from ..triton.compile.deadline import Overdue
 from ..triton.compile.helper_process import HelperLost
 from ..triton.compile.listener import trial
 from ..triton.compile.pool import CompilePool
@@ -323,6 +324,8 @@ class _Run:
             self._leave_out(error.reason)
         except NotShippable:
             self._leave_out("hooked")
+        except Overdue:  # no error of the program's, so it is none of those below
+            self._leave_out("no_binary")
         except (NoStandIn, ValueError):
             self._leave_out("parameters")
         except Exception as error:

@@ -212,7 +212,7 @@ def test_threads_that_launch_meanwhile(program: Program) -> None:
             thread.join()
         assert (failed, warmed.left_out) == ([], {})
         assert warmed.variants + warmed.known == ALL
-        assert start.gpu.loaded <= 2 * ALL  # each side once at most
+        assert start.gpu.loaded <= 4 * ALL  # each thread once at most, as in stock
         with start.nothing_compiled_or_loaded():
             everything()
 
