@@ -46,10 +46,12 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 FIELDS = st.sampled_from(
     """t e schema pid started argv mode store kernel key key_text work_class outcome reason saved_s
     parts candidates what why detail seconds compile_s winner first_ms winner_ms worst_ms measured
-    tune_s load_s sample_s fastest best regret noise wrong fixed passes provisional""".split()  # noqa: SIM905
+    tune_s load_s sample_s fastest best regret noise wrong fixed passes provisional
+    waited waited_s within loaded binaries""".split()  # noqa: SIM905
 )
 KINDS = st.sampled_from(
-    ["resolve", "measure", "tune", "recheck", "compile", "load", "ready", "problem", "untuned", "?"]
+    """resolve measure tune recheck compile load module_load wait replay restore borrow explore
+    ready problem untuned ?""".split()  # noqa: SIM905
 )
 
 

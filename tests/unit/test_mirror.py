@@ -66,7 +66,6 @@ ELSEWHERE = {
     "triton/compile/compilations.py": "kernels/compile",
     "triton/compile/compile_errors.py": "kernels/compile/test_compile_failures.py",
     "triton/compile/helper_process.py": "processes/test_compile_leftovers.py",
-    "triton/compile/listener.py": "kernels/launch/test_third_party_seams.py",
     "triton/compile/preparation.py": "kernels/compile",
     "triton/compile/shipment.py": "kernels/compile/test_compile_binaries.py",
     "triton/compile/staging.py": "kernels/compile/test_compile_binaries.py",

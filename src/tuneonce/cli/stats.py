@@ -75,11 +75,25 @@ def _draw(found: Statistics, *, since: bool) -> None:
     totals = found.totals
     if totals.ready:
         out.print(_serving(found))
+    out.print(_phases(totals))
     out.print(
         f"{totals.candidates_measured} candidates measured, {totals.not_persisted} keys not "
         "persisted. prov: provisional hits; comp: compiled; load: loaded from Triton's cache; "
-        "saved: seconds."
+        "saved: seconds. module: loaded onto the device; waited: what launches stood still for, "
+        "which compilers that run beside them are not."
     )
+    remembered = [
+        f"{count} {what}"
+        for count, what in (
+            (totals.restored, "binaries restored"),
+            (totals.replayed, "variants replayed"),
+            (totals.borrowed, "launches with a borrowed winner"),
+            (totals.explored, "launches that explored"),
+        )
+        if count
+    ]
+    if remembered:
+        out.print(", ".join(remembered))
     for heading, counts in (
         ("reasons of what was no hit", totals.reasons),
         ("problems", totals.problems),
@@ -115,6 +129,25 @@ def _serving(found: Statistics) -> Table:
             seconds(totals.serving_s),
             style=style,
         )
+    return grid
+
+
+def _phases(totals: Totals) -> Table:
+    """What was done before and after start-up was over, and how long launches waited for it."""
+    from ._render import seconds, table
+
+    grid = table()
+    grid.add_column("phase", no_wrap=True)
+    for heading in ("comp", "s", "load", "s", "module", "s", "measured", "s", "waited s"):
+        grid.add_column(heading, justify="right", no_wrap=True)
+    phases = [("starting", totals.starting)]
+    if totals.ready:
+        phases.append(("serving", totals.serving))
+    for name, phase in phases:
+        row = [name]
+        for work in (phase.compile, phase.disk_load, phase.module_load, phase.measure):
+            row += [str(work.count), seconds(work.seconds)]
+        grid.add_row(*row, seconds(phase.waited_s))
     return grid
 
 

@@ -15,13 +15,18 @@ The first line describes the process::
 
     {"t":1.2,"e":"resolve","kernel":"...","outcome":"hit","reason":null,"saved_s":7.9}
     {"t":1.2,"e":"measure","kernel":"...","candidate":"BLOCK=64 num_warps=4","seconds":0.31,...}
-    {"t":9.1,"e":"tune","kernel":"...","candidates":25,"measured":25,"seconds":7.9,"compile_s":6.1}
+    {"t":9.1,"e":"tune","kernel":"...","candidates":25,"measured":25,"seconds":7.9,"waited_s":7.9,...}
     {"t":9.1,"e":"recheck","kernel":"...","key":"...","regret":0.01,"fixed":false,...}
-    {"t":0.8,"e":"compile","kernel":"...","seconds":0.6}
-    {"t":0.9,"e":"load","kernel":"...","seconds":0.01}
+    {"t":0.8,"e":"compile","kernel":"...","seconds":0.6,"waited":true,"within":"tune"}
+    {"t":0.9,"e":"load","kernel":"...","seconds":0.01,"waited":true}           found on disk
+    {"t":0.9,"e":"module_load","kernel":"...","seconds":0.01,"waited":true}    put onto the device
+    {"t":0.9,"e":"wait","kernel":"...","seconds":0.4,"waited":true}            for compilers beside
     {"t":1.2,"e":"untuned","kernel":"...","why":"no_programs"}    or "warmup": it decides nothing
     {"t":9.4,"e":"ready"}                     start-up is over, what follows happens while serving
     {"t":0.1,"e":"problem","what":"record_unreadable","detail":"..."}
+
+``waited``: a launch stood still for it; ``within``: those seconds are told by another event, too
+(`events.work`).
 
 Only its user may read a file, but in a directory that a group shares (`system.file_modes`). Where
 this user may not write, as in another user's directory, events go to a directory of this user's

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from .log import number, read_processes
+from .work import PhaseTotals, outcome_of, waited_seconds
 
 
 class Totals(msgspec.Struct):
@@ -17,8 +18,14 @@ class Totals(msgspec.Struct):
 
     `tunes` counts tuning runs that measured at least one candidate; `reasons` counts why keys were
     not hits, `problems` what went wrong without costing a launch, `untuned` why launches decided
-    nothing. `ready` counts the processes that said that their start-up was over, and the counts and
-    seconds of `serving_*` are those after it.
+    nothing. `ready` counts the processes that said that their start-up was over. `starting` and
+    `serving` are the work before and after it, kind by kind; `serving_tunes`, `serving_compiles`
+    and `serving_s`, the seconds that launches waited, are of the latter.
+
+    `waited_s` is what launches waited in all. `compile_s` is of all compilers together, which run
+    side by side. `replayed` variants were loaded, and `restored` binaries put back, because an
+    earlier start had used them; `borrowed` and `explored` count launches with a winner of another
+    key, and with a candidate that was tried.
     """
 
     processes: int = 0
@@ -38,14 +45,29 @@ class Totals(msgspec.Struct):
     serving_tunes: int = 0
     serving_compiles: int = 0
     serving_s: float = 0.0
+    module_loads: int = 0
+    module_load_s: float = 0.0
+    waited_s: float = 0.0
+    replayed: int = 0
+    replay_s: float = 0.0
+    restored: int = 0
+    restore_s: float = 0.0
+    borrowed: int = 0
+    explored: int = 0
+    starting: PhaseTotals = msgspec.field(default_factory=PhaseTotals)
+    serving: PhaseTotals = msgspec.field(default_factory=PhaseTotals)
     reasons: dict[str, int] = msgspec.field(default_factory=dict)
     problems: dict[str, int] = msgspec.field(default_factory=dict)
     untuned: dict[str, int] = msgspec.field(default_factory=dict)
 
     def add(self, event: dict[str, Any], *, serving: bool = False) -> None:
         """Count one event; events this version does not know are passed over."""
+        waited_s = waited_seconds(event)
+        self.waited_s += waited_s
+        (self.serving if serving else self.starting).add(event, waited_s)
         if serving:
-            self._add_serving(event)
+            self._add_serving(event, waited_s)
+        seconds = number(event.get("seconds"))
         match event.get("e"):
             case "resolve":
                 self._add_resolve(event)
@@ -55,31 +77,46 @@ class Totals(msgspec.Struct):
                 self.tune_s += number(event.get("tune_s"))
             case "tune":
                 self.tunes += 1
-                self.tune_s += number(event.get("seconds"))
+                self.tune_s += seconds
             case "compile":
                 self.compiles += 1
-                self.compile_s += number(event.get("seconds"))
+                self.compile_s += seconds
             case "load":
                 self.disk_loads += 1
-                self.load_s += number(event.get("seconds"))
+                self.load_s += seconds
+            case "module_load":
+                self.module_loads += 1
+                self.module_load_s += seconds
             case "ready":
                 self.ready += 1
             case "problem":
                 tally(self.problems, event.get("what"))
             case "untuned":
                 tally(self.untuned, event.get("why"))
+            case _:
+                self._add_remembered(event, seconds)
 
-    def _add_serving(self, event: dict[str, Any]) -> None:
-        # What a tuning run compiles is in events of its own.
+    def _add_serving(self, event: dict[str, Any], waited_s: float) -> None:
+        self.serving_s += waited_s
         match event.get("e"):
             case "tune":
                 self.serving_tunes += 1
-                self.serving_s += number(event.get("seconds")) - number(event.get("compile_s"))
-            case "measure" if "tune_s" in event:
-                self.serving_s += number(event.get("tune_s")) - number(event.get("compile_s"))
             case "compile":
                 self.serving_compiles += 1
-                self.serving_s += number(event.get("seconds"))
+
+    def _add_remembered(self, event: dict[str, Any], seconds: float) -> None:
+        """What comes of an earlier start, or of another key."""
+        match event.get("e"):
+            case "replay":
+                self.replayed += int(number(event.get("loaded")))
+                self.replay_s += seconds
+            case "restore":
+                self.restored += int(number(event.get("binaries")))
+                self.restore_s += seconds
+            case "borrow":
+                self.borrowed += 1
+            case "explore":
+                self.explored += 1
 
     @property
     def met(self) -> bool:
@@ -88,16 +125,28 @@ class Totals(msgspec.Struct):
         return outcomes + self.tunes + self.candidates_measured > 0
 
     def sentence(self) -> str:
-        """What a start came to, for a log."""
+        """What a start came to, for a log: what was found, tuned, compiled, loaded and saved."""
         provisional = f" ({self.provisional} provisional)" if self.provisional else ""
-        return (
-            f"{self.hits + self.provisional} hits{provisional}, {self.tunes} tunes "
-            f"({self.tune_s:.1f} s), {self.compiles} compiles ({self.compile_s:.1f} s), "
-            f"{self.saved_s:.1f} s saved"
-        )
+        parts = [
+            f"{self.hits + self.provisional} hits{provisional}",
+            f"{self.tunes} tunes ({self.tune_s:.1f} s)",
+            f"{self.compiles} compiles ({self.compile_s:.1f} s)",
+        ]
+        for count, what, seconds in (
+            (self.disk_loads, "disk loads", self.load_s),
+            (self.module_loads, "module loads", self.module_load_s),
+            (self.restored, "binaries restored", self.restore_s),
+            (self.replayed, "variants replayed", self.replay_s),
+        ):
+            if count:
+                parts.append(f"{count} {what} ({seconds:.1f} s)")
+        for count, what in ((self.borrowed, "borrowed"), (self.explored, "explored")):
+            if count:
+                parts.append(f"{count} {what}")
+        return ", ".join([*parts, f"{self.saved_s:.1f} s saved"])
 
     def _add_resolve(self, event: dict[str, Any]) -> None:
-        match event.get("outcome"):
+        match outcome_of(event):
             case "hit":
                 self.hits += 1
             case "provisional":

@@ -86,3 +86,30 @@ def test_stats_fit_eighty_columns(tell: Tell, events: Path) -> None:
     long = process({"e": "tune", "seconds": 123456.0}, argv=["x" * 70, "y" * 70])
     write_events(events, long, long)
     assert max(map(len, tell("stats").out.splitlines())) <= 80
+
+
+@pytest.mark.usefixtures("terminal")
+def test_stats_by_phase(tell: Tell, events: Path) -> None:
+    served = process(
+        {"e": "compile", "seconds": 6.0, "waited": False, "ahead": True},
+        {"e": "load", "seconds": 0.5, "waited": True},
+        {"e": "module_load", "seconds": 0.25, "waited": True},
+        {"e": "module_load", "seconds": 0.25, "waited": True, "within": "tune"},
+        {"e": "replay", "loaded": 7, "seconds": 0.5},
+        {"e": "ready"},
+        {"e": "measure", "seconds": 1.0},
+        {"e": "tune", "seconds": 3.0, "waited_s": 3.0, "sample_s": 2.0, "compile_s": 9.0},
+        {"e": "borrow"},
+    )
+    write_events(events, served)
+    said = tell("stats")
+    lines = [line.split() for line in said.out.splitlines()]
+    assert ["starting", "1", "6", "1", "0.5", "2", "0.5", "0", "0", "0.75"] in lines
+    assert ["serving", "0", "0", "0", "0", "0", "0", "1", "2", "3"] in lines
+    assert "7 variants replayed, 1 launches with a borrowed winner" in said.out
+    assert max(map(len, said.out.splitlines())) <= 80
+    document = tell("stats", "--json").json["totals"]
+    assert document["serving"]["tune"] == {"count": 1, "seconds": 3.0}
+    assert document["starting"]["module_load"] == {"count": 2, "seconds": 0.5}
+    assert (document["starting"]["waited_s"], document["waited_s"]) == (0.75, 3.75)
+    assert document["replayed"] == 7

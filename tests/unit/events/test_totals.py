@@ -11,6 +11,7 @@ import pytest
 
 from tuneonce.events.log import EventLog
 from tuneonce.events.totals import Live, Totals, summarise, total
+from tuneonce.events.work import PhaseTotals, Work
 
 
 def totals(*events: dict[str, Any]) -> Totals:
@@ -37,6 +38,12 @@ def test_every_kind_of_event() -> None:
         {"e": "compile", "seconds": 1.5},
         {"e": "load", "seconds": 0.125},
         {"e": "load", "seconds": 0.125},
+        {"e": "module_load", "seconds": 0.5},
+        {"e": "replay", "variants": 20, "loaded": 12, "skipped": {"source": 8}, "seconds": 0.4},
+        {"e": "restore", "binaries": 3, "bytes": 9000, "seconds": 0.1},
+        {"e": "borrow"},
+        {"e": "borrow"},
+        {"e": "explore"},
         {"e": "problem", "what": "store_failed"},
         {"e": "problem", "what": "store_failed"},
         {"e": "problem"},
@@ -64,6 +71,25 @@ def test_every_kind_of_event() -> None:
         reasons={"work_class": 1, "candidates_missing": 1, "unknown": 2, "no_source": 1},
         problems={"store_failed": 2},
         untuned={"warmup": 1, "no_programs": 2},
+        module_loads=1,
+        module_load_s=0.5,
+        # These events are of an earlier version: a tune, less its compilations, and a compilation.
+        waited_s=2.0,
+        replayed=12,
+        replay_s=0.4,
+        restored=3,
+        restore_s=0.1,
+        borrowed=2,
+        explored=1,
+        starting=PhaseTotals(
+            keys={"hit": 2, "provisional": 1, "miss": 3, "not_persisted": 1},
+            compile=Work(1, 1.5),
+            disk_load=Work(2, 0.25),
+            module_load=Work(1, 0.5),
+            measure=Work(2, 0.0),
+            tune=Work(1, 2.0),
+            waited_s=2.0,
+        ),
     )
 
 
@@ -192,3 +218,48 @@ def test_a_sentence_for_a_log() -> None:
     assert counted.sentence() == (
         "2 hits (1 provisional), 0 tunes (0.0 s), 0 compiles (0.0 s), 1.0 s saved"
     )
+
+
+def test_the_sentence_tells_of_loads_and_of_what_was_remembered_where_there_are_any() -> None:
+    counted = totals(
+        resolve("hit", saved_s=7.25),
+        {"e": "restore", "binaries": 4, "seconds": 0.3},
+        {"e": "load", "seconds": 0.25},
+        {"e": "module_load", "seconds": 0.5},
+        {"e": "module_load", "seconds": 0.25},
+        {"e": "replay", "loaded": 12, "seconds": 0.4},
+        {"e": "borrow"},
+        {"e": "explore"},
+    )
+    assert counted.sentence() == (
+        "1 hits, 0 tunes (0.0 s), 0 compiles (0.0 s), 1 disk loads (0.2 s), "
+        "2 module loads (0.8 s), 4 binaries restored (0.3 s), 12 variants replayed (0.4 s), "
+        "1 borrowed, 1 explored, 7.2 s saved"
+    )
+
+
+def test_each_kind_of_work_is_in_its_phase() -> None:
+    tune = {"e": "tune", "seconds": 2.0, "waited_s": 2.0, "sample_s": 0.25, "compile_s": 9.0}
+    counted = totals(
+        {"e": "compile", "seconds": 4.0, "ahead": True, "waited": False},
+        {"e": "compile", "seconds": 1.0, "waited": True},
+        resolve("miss"),
+        READY,
+        resolve("miss"),
+        resolve("hit"),
+        {"e": "module_load", "seconds": 0.5, "waited": True, "within": "tune"},
+        {"e": "measure", "seconds": 0.1},
+        tune,
+        {"e": "load", "seconds": 0.125, "waited": True},
+        {"e": "wait", "seconds": 0.25, "waited": True},
+    )
+    assert counted.starting == PhaseTotals(keys={"miss": 1}, compile=Work(2, 5.0), waited_s=1.0)
+    assert counted.serving == PhaseTotals(
+        keys={"miss": 1, "hit": 1},
+        disk_load=Work(1, 0.125),
+        module_load=Work(1, 0.5),
+        measure=Work(1, 0.25),
+        tune=Work(1, 2.0),
+        waited_s=2.375,
+    )
+    assert (counted.waited_s, counted.serving_s) == (3.375, 2.375)

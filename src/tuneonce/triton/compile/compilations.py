@@ -233,6 +233,7 @@ def await_binary(session: Session, config: Any, workers: Workers) -> None:
     pool = workers.pool()
     if pool is None:
         return
+    began = time.perf_counter()
     try:
         with workers.turns.tuning():
             shipment = workers.shipment(session, config, tuning=False)
@@ -245,3 +246,5 @@ def await_binary(session: Session, config: Any, workers: Workers) -> None:
         workers.lost(error)
     except Exception:  # the launch will say what is wrong
         logger.debug("tuneonce: a winner could not be compiled ahead", exc_info=True)
+    finally:
+        workers.tell_wait(session.label, time.perf_counter() - began)

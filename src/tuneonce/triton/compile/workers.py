@@ -150,6 +150,10 @@ class Workers:
             self._events.emit("problem", what="compile_helper_lost", detail=str(error))
             logger.warning("tuneonce: no compile helper (%s); compiling in this process", error)
 
+    def tell_wait(self, kernel: str, seconds: float) -> None:
+        """A launch has waited for compilers so long, without tuning its key."""
+        self._events.emit("wait", kernel=kernel, seconds=round(seconds, 6), waited=True)
+
     def finish(self) -> None:
         """Start-up is over: leave no process behind that has nothing to do."""
         if self._pool is not None:
@@ -193,8 +197,13 @@ class Workers:
     def _tell(self, shipment: Shipment, future: Future[Compiled]) -> None:
         if not future.cancelled() and future.exception() is None:
             seconds = round(future.result().seconds, 6)
+            # What a launch waited for it is in the event of the tune, or in one of its own.
             self._events.emit(
-                "compile", kernel=sources.name_of(shipment.src), seconds=seconds, ahead=True
+                "compile",
+                kernel=sources.name_of(shipment.src),
+                seconds=seconds,
+                ahead=True,
+                waited=False,
             )
 
     def renew(self) -> None:

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from ...events.log import EventLog
-from ..compile.listener import CompileListener, compile_seconds
+from ..compile.listener import CompileListener, compile_seconds, loading_seconds, within
 from ..seams import autotuners, probing
 from ..seams.seam import Feature
 
@@ -55,24 +55,29 @@ class Observer:
                 return stock_bench(autotuner, *args, config=config, **meta)
             function = autotuners.function(autotuner)
             kernel = f"{function.__module__}:{function.__qualname__}"
-            began, compiled = time.perf_counter(), compile_seconds()
+            began, compiled, loaded = time.perf_counter(), compile_seconds(), loading_seconds()
             try:
-                return stock_bench(autotuner, *args, config=config, **meta)
+                with within("tune"):
+                    return stock_bench(autotuner, *args, config=config, **meta)
             finally:
                 spent = round(time.perf_counter() - began, 6)
                 compile_s = round(compile_seconds() - compiled, 6)
+                load_s = round(loading_seconds() - loaded, 6)
                 # One line for the run, which the candidates' seconds are then added to.
                 first = vars(autotuner).get("_tuneonce_first", True)
                 autotuner._tuneonce_first = False
                 if first:
-                    events.emit("tune", kernel=kernel, seconds=0.0, compile_s=0.0)
+                    events.emit("tune", kernel=kernel, seconds=0.0, compile_s=0.0, waited_s=0.0)
                 events.emit(
                     "measure",
                     kernel=kernel,
                     candidate=str(config),
                     seconds=spent,
                     compile_s=compile_s,
+                    load_s=load_s,
+                    sample_s=round(spent - compile_s - load_s, 6),
                     tune_s=spent,
+                    waited_s=spent,
                 )
 
         self._own = (prune_first, bench)

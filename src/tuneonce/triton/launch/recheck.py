@@ -21,6 +21,7 @@ from ...resolution.resolver import Outcome
 from ...system.forks import renew_in_child
 from ...tuning.oracle import Finding, benchmarked, side_by_side
 from ..compile.compilations import Compilations
+from ..compile.listener import within
 from ..compile.workers import Workers
 from ..kernel.session import Session
 from ..measure.result import Result
@@ -71,7 +72,7 @@ class Rechecker:
             positions = distinct(session.candidates)
             winner = positions[session.winner]
             try:
-                with self._workers.turns.tuning():
+                with self._workers.turns.tuning(), within("recheck"):
                     finding = self._measure(session, winner, sorted(positions.values()))
             finally:
                 reset(session)
@@ -85,7 +86,8 @@ class Rechecker:
                 winner=candidate_text(session, winner),
                 **({} if finding is None else _fields(session, finding)),
                 fixed=fixed,
-                seconds=round(self._clock() - began, 6),
+                seconds=(seconds := round(self._clock() - began, 6)),
+                waited_s=seconds,
             )
 
     def _measure(self, session: Session, winner: int, positions: Sequence[int]) -> Finding | None:

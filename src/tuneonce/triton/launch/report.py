@@ -78,7 +78,8 @@ def tell_tuned(events: EventLog, session: Session) -> None:
         worst_ms=max(times, default=None),
         candidates=len(session.candidates),
         measured=session.measured,
-        seconds=round(autotuners.tuning_seconds(session.autotuner), 6),
+        seconds=(seconds := round(autotuners.tuning_seconds(session.autotuner), 6)),
+        waited_s=seconds,
         **{name: round(seconds, 6) for name, seconds in session.spent.items()},
     )
     # Those that stock would have ended at.

@@ -101,4 +101,5 @@ class Undecided:
                     config = session.candidates[position]
                     with passing_over(), trial():
                         launch(session.autotuner, config, session.args, session.kwargs)
+        self._workers.tell_wait(session.label, compilations.front_s + compilations.wait_s)
         return set(compilations.failures)

@@ -24,7 +24,7 @@ from typing import Any
 from ...tuning.race import Summary, race
 from ..compile.compilations import Compilations
 from ..compile.compile_errors import is_compile_error
-from ..compile.listener import compile_seconds
+from ..compile.listener import compile_seconds, loading_seconds, within
 from ..compile.workers import Workers
 from ..kernel.session import Session
 from ..seams import autotuners
@@ -53,8 +53,12 @@ def tune(
     """
     began = time.time()
     tuning = _Tuning(session, workers, on_result, on_compiled, launching)
-    with closing(tuning), workers.turns.tuning():
-        session.winner = tuning.run()
+    try:
+        with closing(tuning), workers.turns.tuning(), within("tune"):
+            session.winner = tuning.run()
+    except BaseException:  # no event will tell of this tuning
+        workers.tell_wait(session.label, time.time() - began)
+        raise
     autotuners.set_tuning_seconds(session.autotuner, time.time() - began)
     session.timings = tuning.timings()
     session.measured = tuning.measured
@@ -112,13 +116,19 @@ class _Tuning:
         return {self._candidates[i]: self._results[i] for i in sorted(self._results)}
 
     def spent(self) -> dict[str, float]:
-        """Seconds: Python to TTIR, waiting for compilers, loading, measuring, compiling here."""
+        """Seconds: Python to TTIR, waiting for compilers, compiling here, loading, measuring.
+
+        These follow each other and are parts of the whole. `compile_s` is not: that of all
+        compilers together, most of which run beside it.
+        """
+        here = sum(self._here.values())
         return {
             "front_s": self._compilations.front_s,
             "wait_s": self._compilations.wait_s,
+            "here_s": here,
             "load_s": self._load_s,
             "sample_s": self._sample_s,
-            "compile_s": sum(self._here.values()) + sum(self._compilations.seconds.values()),
+            "compile_s": here + sum(self._compilations.seconds.values()),
         }
 
     # -- by a benchmark function of the program's -----------------------------------------------
@@ -230,20 +240,20 @@ class _Tuning:
     def _clocked(self, *positions: int, loading: bool = False) -> Iterator[None]:
         """The seconds of what is done inside belong to these candidates, in equal parts."""
         self._began, self._compiled = time.perf_counter(), compile_seconds()
-        self._loading = loading
+        self._loaded, self._loading = loading_seconds(), loading
         try:
             yield
         finally:
             self._clock_so_far(*positions)
 
     def _clock_so_far(self, *positions: int) -> None:
-        now, compiled = time.perf_counter(), compile_seconds()
+        now, compiled, loaded = time.perf_counter(), compile_seconds(), loading_seconds()
         spent, here = now - self._began, compiled - self._compiled
-        self._began, self._compiled = now, compiled
-        if self._loading:
-            self._load_s += spent - here
-        else:
-            self._sample_s += spent - here
+        # With its first launch, or what a benchmark function loads before it measures.
+        load_s = spent - here if self._loading else loaded - self._loaded
+        self._began, self._compiled, self._loaded = now, compiled, loaded
+        self._load_s += load_s
+        self._sample_s += spent - here - load_s
         for position in positions:
             self._spent[position] = self._spent.get(position, 0.0) + spent / len(positions)
             self._here[position] = self._here.get(position, 0.0) + here / len(positions)

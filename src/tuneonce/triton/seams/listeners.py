@@ -1,12 +1,13 @@
-"""Slots of ``triton.knobs`` for listeners, each of which holds one."""
+"""Where Triton lets others listen: slots of ``triton.knobs`` for one, and chains for many."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .seam import Feature, Seam, is_there
+from .seam import Feature, Seam, all_of, can_be_called, is_there
 
 _KNOBS = "triton.knobs"
 
@@ -49,6 +50,46 @@ def read_call(call: Mapping[str, Any]) -> CompilerCall:
     return CompilerCall(bool(call["cache_hit"]), str(kernel), seconds, binary)
 
 
+def hear_module_loads(before: Any, after: Any) -> bool:
+    """Have Triton call these before and after it loads a module onto a device.
+
+    They join the chains, whose other members are called as ever. False: this Triton has no chains
+    (3.4), or the program has put something of its own in their place.
+    """
+    start, end = _chains()
+    if start is None or end is None:
+        return False
+    start.add(before)
+    end.add(after)
+    return True
+
+
+def forget_module_loads(before: Any, after: Any) -> None:
+    """Take these out of the chains again."""
+    for chain, listener in zip(_chains(), (before, after), strict=True):
+        # One of the program's own may not know it.
+        with contextlib.suppress(Exception):
+            chain.remove(listener)
+
+
+def _chains() -> tuple[Any, Any]:
+    """Those of module loads; None for one that nobody can join."""
+    runtime = getattr(sys.modules.get(_KNOBS), "runtime", None)
+    start = getattr(runtime, "kernel_load_start_hook", None)
+    end = getattr(runtime, "kernel_load_end_hook", None)
+    return start if _can_be_joined(start) else None, end if _can_be_joined(end) else None
+
+
+def _can_be_joined(chain: Any) -> bool:
+    return callable(getattr(chain, "add", None)) and callable(getattr(chain, "remove", None))
+
+
+def read_module_load(call: tuple[Any, ...]) -> tuple[str, Any]:
+    """Whose module it is, and which: the kernel's name and the digest of its binary."""
+    name, digest = (call[2], call[4]) if len(call) > 4 else ("?", None)
+    return str(name), digest
+
+
 def of_autotuner() -> Any:
     """The listener of tunings; None if there is none, as before 3.8."""
     knobs = sys.modules.get(_KNOBS)
@@ -82,6 +123,20 @@ SEAMS = (
         "tells compiling from loading, and how long it took",
         is_there(_KNOBS, "compilation.listener"),
         words=("listener", "times", "cache_hit"),
+    ),
+    Seam(
+        "knobs.runtime.kernel_load_start_hook, kernel_load_end_hook",
+        _KNOBS,
+        (Feature.MODULE_LOADS,),
+        "chains that are called before and after a module is loaded onto a device",
+        all_of(
+            can_be_called(_KNOBS, "runtime_knobs.kernel_load_start_hook.add", "listener"),
+            can_be_called(_KNOBS, "runtime_knobs.kernel_load_start_hook.remove", "listener"),
+            can_be_called(_KNOBS, "runtime_knobs.kernel_load_end_hook.add", "listener"),
+            can_be_called(_KNOBS, "runtime_knobs.kernel_load_end_hook.remove", "listener"),
+        ),
+        names=("kernel_load_start_hook", "kernel_load_end_hook"),
+        read_in=("3.6", "3.8", "3.9"),
     ),
     Seam(
         "knobs.autotuning.listener",

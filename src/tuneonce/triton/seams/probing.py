@@ -31,6 +31,7 @@ _AT_INSTALL = (
     Feature.STOCK_FILES,
     Feature.WARMUP,
     Feature.COMPILE_TIMES,
+    Feature.MODULE_LOADS,
 )
 
 _decided: dict[Feature, tuple[str, ...]] = {}

@@ -37,6 +37,7 @@ class Feature(enum.Enum):
     WARM = "warm start", "`ready()` makes nothing ready"
     BINARIES = "kept binaries", "a start that finds Triton's cache empty compiles"
     COMPILE_TIMES = "compile times", "events do not tell compiling from measuring"
+    MODULE_LOADS = "module loads", "events do not tell of modules that are loaded onto a device"
 
     def __init__(self, title: str, without: str) -> None:
         self.title = title
