@@ -103,7 +103,7 @@ class Engine:
         self._stopping = False
         self._current: _Job | None = None
         # A daemon: a thread that hangs in a driver call must not keep the process alive.
-        self._thread = threading.Thread(target=self._run, name="tuneonce-demo-model", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="demo-model", daemon=True)
         self.error: Exception | None = None
 
     @property

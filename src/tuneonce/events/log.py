@@ -10,8 +10,8 @@ The first line describes the process::
 
     {"schema":"tuneonce.events/1","pid":71,"started":1763,"mode":"on","argv":["vllm"],"store":"..."}
 
-(``"run"``, too, in a process of a ``tuneonce run``), then, with ``t`` in seconds since
-``started``::
+(``"lineage"``, too, the processes that it comes from, and ``"run"`` in one of a ``tuneonce run``),
+then, with ``t`` in seconds since ``started``::
 
     {"t":1.2,"e":"resolve","kernel":"...","outcome":"hit","reason":null,"saved_s":7.9}
     {"t":1.2,"e":"measure","kernel":"...","candidate":"BLOCK=64 num_warps=4","seconds":0.31,...}
@@ -52,6 +52,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model.codec import digest
+from ..system.ancestry import lineage
 from ..system.file_modes import is_shared, make_closed_directory
 from ..system.forks import renew_in_child
 from ..system.paths import user_directory
@@ -161,7 +162,14 @@ class EventLog:
     def _begin(self, directory: Path, at: float) -> _File:
         pid = os.getpid()
         name = f"{_stamp(at)}.{int(at % 1 * 1e6):06d}-{pid}{_ENDING}"
-        about = {"schema": SCHEMA, "pid": pid, "started": at, "argv": _program(), **self._about}
+        about = {
+            "schema": SCHEMA,
+            "pid": pid,
+            "started": at,
+            "argv": _program(),
+            "lineage": lineage(),
+            **self._about,
+        }
         line = json.dumps(about).encode() + b"\n"
         file = _File(directory / name, pid, at)
         try:
@@ -287,7 +295,7 @@ def read_processes(
     the first `MAX_FILE_BYTES`. Raises nothing.
     """
     now = time.time()
-    for path, size, written in _to_read(directory, since, now):
+    for path, size, written in files_to_read(directory, since, now):
         lines = _read_lines(path, size)
         if lines and lines[0].get("schema") == SCHEMA:
             if number(lines[0].get("started")) > now + APART_S >= written:
@@ -308,7 +316,9 @@ def number(value: object) -> float:
     return number_or_none(value) or 0.0
 
 
-def _to_read(directory: Path, since: float | None, now: float) -> list[tuple[Path, int, float]]:
+def files_to_read(
+    directory: Path, since: float | None, now: float
+) -> list[tuple[Path, int, float]]:
     """The files to be read, oldest first, how much of each, and when it was last written."""
     earliest = "" if since is None else _stamp(since)
     names: list[Path] = []
@@ -338,23 +348,32 @@ def _to_read(directory: Path, since: float | None, now: float) -> list[tuple[Pat
 def _read_lines(path: Path, size: int) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     # The end of the file, too, is the end of a line that is no JSON.
-    for line in _read(path, size).decode("utf-8", "replace").split("\n"):
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
+    for line in read_part(path, 0, size).decode("utf-8", "replace").split("\n"):
+        event = read_event(line)
+        if event is None:
             break
-        if not isinstance(value, dict) or not _is_shallow(value, MAX_DEPTH):
-            break
-        lines.append(value)
+        lines.append(event)
     return lines
 
 
-def _read(path: Path, size: int) -> bytes:
-    """The first `size` bytes of a regular file; nothing if there is no such file."""
+def read_event(line: str) -> dict[str, Any] | None:
+    """The event of a line; None for what is none."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and _is_shallow(value, MAX_DEPTH) else None
+
+
+def read_part(path: Path, offset: int, size: int) -> bytes:
+    """So many bytes of a regular file, from there on; nothing if there is no such file."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         with os.fdopen(os.open(path, flags), "rb") as file:
-            return file.read(size) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return b""
+            file.seek(offset)
+            return file.read(size)
     except OSError:
         return b""
 

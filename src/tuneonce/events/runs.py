@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..system.ancestry import started_ticks
 from ..system.paths import may_write
 
 if TYPE_CHECKING:
@@ -35,20 +36,12 @@ _READ_S, _WRITE_S = 2.0, 1.0
 
 def new_run() -> str:
     """The name of a run that begins with this process, whatever program it becomes."""
-    return f"{os.getpid()}.{_started()}.{int(time.time())}"
+    return f"{os.getpid()}.{started_ticks()}.{int(time.time())}"
 
 
 def is_first(run: str) -> bool:
     """Whether this process is the one that the run began with."""
-    return run.startswith(f"{os.getpid()}.{_started()}.")
-
-
-def _started() -> str:
-    """When this process was started, in the system's own ticks; process ids come again."""
-    try:
-        return Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return "0"
+    return run.startswith(f"{os.getpid()}.{started_ticks()}.")
 
 
 def tell(run: str, directory: Path | None, here: Totals | None) -> None:
