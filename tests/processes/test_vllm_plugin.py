@@ -400,6 +400,118 @@ def test_logging_that_somebody_configured_stays(server: Machine) -> None:
     assert error == f"tuneonce: on, store {server.store}\n"
 
 
+# -- vLLM's metrics ------------------------------------------------------------------------------
+
+# As in vLLM's API server, which imports the client after or before its plugins, removes what it
+# has left in its registry, starts its workers and answers from the registry.
+METRICS = """
+import json, multiprocessing, sys
+{first}
+
+def work(answers):
+    from vllm.v1.serial_utils import run_method
+    from vllm.v1.worker.worker_base import WorkerWrapperBase
+    wrapper = WorkerWrapperBase(0)
+    for method in ("init_worker", "init_device", "load_model", "compile_or_warm_up_model"):
+        run_method(wrapper, method, (), {{}})
+    run_method(wrapper, "execute_model", (3,), {{}})
+    answers.put(1)
+
+def start(context, answers):
+    worker = context.Process(target=work, args=(answers,))
+    worker.start()
+    worker.join()
+
+if __name__ == "__main__":
+    import vllm
+    from vllm.plugins import load_general_plugins
+    load_general_plugins()
+    told = "prometheus_client" in sys.modules
+    from prometheus_client import REGISTRY, generate_latest
+    for collector in list(REGISTRY._collector_to_names):
+        if hasattr(collector, "_name") and collector._name.startswith("vllm:"):
+            REGISTRY.unregister(collector)
+    context = multiprocessing.get_context({method!r})
+    answers = context.SimpleQueue()
+    # The worker is not a child of this process, but of one that launches nothing.
+    core = context.Process(target=start, args=(context, answers))
+    core.start()
+    core.join()
+    assert answers.get() == 1
+    from tuneonce.events import follower
+    follower.WAIT_S = 60.0
+    lines = generate_latest().decode().splitlines()
+    values = dict(line.rpartition(" ")[::2] for line in lines if line[:9] == "tuneonce_")
+    print(json.dumps([told, values]))
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("first", ["", "import prometheus_client"], ids=["later", "before"])
+def test_the_api_server_tells_of_its_workers(server: Machine, method: str, first: str) -> None:
+    pytest.importorskip("prometheus_client")
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("no /proc")
+    serve(server, "spawn", "one")  # another server's events are in the same directory
+    earlier = server.totals()
+    assert earlier.tunes == 3
+    program = METRICS.format(method=method, first=first)
+    [imported, values], _, error = run(server, program)
+    assert error == ""
+    assert imported is bool(first)  # what vLLM does not import is not imported for it
+    found = server.totals()
+    assert float(values["tuneonce_processes"]) == found.processes - earlier.processes
+    assert float(values["tuneonce_processes_ready"]) == 1
+    assert float(values['tuneonce_keys_total{outcome="hit",phase="starting"}']) == 2
+    assert float(values['tuneonce_keys_total{outcome="hit",phase="serving"}']) == 1
+    assert float(values['tuneonce_tunes_total{phase="starting"}']) == 0
+
+
+@pytest.mark.parametrize(
+    "client",
+    [
+        "raise ImportError('broken')",
+        "x = 1",
+        """
+        class Registry:
+            def register(self, collector):
+                raise ValueError("Duplicated timeseries")
+        REGISTRY = Registry()
+        """,
+    ],
+    ids=["broken", "another", "refuses"],
+)
+def test_whatever_the_client_is_the_server_starts(server: Machine, client: str) -> None:
+    server.write("site/prometheus_client.py", client)
+    program = """
+    import json
+    from vllm.plugins import load_general_plugins
+    load_general_plugins()
+    try:
+        import prometheus_client
+    except ImportError as error:
+        assert str(error) == "broken"
+    from vllm.v1.worker import kernels
+    print(json.dumps([kernels.launch()]))
+    """
+    said, _, error = run(server, program)
+    assert len(said) == 1
+    assert error == ""
+
+
+def test_a_server_whose_plugin_is_off_has_no_metrics_of_ours(server: Machine) -> None:
+    pytest.importorskip("prometheus_client")
+    program = """
+    import json
+    import prometheus_client
+    from vllm.plugins import load_general_plugins
+    load_general_plugins()
+    print(json.dumps(["tuneonce" in prometheus_client.generate_latest().decode()]))
+    """
+    assert run(server, program)[0] == [True]
+    assert run(server, program, TUNEONCE="0")[0] == [False]
+
+
 # -- the real vLLM, where there is one -----------------------------------------------------------
 
 REAL = """

@@ -14,6 +14,7 @@ HEAVY = {
     "aiohttp",
     "msgspec",
     "numpy",
+    "prometheus_client",
     "psutil",
     "rich",
     "starlette",

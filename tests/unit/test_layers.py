@@ -58,6 +58,7 @@ LAYERS = (
     Layer("triton: launch", ("tuneonce.triton.launch",)),
     Layer("testing", ("tuneonce.testing",)),
     Layer("replay", ("tuneonce.replay",)),
+    Layer("metrics", ("tuneonce.metrics",), third_party=frozenset({"prometheus_client"})),
     Layer(
         "hosts",
         ("tuneonce.hosts", "tuneonce.bench", "tuneonce.demo"),
@@ -90,6 +91,9 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "import stands in the function it calls."
     ),
     ("tuneonce.hosts.sglang", "tuneonce.activation.install"): "The same, for SGLang.",
+    ("tuneonce.metrics", "tuneonce.activation.install"): (
+        "What is switched on in this process is known there alone; asked when metrics are."
+    ),
     ("tuneonce.events.progress", "rich.console"): (
         "A line that is drawn while a server tunes, and rich draws it; imported where it is drawn."
     ),

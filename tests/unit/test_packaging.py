@@ -108,7 +108,7 @@ def test_core_needs_two_small_packages_and_nobody_asks_for_torch_or_triton(wheel
         (extras if "extra ==" in requirement else core).add(name)
     assert core == {"msgspec", "rich"}
     assert not (core | extras) & {"torch", "triton", "vllm", "sglang"}
-    assert set(metadata.get_all("Provides-Extra") or []) == {"bench", "demo", "dev"}
+    assert set(metadata.get_all("Provides-Extra") or []) == {"bench", "demo", "dev", "metrics"}
 
 
 def test_the_extra_demo_has_all_that_the_demo_imports(wheel: Path) -> None:
@@ -119,7 +119,8 @@ def test_the_extra_demo_has_all_that_the_demo_imports(wheel: Path) -> None:
         _, _, extra = requirement.partition("extra == ")
         required.setdefault(extra.strip("'\""), set()).add(name)
     # Which the set-up installs first, or the machine has.
-    assert set(_NEEDS) == required["demo"] | {"torch", "triton"}
+    modules = {name.replace("-", "_") for name in required["demo"]}
+    assert set(_NEEDS) == modules | {"torch", "triton"}
     for package in ("demo", "bench", "cli"):
         imported = third_party_imports(ROOT / "src/tuneonce" / package)
         assert imported <= required[""] | set(_NEEDS), package

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from ..events.totals import Totals
+
 _AUTOTUNER = "triton.runtime.autotuner"
 
 _lock = threading.RLock()
@@ -174,7 +176,8 @@ def ready() -> None:
     installation.phases.serve()
     if installation.replay is not None:
         installation.replay.serve()
-    if totals.hits or totals.provisional or totals.misses or totals.compiles:
+    remembered = totals.replayed or totals.restored
+    if totals.hits or totals.provisional or totals.misses or totals.compiles or remembered:
         _log("ready: %s", totals.sentence())
 
 
@@ -205,6 +208,30 @@ def check() -> None:
     installation = _installed
     if installation is not None and installation.hook is not None:
         installation.hook.check()
+
+
+def totals() -> Totals | None:
+    """What this process has found, tuned and loaded so far; None where it has no part in it yet."""
+    installation = _installed
+    live = None if installation is None else installation.live
+    return None if live is None else live.now()
+
+
+def events_directory() -> Path | None:
+    """Where the processes that this one starts write their events; None: nowhere, or it is off.
+
+    Raises SettingsError.
+    """
+    installation = _installed
+    if installation is None:
+        return None
+    settings = installation.settings
+    if installation.live is None:  # without Triton it is not settled whose process this is
+        from ..settings import read
+
+        settings = read(installation.environ, server=_server())
+    directory: Path | None = settings.events
+    return directory
 
 
 def is_installed() -> bool:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _HOST = "127.0.0.1"
-_NEEDS = ("aiohttp", "numpy", "psutil", "starlette", "uvicorn", "torch", "triton")
+_NEEDS = (
+    *("aiohttp", "numpy", "prometheus_client", "psutil", "starlette", "uvicorn"),
+    *("torch", "triton"),
+)
 # Two to three minutes for all runs together on two cores, most of it tuning.
 _CPU_LOAD = {"num_prompts": 8, "input_len": 64, "output_len": 4, "max_concurrency": 2}
 # Long prompts and short answers, as in the benchmark that vLLM's own table was made with.

@@ -1,6 +1,6 @@
-"""The demo's HTTP server: ``/v1/completions``, ``/v1/models`` and ``/health``.
+"""The demo's HTTP server: ``/v1/completions``, ``/v1/models``, ``/health`` and ``/metrics``.
 
-Needs Starlette and uvicorn; import it where a server is really started.
+Needs Starlette, uvicorn and prometheus-client; import it where a server is really started.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HTTPRequest
@@ -25,6 +26,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from ..errors import UsageError
+from ..metrics import register
 from . import protocol
 from .engine import Engine, EngineStopped, LanguageModel, Step
 from .protocol import BadRequest, CompletionRequest, ServedModel
@@ -32,6 +34,8 @@ from .protocol import BadRequest, CompletionRequest, ServedModel
 
 def create_app(engine: Engine, model: ServedModel) -> Starlette:
     """The server's application. It starts `engine` when it starts and stops it when it ends."""
+    registry = CollectorRegistry()
+    register(registry)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -44,6 +48,9 @@ def create_app(engine: Engine, model: ServedModel) -> Starlette:
         if engine.ready:
             return JSONResponse({"status": "ok"})
         return _error("The model is not ready.", status=503)
+
+    async def metrics(request: HTTPRequest) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     async def models(request: HTTPRequest) -> Response:
         return JSONResponse(model.listing())
@@ -62,6 +69,7 @@ def create_app(engine: Engine, model: ServedModel) -> Starlette:
     return Starlette(
         routes=[
             Route("/health", health),
+            Route("/metrics", metrics),
             Route("/v1/models", models),
             Route("/v1/completions", completions, methods=["POST"]),
         ],

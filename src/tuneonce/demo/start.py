@@ -25,6 +25,7 @@ _NEEDED = {
     "torch": "pip install torch",
     "triton": "pip install triton",
     "numpy": "pip install 'tuneonce[demo]'",
+    "prometheus_client": "pip install 'tuneonce[demo]'",
     "starlette": "pip install 'tuneonce[demo]'",
     "uvicorn": "pip install 'tuneonce[demo]'",
 }

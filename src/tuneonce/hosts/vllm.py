@@ -11,6 +11,9 @@ A worker's start begins with ``init_device``: weights come next, and then the fi
 over when ``compile_or_warm_up_model`` returns, inside which vLLM arms its own ``jit_monitor``. vLLM
 calls both by name on ``WorkerWrapperBase`` in every worker, with and without ``--enforce-eager``.
 The class does not define the second, it delegates.
+
+Where vLLM has imported ``prometheus_client``, its registry gets our metrics: the API server's
+``/metrics`` shows that registry, unless there are several API servers.
 """
 
 from __future__ import annotations
@@ -42,8 +45,30 @@ def register() -> None:
         for name in _MODULES:
             when_imported(name, _wrap)
         when_imported(_MONITOR, _wrap_monitor)
+        _await_prometheus()
     except Exception as error:
         logging.getLogger("vllm.tuneonce").warning("tuneonce: not activated: %r", error)
+
+
+_awaited = False
+
+
+def _await_prometheus() -> None:
+    """Have our metrics in vLLM's registry, once, if it ever makes one."""
+    global _awaited
+    if not _awaited:
+        _awaited = True
+        when_imported("prometheus_client", _register_metrics)
+
+
+def _register_metrics(module: Any) -> None:
+    """Called inside vLLM's own import of `prometheus_client`, which must not fail."""
+    try:
+        from ..metrics import register_server
+
+        register_server()
+    except Exception as error:  # the program has done the same, or it is another prometheus_client
+        logging.getLogger("vllm.tuneonce").debug("tuneonce: no metrics: %r", error)
 
 
 def _wrap(module: Any) -> None:

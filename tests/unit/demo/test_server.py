@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
+pytest.importorskip("prometheus_client")
 
 from tests.unit.demo.asgi import Answer, Client
 from tests.unit.demo.fake_model import FakeModel
@@ -17,6 +18,7 @@ from tuneonce.demo.engine import Engine, EngineStopped, Request
 from tuneonce.demo.protocol import ServedModel
 from tuneonce.demo.server import create_app
 from tuneonce.demo.tokenizer import EOS
+from tuneonce.events.totals import Totals
 
 SERVED = ServedModel(name="m", max_model_len=100, vocab_size=300, created=1)
 
@@ -322,3 +324,19 @@ def test_stopping_while_the_model_is_loaded() -> None:
     assert loading.wait(30)
     assert engine.stop()
     assert engine.error is None
+
+
+def test_metrics_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Totals(processes=1)
+    counted.add({"e": "tune", "seconds": 2.5, "waited_s": 2.5}, serving=True)
+    monkeypatch.setattr("tuneonce.activation.install.totals", lambda: counted)
+
+    async def test(client: Client, model: FakeModel) -> None:
+        answer = await client.request("GET", "/metrics")
+        assert answer.status == 200
+        assert answer.headers["content-type"].startswith("text/plain; version=")
+        assert (
+            'tuneonce_tune_seconds_total{phase="serving"} 2.5' in b"".join(answer.pieces).decode()
+        )
+
+    serving(test)

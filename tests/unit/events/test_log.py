@@ -18,6 +18,7 @@ import pytest
 import tuneonce.events.log as events_module
 from tuneonce.events import log as module
 from tuneonce.events.log import SCHEMA, EventLog, read_processes
+from tuneonce.system.ancestry import lineage
 
 
 class Clock:
@@ -55,6 +56,7 @@ def test_what_a_file_holds(directory: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "pid": os.getpid(),
         "started": 1763000000.25,
         "argv": ["vllm", "serve", "model"],
+        "lineage": lineage(),
         "mode": "on",
         "store": "/srv/store",
     }
