@@ -203,7 +203,7 @@ def test_the_page_says_how_late_it_may_be() -> None:
     text = PAGE.read_text()
     assert f"{follower.EVERY_S:.0f} seconds" in text
     assert f"{follower.WAIT_S * 1000:.0f} ms" in text
-    assert f"{follower.MOST_BYTES >> 20} MB" in text
+    assert f"{follower.MOST_BYTES >> 10} kB" in text
     assert Follower.__name__ not in text  # no name that is not public
 
 

@@ -179,6 +179,7 @@ def test_so_much_is_read_at_a_time_and_no_more(
     tmp_path: Path, follow: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follower, "MOST_BYTES", 1000)
+    monkeypatch.setattr(follower, "_FIRST_BYTES", 500)
     begin(tmp_path, *[COMPILE] * 100)
     begin(tmp_path, *[COMPILE] * 100, number=1)
     read: list[int] = []
@@ -191,9 +192,24 @@ def test_so_much_is_read_at_a_time_and_no_more(
 
     monkeypatch.setattr(follower, "read_part", watched)
     while not read or follow.now().compiles < 200:
-        assert not read or 0 < read[-1] <= 1000
+        assert not read or 0 < read[-1] <= 1500
         read.append(0)
     assert len(read) > 5
+
+
+def test_a_line_that_is_longer_than_what_is_read_at_a_time(
+    tmp_path: Path, follow: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "MOST_BYTES", 500)
+    path = begin(tmp_path, {"e": "resolve", "parts": "x" * 5000}, TUNE)
+    for _ in range(6):
+        follow.now()
+    assert (follow.now().misses, follow.now().tunes) == (1, 1)
+    monkeypatch.setattr(follower, "MAX_LINE_BYTES", 2000)
+    add(path, line({"e": "resolve", "parts": "x" * 5000}) + line(TUNE))
+    for _ in range(6):
+        follow.now()
+    assert (follow.now().misses, follow.now().tunes) == (1, 1)
 
 
 def test_a_look_soon_after_another_reads_nothing(
