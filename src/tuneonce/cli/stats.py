@@ -87,8 +87,8 @@ def _draw(found: Statistics, *, since: bool) -> None:
         for count, what in (
             (totals.restored, "binaries restored"),
             (totals.replayed, "variants replayed"),
-            (totals.borrowed, "launches with a borrowed winner"),
-            (totals.explored, "launches that explored"),
+            (totals.borrowed, "keys borrowed"),
+            (totals.explored, "keys explored"),
         )
         if count
     ]

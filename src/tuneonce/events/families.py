@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from .totals import Totals
-from .work import PhaseTotals, Work
+from .work import OUTCOMES, PhaseTotals, Work
 
 MOST_NAMES = 50
 """So many values a label of names has. Arbitrary: our own code has fewer."""
 OTHER = "other"
-
-OUTCOMES = ("hit", "provisional", "miss", "not_persisted")
 
 Samples = Iterator[tuple[tuple[str, ...], float]]
 
@@ -159,8 +157,9 @@ FAMILIES: tuple[Family, ...] = (
     _total("restore_seconds", "Seconds in which binaries were put back", "restore_s"),
     _total("replayed_variants", "Variants of an earlier start that were loaded", "replayed"),
     _total("replay_seconds", "Seconds in which variants were loaded", "replay_s"),
-    _total("borrowed_launches", "Keys that were given the winner of another key", "borrowed"),
-    _total("explored_launches", "What was told of launches that tried a candidate", "explored"),
+    _total("borrowed_keys", "Misses that were not tuned and ran what a near key runs", "borrowed"),
+    _total("explored_keys", "Misses whose candidates are tried by their own launches", "explored"),
+    _total("explore_excess_seconds", "What these launches took longer for it", "excess_s"),
     _counted("undecided_launches", "why", "Launches that decide nothing", "untuned"),
     _counted("problems", "problem", "What went wrong without costing a launch", "problems"),
     Family(

@@ -16,22 +16,28 @@ from .work import PhaseTotals, outcome_of, waited_seconds
 class Totals(msgspec.Struct):
     """Counts and seconds. `saved_s` is the recorded tuning time of every hit.
 
-    `tunes` counts tuning runs that measured at least one candidate; `reasons` counts why keys were
-    not hits, `problems` what went wrong without costing a launch, `untuned` why launches decided
-    nothing. `ready` counts the processes that said that their start-up was over. `starting` and
-    `serving` are the work before and after it, kind by kind; `serving_tunes`, `serving_compiles`
-    and `serving_s`, the seconds that launches waited, are of the latter.
+    `shared` counts keys that never stop and have a sibling's verdict, `borrowed` those of the
+    misses that were not tuned and ran what a near key runs, `explored` those that their own
+    launches tune, whose launches took `excess_s` longer for it. `tunes` counts tuning runs that
+    measured at least one candidate; `reasons` counts why keys were not hits, `problems` what went
+    wrong without costing a launch, `untuned` why launches decided nothing. `ready` counts the
+    processes that said that their start-up was over. `starting` and `serving` are the work before
+    and after it, kind by kind; `serving_tunes`, `serving_compiles` and `serving_s`, the seconds
+    that launches waited, are of the latter.
 
     `waited_s` is what launches waited in all. `compile_s` is of all compilers together, which run
     side by side. `replayed` variants were loaded, and `restored` binaries put back, because an
-    earlier start had used them; `borrowed` and `explored` count launches with a winner of another
-    key, and with a candidate that was tried.
+    earlier start had used them.
     """
 
     processes: int = 0
     hits: int = 0
     provisional: int = 0
+    shared: int = 0
     misses: int = 0
+    borrowed: int = 0
+    explored: int = 0
+    excess_s: float = 0.0
     not_persisted: int = 0
     tunes: int = 0
     candidates_measured: int = 0
@@ -52,8 +58,6 @@ class Totals(msgspec.Struct):
     replay_s: float = 0.0
     restored: int = 0
     restore_s: float = 0.0
-    borrowed: int = 0
-    explored: int = 0
     starting: PhaseTotals = msgspec.field(default_factory=PhaseTotals)
     serving: PhaseTotals = msgspec.field(default_factory=PhaseTotals)
     reasons: dict[str, int] = msgspec.field(default_factory=dict)
@@ -108,7 +112,7 @@ class Totals(msgspec.Struct):
         """What comes of an earlier start, or of another key."""
         match event.get("e"):
             case "replay":
-                self.replayed += int(number(event.get("loaded")))
+                self.replayed += int(number(event.get("loaded", event.get("variants"))))
                 self.replay_s += seconds
             case "restore":
                 self.restored += int(number(event.get("binaries")))
@@ -116,19 +120,22 @@ class Totals(msgspec.Struct):
             case "borrow":
                 self.borrowed += 1
             case "explore":
-                self.explored += 1
+                self.explored += event.get("what", "begin") == "begin"
+                self.excess_s += number(event.get("excess_ms")) / 1000
 
     @property
     def met(self) -> bool:
         """Whether an autotuned kernel was launched."""
-        outcomes = self.hits + self.provisional + self.misses + self.not_persisted
+        outcomes = self.hits + self.provisional + self.shared + self.misses + self.not_persisted
         return outcomes + self.tunes + self.candidates_measured > 0
 
     def sentence(self) -> str:
         """What a start came to, for a log: what was found, tuned, compiled, loaded and saved."""
         provisional = f" ({self.provisional} provisional)" if self.provisional else ""
+        counts = (("shared", self.shared), ("borrowed", self.borrowed), ("explored", self.explored))
+        lent = "".join(f", {count} {word}" for word, count in counts if count)
         parts = [
-            f"{self.hits + self.provisional} hits{provisional}",
+            f"{self.hits + self.provisional} hits{provisional}{lent}",
             f"{self.tunes} tunes ({self.tune_s:.1f} s)",
             f"{self.compiles} compiles ({self.compile_s:.1f} s)",
         ]
@@ -140,9 +147,6 @@ class Totals(msgspec.Struct):
         ):
             if count:
                 parts.append(f"{count} {what} ({seconds:.1f} s)")
-        for count, what in ((self.borrowed, "borrowed"), (self.explored, "explored")):
-            if count:
-                parts.append(f"{count} {what}")
         return ", ".join([*parts, f"{self.saved_s:.1f} s saved"])
 
     def _add_resolve(self, event: dict[str, Any]) -> None:
@@ -151,6 +155,8 @@ class Totals(msgspec.Struct):
                 self.hits += 1
             case "provisional":
                 self.provisional += 1
+            case "shared":
+                self.shared += 1
             case "not_persisted":
                 self.not_persisted += 1
             case _:

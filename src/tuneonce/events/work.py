@@ -14,6 +14,8 @@ import msgspec
 
 from .log import number
 
+OUTCOMES = ("hit", "provisional", "shared", "miss", "not_persisted")
+
 
 class Work(msgspec.Struct):
     """How often something was done, and the seconds it took where it was done."""
@@ -69,9 +71,9 @@ class PhaseTotals(msgspec.Struct):
 
 
 def outcome_of(event: dict[str, Any]) -> str:
-    """How a key was met: ``hit``, ``provisional``, ``not_persisted``, else ``miss``."""
+    """How a key was met: one of `OUTCOMES`, ``miss`` for what is no other."""
     outcome = event.get("outcome")
-    return str(outcome) if outcome in ("hit", "provisional", "not_persisted") else "miss"
+    return outcome if isinstance(outcome, str) and outcome in OUTCOMES else "miss"
 
 
 def waited_seconds(event: dict[str, Any]) -> float:

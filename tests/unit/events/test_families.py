@@ -25,6 +25,7 @@ EVENTS: list[dict[str, Any]] = [
     {"e": "tune", "seconds": 3.0, "waited_s": 3.0, "sample_s": 0.5},
     {"e": "borrow"},
     {"e": "explore"},
+    {"e": "explore", "what": "verdict", "excess_ms": 250.0},
     {"e": "untuned", "why": "warmup"},
     {"e": "problem", "what": "store_failed"},
 ]
@@ -62,10 +63,12 @@ def test_what_is_counted_by_phase() -> None:
     assert values("tuneonce_keys_total") == {
         ("starting", "hit"): 1,
         ("starting", "provisional"): 0,
+        ("starting", "shared"): 0,
         ("starting", "miss"): 1,
         ("starting", "not_persisted"): 0,
         ("serving", "hit"): 0,
         ("serving", "provisional"): 1,
+        ("serving", "shared"): 0,
         ("serving", "miss"): 0,
         ("serving", "not_persisted"): 0,
     }
@@ -98,8 +101,9 @@ def test_what_was_remembered() -> None:
         ("restore_seconds", 0.25),
         ("replayed_variants", 4),
         ("replay_seconds", 0.75),
-        ("borrowed_launches", 1),
-        ("explored_launches", 1),
+        ("borrowed_keys", 1),
+        ("explored_keys", 1),
+        ("explore_excess_seconds", 0.25),
         ("saved_seconds", 7.5),
     ):
         assert values(f"tuneonce_{name}_total") == {(): value}, name

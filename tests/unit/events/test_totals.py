@@ -32,6 +32,7 @@ def test_every_kind_of_event() -> None:
         resolve("miss", "unknown"),
         resolve("miss", "unknown"),
         resolve("not_persisted", "no_source"),
+        resolve("shared", "never_stops"),
         {"e": "measure", "seconds": 0.25},
         {"e": "measure", "seconds": 0.25},
         {"e": "tune", "seconds": 2.0, "compile_s": 1.5, "measured": 2},
@@ -43,7 +44,8 @@ def test_every_kind_of_event() -> None:
         {"e": "restore", "binaries": 3, "bytes": 9000, "seconds": 0.1},
         {"e": "borrow"},
         {"e": "borrow"},
-        {"e": "explore"},
+        {"e": "explore", "what": "begin"},
+        {"e": "explore", "what": "verdict", "excess_ms": 1500.0},
         {"e": "problem", "what": "store_failed"},
         {"e": "problem", "what": "store_failed"},
         {"e": "problem"},
@@ -59,6 +61,7 @@ def test_every_kind_of_event() -> None:
         provisional=1,
         misses=3,
         not_persisted=1,
+        shared=1,
         tunes=1,
         candidates_measured=2,
         compiles=1,
@@ -68,7 +71,8 @@ def test_every_kind_of_event() -> None:
         load_s=0.25,
         saved_s=4.5,
         # Why keys were not hits: how a hit came about is no reason.
-        reasons={"work_class": 1, "candidates_missing": 1, "unknown": 2, "no_source": 1},
+        reasons={"work_class": 1, "candidates_missing": 1, "unknown": 2, "no_source": 1}
+        | {"never_stops": 1},
         problems={"store_failed": 2},
         untuned={"warmup": 1, "no_programs": 2},
         module_loads=1,
@@ -81,8 +85,9 @@ def test_every_kind_of_event() -> None:
         restore_s=0.1,
         borrowed=2,
         explored=1,
+        excess_s=1.5,
         starting=PhaseTotals(
-            keys={"hit": 2, "provisional": 1, "miss": 3, "not_persisted": 1},
+            keys={"hit": 2, "provisional": 1, "miss": 3, "not_persisted": 1, "shared": 1},
             compile=Work(1, 1.5),
             disk_load=Work(2, 0.25),
             module_load=Work(1, 0.5),
@@ -232,9 +237,9 @@ def test_the_sentence_tells_of_loads_and_of_what_was_remembered_where_there_are_
         {"e": "explore"},
     )
     assert counted.sentence() == (
-        "1 hits, 0 tunes (0.0 s), 0 compiles (0.0 s), 1 disk loads (0.2 s), "
-        "2 module loads (0.8 s), 4 binaries restored (0.3 s), 12 variants replayed (0.4 s), "
-        "1 borrowed, 1 explored, 7.2 s saved"
+        "1 hits, 1 borrowed, 1 explored, 0 tunes (0.0 s), 0 compiles (0.0 s), "
+        "1 disk loads (0.2 s), 2 module loads (0.8 s), 4 binaries restored (0.3 s), "
+        "12 variants replayed (0.4 s), 7.2 s saved"
     )
 
 
