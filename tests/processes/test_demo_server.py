@@ -19,6 +19,7 @@ import pytest
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
+pytest.importorskip("prometheus_client")
 
 ROOT = Path(__file__).parents[2]
 

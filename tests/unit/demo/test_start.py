@@ -113,6 +113,7 @@ class TestInterpret:
 def test_addresses_that_cannot_be_listened_on(host: str, port: int, words: str) -> None:
     pytest.importorskip("starlette")
     pytest.importorskip("uvicorn")
+    pytest.importorskip("prometheus_client")
     from tuneonce.demo import server
 
     with pytest.raises(UsageError) as caught:
