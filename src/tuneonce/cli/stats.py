@@ -87,7 +87,6 @@ def _draw(found: Statistics, *, since: bool) -> None:
         for count, what in (
             (totals.restored, "binaries restored"),
             (totals.replayed, "variants replayed"),
-            (totals.borrowed, "keys borrowed"),
             (totals.explored, "keys explored"),
         )
         if count
