@@ -194,7 +194,7 @@ def plan_removal(store: Store, selection: Selection, *, known: Known = nothing_k
 def _doomed(folder: Folder, selection: Selection, facts: dict[str, str]) -> list[Doomed]:
     readable_world = readable_name(folder.world)
     name = world_text(facts) if facts else readable_world
-    if selection.world is not None and not _is_world(selection.world, facts, readable_world):
+    if selection.world is not None and not is_world(selection.world, facts, readable_world):
         return []
     found = []
     for held in folder.held:
@@ -213,7 +213,8 @@ def _doomed(folder: Folder, selection: Selection, facts: dict[str, str]) -> list
     return found
 
 
-def _is_world(pattern: str, facts: dict[str, str], readable_world: str) -> bool:
+def is_world(pattern: str, facts: dict[str, str], readable_world: str) -> bool:
+    """Whether a glob means a world, of which `facts` are the parts, if they are known."""
     # Whole words only: H20 must not mean the H200.
     texts = [readable_world]
     if facts:

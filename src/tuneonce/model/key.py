@@ -131,3 +131,14 @@ def class_distance(one: str, other: str) -> float:
     if UNKNOWN_CLASS in (one, other):
         return math.inf
     return abs(int(one[1:]) - int(other[1:]))
+
+
+def largest_first(work_class: str) -> tuple[bool, int]:
+    """Sorts work classes, the largest first and the unknown one last.
+
+    Where one verdict is to stand for all sizes it is the largest's: a winner for much work loses
+    little on less, a winner for little work may lose much on more.
+    """
+    if work_class == UNKNOWN_CLASS:
+        return True, 0
+    return False, -int(work_class[1:])

@@ -119,6 +119,9 @@ class Question:
 class Resolver:
     """Answers questions from a store and writes answers to it. Thread-safe."""
 
+    answers_ranks = False
+    """Whether a launch may use its answers where others call its benchmark function, too."""
+
     def __init__(
         self,
         store: Store,
