@@ -4,7 +4,8 @@
 ``TUNEONCE_ON_MISS_STARTING`` what a key without a verdict does before ``ready()``: ``tune``,
                               ``borrow``, ``explore`` or ``error``; default ``tune``
 ``TUNEONCE_ON_MISS_SERVING``  the same for after it; default ``tune``
-``TUNEONCE_DETERMINISTIC``    ``1``: stored verdicts or the first candidate, and nothing else
+``TUNEONCE_DETERMINISTIC``    ``1``: stored verdicts or the first candidate, and nothing else:
+                              what a miss does and ``TUNEONCE_RECHECK`` mean nothing then
 ============================  ===================================================================
 """
 
@@ -55,6 +56,18 @@ def read_policies(environ: Mapping[str, str]) -> Policies:
         _on_miss(environ, "TUNEONCE_ON_MISS_SERVING", usual.serving),
         _switch(environ, "TUNEONCE_DETERMINISTIC"),
     )
+
+
+def policy_complaints(environ: Mapping[str, str]) -> list[str]:
+    """Sentences about settings that a policy leaves without effect."""
+    word = environ.get("TUNEONCE_RECHECK", "").strip().lower()
+    try:
+        deterministic = read_policies(environ).deterministic
+    except SettingsError:  # which is told by itself
+        return []
+    if word in _FALSE or not deterministic:
+        return []
+    return [f"TUNEONCE_RECHECK={word} is left out: TUNEONCE_DETERMINISTIC measures nothing"]
 
 
 def _on_miss(environ: Mapping[str, str], name: str, usual: OnMiss) -> OnMiss:

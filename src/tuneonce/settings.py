@@ -13,6 +13,7 @@
 ``TUNEONCE_PROGRESS``       ``0``: no progress line while a key is tuned
 ``TUNEONCE_RECHECK``        ``report``: measure all candidates of each key whose verdict is known,
                             and write what that says; ``fix``: and replace wrong verdicts
+``TUNEONCE_FROZEN``         the file of a frozen set of winners, which answers before the store
 ``TUNEONCE_PROFILE``        the name under which is recorded what this program needs, for its next
                             start; default: derived from the program; ``0``: nothing is
 ``TUNEONCE_WARM_BUDGET``    seconds that ``ready()`` may take to make ready what the last start
@@ -44,7 +45,7 @@ from pathlib import Path
 
 from .addresses import directory_of, scheme_of
 from .errors import SettingsError
-from .policies import Policies, read_policies
+from .policies import Policies, policy_complaints, read_policies
 from .system.paths import may_be, user_caches, user_directory
 
 STARTED_WITH = "TUNEONCE_TRITON_CACHE_DIR"
@@ -97,6 +98,7 @@ VARIABLES = _OURS | {
     "TUNEONCE_BINARIES_MB",
     "TUNEONCE_DETERMINISTIC",
     "TUNEONCE_EVENTS",
+    "TUNEONCE_FROZEN",
     "TUNEONCE_LOG",
     "TUNEONCE_ON_MISS_SERVING",
     "TUNEONCE_ON_MISS_STARTING",
@@ -135,7 +137,7 @@ class Settings:
 
     `older` is a directory that would have been the store's, and may still hold results. `journals`
     is where a tuning keeps its measurements while it goes on and the store is far away, `binaries`
-    where compiled binaries are kept then.
+    where compiled binaries are kept then. `frozen` is the file of a frozen set of winners, absolute.
     """
 
     mode: Mode
@@ -152,6 +154,7 @@ class Settings:
     log: str | None = None
     policies: Policies = field(default_factory=Policies)
     warm: Warm = Warm()
+    frozen: Path | None = None
 
 
 def read_mode(environ: Mapping[str, str], *, default: Mode = Mode.ON) -> Mode:
@@ -188,6 +191,8 @@ def read(
     """
     store = store_location(environ, started_with=started_with, server=server)
     users = user_directory(environ)
+    policies = read_policies(environ)
+    recheck = _recheck(environ.get("TUNEONCE_RECHECK", "").strip().lower())
     is_servers = store in map(str, _in_servers_caches(environ, server))
     return Settings(
         mode=read_mode(environ),
@@ -196,15 +201,22 @@ def read(
         raise_errors=environ.get("TUNEONCE_RAISE", "").strip().lower() in _TRUE,
         workers=_workers(environ.get("TUNEONCE_WORKERS", "").strip()),
         progress=not means_no(environ.get("TUNEONCE_PROGRESS")),
-        recheck=_recheck(environ.get("TUNEONCE_RECHECK", "").strip().lower()),
+        recheck=Recheck.OFF if policies.deterministic else recheck,
         older=str(users) if users is not None and is_servers and store != str(users) else None,
         journals=journals_near(environ, store),
         binaries=binaries_near(environ, store),
         bake=read_bake(environ),
         log=_log_level(environ),
-        policies=read_policies(environ),
+        policies=policies,
         warm=_warm(environ),
+        frozen=frozen_file(environ),
     )
+
+
+def frozen_file(environ: Mapping[str, str]) -> Path | None:
+    """Where the frozen set of winners is, if there is to be one. Raises `SettingsError`."""
+    given = environ.get("TUNEONCE_FROZEN", "").strip()
+    return _absolute("TUNEONCE_FROZEN", given) if given else None
 
 
 def _warm(environ: Mapping[str, str]) -> Warm:
@@ -244,7 +256,12 @@ def read_bake(environ: Mapping[str, str]) -> bool:
 
 def complaints(environ: Mapping[str, str]) -> list[str]:
     """Sentences about settings that do not have the effect that was meant. None switches us off."""
-    return [*_unknown_variables(environ), *_log_complaints(environ), *_worker_complaints(environ)]
+    return [
+        *_unknown_variables(environ),
+        *_log_complaints(environ),
+        *_worker_complaints(environ),
+        *policy_complaints(environ),
+    ]
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> list[str]:

@@ -53,6 +53,7 @@ class _Installation:
         self.phases: Any = None
         self.replay: Any = None
         self.says_ready = False
+        self.frozen: Any = None
         self.exported: dict[str, tuple[str | None, str]] = {}
 
     def export(self, name: str, value: str) -> None:
@@ -60,6 +61,20 @@ class _Installation:
         if os.environ.get(name) != value:
             self.exported[name] = (os.environ.get(name), value)
             os.environ[name] = value
+
+    def fixed(self, totals: Any = None) -> str:
+        """Whether winners are fixed, for the end of a sentence in a log; empty if they are not.
+
+        With `totals`, how many keys had none and run their first candidate.
+        """
+        words = []
+        if self.settings.policies.deterministic and self.settings.mode.value == "on":
+            words.append("deterministic")
+            if totals is not None:
+                words.append(f"{totals.reasons.get('first_candidate', 0)} first candidates")
+        if self.frozen is not None:
+            words.append(f"frozen winners {self.frozen.name}")
+        return "".join(f", {word}" for word in words)
 
     def restore_environment(self) -> None:
         for name, (before, value) in self.exported.items():
@@ -96,6 +111,12 @@ def install() -> bool:
             at_start = settings_module.triton_cache_at_start(os.environ, started_with=started_with)
             environ = {**os.environ, settings_module.STARTED_WITH: at_start}
             settings = settings_module.read(environ)
+            frozen = None
+            if settings.frozen is not None and mode is settings_module.Mode.ON:
+                from ..resolution.frozen_file import read_frozen
+
+                # Once, and now: whoever asks is told whether it is on, and it never changes.
+                frozen = read_frozen(settings.frozen)
         except SettingsError as error:
             _warn("stays off: %s", error)
             return False
@@ -106,6 +127,7 @@ def install() -> bool:
         for complaint in settings_module.complaints(os.environ):
             _warn("%s", complaint)
         installation = _Installation(settings, environ)
+        installation.frozen = frozen
         if mode is settings_module.Mode.ON:
             # Resolved once: a child may run in another directory, or be told another cache.
             installation.export(settings_module.STARTED_WITH, at_start)
@@ -113,6 +135,8 @@ def install() -> bool:
                 installation.export("TUNEONCE_START", os.urandom(6).hex())
             if os.environ.get("TUNEONCE_STORE", "").strip():
                 installation.export("TUNEONCE_STORE", settings.store)
+            if settings.frozen is not None:
+                installation.export("TUNEONCE_FROZEN", str(settings.frozen))
         if "TUNEONCE_EVENTS" in os.environ and settings.events is not None:
             installation.export("TUNEONCE_EVENTS", str(settings.events))
         _installed = installation
@@ -178,7 +202,7 @@ def ready() -> None:
         installation.replay.serve()
     remembered = totals.replayed or totals.restored
     if totals.hits or totals.provisional or totals.misses or totals.compiles or remembered:
-        _log("ready: %s", totals.sentence())
+        _log("ready: %s%s", totals.sentence(), installation.fixed(totals))
 
 
 def warm() -> None:
@@ -317,7 +341,7 @@ def _build(module: Any, installation: _Installation) -> None:
     settings = installation.settings = read(installation.environ, server=_server())
     store = without_password(settings.store)
     installation.phases = Phases()
-    installation.live = Live(lambda: _log("on, store %s", store))
+    installation.live = Live(lambda: _log("on, store %s%s", store, installation.fixed()))
     installation.events = EventLog(
         settings.events,
         mode=settings.mode.value,
@@ -334,18 +358,27 @@ def _build(module: Any, installation: _Installation) -> None:
 
         from ..events.progress import Progress
         from ..replay.process import build_replay
+        from ..resolution.deterministic import DeterministicResolver
+        from ..resolution.frozen import FrozenResolver
         from ..resolution.journal import FOLDER, Journals
-        from ..resolution.resolver import Resolver
         from ..store import open_with_older
         from ..store.bounded import BoundedStore
+        from ..store.readonly import ReadOnlyStore
         from ..system.threads import BoundedCalls
         from ..triton.compile.workers import build_workers
         from ..triton.launch.hook import Hook
         from ..triton.launch.persistence import Persistence
 
-        opened = BoundedStore(open_with_older(settings.store, settings.older), store)
-        journals = Journals(_places(opened, FOLDER, settings.journals))
-        resolver = Resolver(opened, installation.events, journals=journals)
+        inner = open_with_older(settings.store, settings.older)
+        journals, answers = None, FrozenResolver
+        if settings.policies.deterministic:  # nothing is kept, whatever asks for it
+            inner, answers = ReadOnlyStore(inner), DeterministicResolver
+        opened = BoundedStore(inner, store)
+        if not settings.policies.deterministic:
+            journals = Journals(_places(opened, FOLDER, settings.journals))
+        resolver = answers(
+            opened, installation.events, journals=journals, frozen=installation.frozen
+        )
         persistence = Persistence(
             resolver, installation.events, settings.raise_errors, BoundedCalls()
         )

@@ -31,6 +31,7 @@ from ..measure.result import Result
 from ..measure.tuner import reset, tune
 from ..seams import autotuners, knobs, listeners
 from . import report, stock_results
+from .deterministic import Deterministic, has_a_choice
 from .first_launches import begin_journal, close_journal, first_launch
 from .persistence import Persistence
 from .recheck import Rechecker
@@ -64,7 +65,9 @@ class ColdPath:
         self._phases = phases or Phases()
         self._policies = policies or Policies()
         self._usage = usage or NoUsage()
-        self._undecided = Undecided(persistence, workers)
+        fixed = self._policies.deterministic
+        self._deterministic = Deterministic(persistence, self._tell_known) if fixed else None
+        self._undecided = Undecided(persistence, workers, compiles_all=not fixed)
         self._ahead = Ahead(workers, persistence.resolver, persistence.events)
 
     # -- a launch ----------------------------------------------------------------------------
@@ -81,6 +84,8 @@ class ColdPath:
                 with arguments_of(autotuner, session.nargs):
                     session.candidates = autotuners.prune(autotuner, session.kwargs)
                     why = undecided(session)
+                    if why is None and self._deterministic and has_a_choice(session):
+                        return self._deterministic.launch(session)
                     if why is None:
                         adopted = self._decide(session)
                         if device_facts.products():
@@ -143,6 +148,8 @@ class ColdPath:
         session.candidates = autotuners.prune(view, kwargs)
         if (why := undecided(session)) is not None:
             return self._undecided.launch(session, why)
+        if self._deterministic and has_a_choice(session):
+            return self._deterministic.launch(session)
         asked = replace(session, autotuner=view)
         self._persistence.ask(asked)
         self._persistence.report(asked)
@@ -259,6 +266,9 @@ class ColdPath:
                 on_compiled=lambda position, seconds: line.compiled(position),
                 launching=lambda position: first_launch(session, position),
             )
+
+    def _tell_known(self, session: Session) -> None:
+        self._tell_listener(session, duration=None)
 
     @staticmethod
     def _tell_listener(session: Session, *, duration: float | None) -> None:

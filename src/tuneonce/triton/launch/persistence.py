@@ -101,7 +101,8 @@ class Persistence:
                 if resolution.reason == "assembled":
                     settle = partial(self.resolver.settle, question, resolution)
                     resolution = self.keep("settle", settle, meanwhile=resolution)
-                if session.together:  # the store answers no rank; what is found is kept
+                # The store answers no rank; what is found is kept.
+                if session.together and not self.resolver.answers_ranks:
                     resolution = Resolution(Outcome.MISS, reason="benchmark_of_ranks")
                 session.resolve(question, resolution)
             except NoIdentity as error:

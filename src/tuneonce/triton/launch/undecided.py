@@ -51,11 +51,14 @@ def clashes(session: Session) -> bool:
 
 
 class Undecided:
-    """Such launches of one process."""
+    """Such launches of one process. `compiles_all`: its next launch will want all candidates."""
 
-    def __init__(self, persistence: Persistence, workers: Workers) -> None:
+    def __init__(
+        self, persistence: Persistence, workers: Workers, *, compiles_all: bool = True
+    ) -> None:
         self._persistence = persistence
         self._workers = workers
+        self._compiles_all = compiles_all
 
     def launch(self, session: Session, why: Why) -> Any:
         """Launch what the store knows, else the first candidate that runs; what Triton returns.
@@ -65,7 +68,7 @@ class Undecided:
         autotuner, candidates = session.autotuner, session.candidates
         winner, failed = self._known(session, why)
         # Whatever drops `warmup` launches for real: once, as stock does outside of its benchmark.
-        if why == "warmup" and honours_warmup(autotuner.fn):
+        if why == "warmup" and self._compiles_all and honours_warmup(autotuner.fn):
             failed |= self._compile(session, failed)
         first = [] if winner is None else [config for config in candidates if config == winner][:1]
         # Not those that are known to fail: one may have taken a compiler with it.

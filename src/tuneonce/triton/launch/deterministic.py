@@ -1,0 +1,90 @@
+"""Launches of a process that measures nothing, so that all ranks and starts launch the same.
+
+A key without a winner gets the first candidate of the live list that runs. What does not run here
+is passed over in the list's order, as a tuning would pass over it, so that the choice is the same
+wherever the list and the device are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from ..compile.compile_errors import is_passed_over
+from ..kernel.call import launch, view_of
+from ..kernel.known_winners import remember
+from ..kernel.session import Session
+from ..measure.result import first_line
+from ..seams import autotuners
+from .persistence import Persistence
+from .undecided import clashes, says_nothing
+
+
+def has_a_choice(session: Session) -> bool:
+    """Whether there is a candidate to launch; else Triton raises what it raises."""
+    return bool(session.candidates) and not clashes(session)
+
+
+class Deterministic:
+    """The cold keys of such a process.
+
+    `tell` tells Triton's listener of a winner whose measurements are known.
+    """
+
+    def __init__(self, persistence: Persistence, tell: Callable[[Session], None]) -> None:
+        self._persistence = persistence
+        self._tell = tell
+
+    def launch(self, session: Session) -> Any:
+        """Launch the winner, else the first candidate that runs; what Triton returns.
+
+        It is remembered, so that the key is not asked for again; also while a CUDA graph is
+        captured. The caller holds the autotuner's lock, unless a graph is captured. Raises what
+        Triton raises, where no candidate runs, for the first that was tried.
+        """
+        autotuner, stock_key = session.autotuner, session.stock_key
+        # Not the real one, which other threads use while a graph is captured.
+        asked = replace(session, autotuner=view_of(autotuner, session.nargs))
+        if len(session.candidates) > 1:
+            self._persistence.ask(asked)
+            self._persistence.report(asked)
+        config, result = self._first_that_runs(session, asked)
+        if says_nothing(session) is not None:  # it was compiled, and may not run yet
+            return result
+        autotuner.cache[stock_key] = session.state.ours[stock_key] = config
+        if asked.known:
+            autotuners.set_timings(autotuner, asked.known_timings())
+            self._tell(session)
+        remember(session.state.shapes, autotuner, stock_key, config, session.args, session.kwargs)
+        return result
+
+    def _first_that_runs(self, session: Session, asked: Session) -> tuple[Any, Any]:
+        """A candidate, and what its launch has returned."""
+        failed: Exception | None = None
+        for config in _in_order(asked):
+            try:
+                return config, launch(session.autotuner, config, session.args, session.kwargs)
+            except Exception as error:
+                if not is_passed_over(error):
+                    raise
+                failed = failed or error
+                stored = config is asked.winner
+                self._persistence.events.emit(
+                    "problem",
+                    what="winner_does_not_run" if stored else "candidate_does_not_run",
+                    detail=f"{session.label} {config}: {first_line(str(error))}",
+                )
+        assert failed is not None
+        raise failed
+
+
+def _in_order(asked: Session) -> Iterator[Any]:
+    """The winner, the candidates in their order, and last those that are known to fail."""
+    if asked.winner is not None:
+        yield asked.winner
+    failed = {i for i, known in asked.known.items() if known.failed is not None}
+    others = [*enumerate(asked.candidates)]
+    for _, config in sorted(others, key=lambda one: one[0] in failed):
+        if config is not asked.winner:
+            yield config
