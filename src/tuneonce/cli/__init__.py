@@ -27,6 +27,7 @@ COMMANDS = {
     "why": "why a kernel was tuned again: the nearest record and what differs",
     "stats": "what the last processes found, tuned and saved",
     "verify": "read every record and report those that are not whole",
+    "freeze": "write the winners of a store as one document",
     "rm": "remove a kernel's records",
     "env": "what is on, which store, which Triton",
     "doctor": "is it on here, and does everything that it needs work",

@@ -50,6 +50,7 @@ def examine(environ: Mapping[str, str], *, store: str | None, probe: bool) -> Re
         *_switch(found, environ),
         *(Check("setting", "wrong", text) for text in found.complaints),
         *_store(found),
+        *_winners(found),
         *_directories(found),
         *_triton(found),
         *_limits(found),
@@ -119,6 +120,15 @@ def _read_some(url: str) -> tuple[int, list[str], str]:
     except (StoreError, SettingsError) as error:
         return held, unread, str(error)
     return held, unread, ""
+
+
+def _winners(found: Environment) -> Iterator[Check]:
+    from ._environment import winners_text
+
+    text = winners_text(found)
+    if text is not None:
+        broken = found.frozen is not None and found.frozen.error is not None
+        yield Check("winners", "wrong" if broken else "ok", text)
 
 
 def _directories(found: Environment) -> Iterator[Check]:

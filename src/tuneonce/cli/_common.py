@@ -14,8 +14,9 @@ from ..errors import SettingsError, StoreError, StoreUnavailable, UsageError
 from ._numbers import positive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from ..model.frozen import FrozenSet
     from ..store import Store
 
 
@@ -257,3 +258,26 @@ def unknown_kernel(kernel: str, *, where: str, known: Iterable[str]) -> UsageErr
     else:
         hint = "it is empty"
     return UsageError(f"no kernel {kernel!r} in {where}: {hint}")
+
+
+def check_fixed(environ: Mapping[str, str]) -> None:
+    """Raises SettingsError for policies and a file of frozen winners that would leave a program
+    without tuneonce."""
+    from ..policies import read_policies
+    from ..settings import frozen_file
+
+    read_policies(environ)
+    if (file := frozen_file(environ)) is not None:
+        from ..resolution.frozen_file import read_frozen
+
+        read_frozen(file)
+
+
+def frozen_of(file: str) -> FrozenSet:
+    """The frozen set of winners in a file. Raises UsageError for one that cannot be used."""
+    from ..resolution.frozen_file import read_frozen
+
+    try:
+        return read_frozen(Path(file))
+    except SettingsError as error:
+        raise UsageError(str(error)) from error

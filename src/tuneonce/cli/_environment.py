@@ -21,7 +21,9 @@ import msgspec
 from .._version import __version__
 from ..activation.install import bootstrap_dir
 from ..errors import SettingsError
-from ..settings import Mode, complaints, read, read_mode, store_to_look_at
+from ..policies import read_policies
+from ..resolution.frozen_file import read_frozen
+from ..settings import Mode, complaints, frozen_file, read, read_mode, store_to_look_at
 from ..store import open_store
 from ._common import why_unreadable
 
@@ -56,6 +58,15 @@ class StorePlace(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
+class FrozenPlace(msgspec.Struct, frozen=True):
+    """The file of a frozen set of winners; if it cannot be used, `error` says why."""
+
+    file: str
+    sha256: str | None = None
+    winners: int = 0
+    error: str | None = None
+
+
 class Seams(msgspec.Struct, frozen=True):
     """What was found in the Triton at hand; `state` is ``found``, ``failed``, ``no triton`` or
     ``not looked``. `missing` is not as expected, `foreign` has replaced ``Autotuner.run``. `off`
@@ -74,7 +85,7 @@ class Environment(msgspec.Struct, frozen=True):
     """`mode` is that of a Python process started here, `startup` the file that switches it on.
 
     `complaints` are sentences about settings that do not have the effect that was meant. `workers`
-    is None where it is not set.
+    is None where it is not set. `deterministic`: nothing is tuned and nothing is stored.
     """
 
     schema: str
@@ -92,6 +103,8 @@ class Environment(msgspec.Struct, frozen=True):
     complaints: list[str]
     versions: dict[str, str | None]
     seams: Seams
+    deterministic: bool = False
+    frozen: FrozenPlace | None = None
 
 
 def describe_environment(
@@ -120,6 +133,8 @@ def describe_environment(
             **{name: distribution_version(name) for name in ("torch", "vllm")},
         },
         seams=probe_seams(environ) if probe else Seams("not looked"),
+        deterministic=_deterministic(environ),
+        frozen=_frozen(environ),
     )
 
 
@@ -178,6 +193,35 @@ def _workers(environ: Mapping[str, str]) -> int | None:
         return read({"TUNEONCE_WORKERS": environ.get("TUNEONCE_WORKERS", "")}).workers
     except SettingsError:
         return None
+
+
+def _deterministic(environ: Mapping[str, str]) -> bool:
+    try:
+        return read_policies(environ).deterministic
+    except SettingsError:  # which leaves everything off
+        return False
+
+
+def _frozen(environ: Mapping[str, str]) -> FrozenPlace | None:
+    try:
+        file = frozen_file(environ)
+        if file is None:
+            return None
+        found = read_frozen(file)
+    except SettingsError as error:
+        return FrozenPlace(environ["TUNEONCE_FROZEN"], error=str(error))
+    return FrozenPlace(str(file), found.sha256, len(found.winners))
+
+
+def winners_text(found: Environment) -> str | None:
+    """What is said of winners that are fixed, in a sentence; None if none are."""
+    place = found.frozen
+    if place is not None and place.sha256 is None:
+        return f"off: {place.error} (from TUNEONCE_FROZEN)"
+    words = ["deterministic (TUNEONCE_DETERMINISTIC)"] if found.deterministic else []
+    if place is not None and place.sha256 is not None:
+        words.append(f"{place.winners} frozen in {place.file}, digest {place.sha256[:12]}")
+    return ", ".join(words) or None
 
 
 def _events(environ: Mapping[str, str]) -> str | None:

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError, UsageError
-from ._common import check_is_there
+from ._common import check_fixed, check_is_there
 from ._output import add_output_options
 
 if TYPE_CHECKING:
@@ -122,13 +122,17 @@ def _store(environment: dict[str, str], chosen: str | None, *, reads: bool, writ
         environment["TUNEONCE_STORE"] = chosen
     try:  # what is wrong is told now, not by the program
         environment["TUNEONCE_STORE"] = store_location(environment)
-        mode = read(environment).mode
+        settings = read(environment)
+        check_fixed(environment)
         store = open_store(environment["TUNEONCE_STORE"])
     except SettingsError as error:
         raise UsageError(str(error)) from error
-    if mode is not Mode.ON:
+    if settings.mode is not Mode.ON:
         name = "TUNEONCE" if environment.get("TUNEONCE", "").strip() else "TRITON_CACHE_AUTOTUNING"
         raise UsageError(f"{name}={environment[name]} keeps tuneonce off: nothing would be kept")
+    if settings.policies.deterministic:
+        word = environment["TUNEONCE_DETERMINISTIC"]
+        raise UsageError(f"TUNEONCE_DETERMINISTIC={word}: nothing would be measured")
     with store:
         info = store.describe()
         if reads:

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _draw(found: Environment) -> None:
-    from ._environment import seams_text
+    from ._environment import seams_text, winners_text
     from ._render import console, plain, table
 
     out = console()
@@ -57,6 +57,8 @@ def _draw(found: Environment) -> None:
         ("versions", ", ".join(versions)),
         ("seams", seams_text(found.seams)),
     ]
+    if (winners := winners_text(found)) is not None:
+        rows.insert(4, ("winners", winners))
     rows += [("setting", text) for text in found.complaints]
     for name, text in rows:
         grid.add_row(name, plain(text))

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import SettingsError, UsageError
+from ._common import check_fixed
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -55,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
             environment["TUNEONCE_STORE"] = store_location(wanted)
         open_store(store_location(environment))
         mode = Mode.OBSERVE if args.observe else read_mode(environment)
+        if mode is Mode.ON:
+            check_fixed(environment)
     except SettingsError as error:
         raise UsageError(f"run: {error}") from error
     if mode is not Mode.OFF:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ._common import add_json_option, add_store_option, open_store_of
+from ._common import add_json_option, add_store_option, frozen_of, open_store_of
 
 if TYPE_CHECKING:
+    from ..inspect.freezing import Comparison
     from ..inspect.upkeep import Verification
 
 
@@ -17,9 +18,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "verify",
         help="read every record and report those that are not whole",
         description="Reads every record, checks that it is whole, fits its schema and stands where "
-        "its key belongs. Exit code 1 if one does not.",
+        "its key belongs. Exit code 1 if one does not, or if a frozen winner is not the "
+        "store's.",
     )
     parser.add_argument("--set-aside", action="store_true", help="move such records away")
+    parser.add_argument(
+        "--frozen",
+        metavar="FILE",
+        help="also compare the winners with those that `tuneonce freeze` has written there",
+    )
     add_store_option(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
@@ -27,16 +34,25 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Verify the store."""
+    from ..inspect.freezing import compare
     from ..inspect.upkeep import verify
     from ._render import print_json
 
+    frozen = None if args.frozen is None else frozen_of(args.frozen)
+    comparison: Comparison | None = None
     with open_store_of(args) as store:
         found = verify(store, set_aside=args.set_aside)
+        if frozen is not None:
+            comparison = compare(store, frozen, file=args.frozen)
     if args.json:
-        print_json(found)
+        import msgspec
+
+        print_json({**msgspec.to_builtins(found), "frozen": comparison})
     else:
         _draw(found, set_aside=args.set_aside)
-    return 1 if found.bad else 0
+        if comparison is not None:
+            _draw_comparison(comparison)
+    return 1 if found.bad or (comparison is not None and not comparison.well) else 0
 
 
 def _draw(found: Verification, *, set_aside: bool) -> None:
@@ -61,3 +77,24 @@ def _draw(found: Verification, *, set_aside: bool) -> None:
     )
     if found.bad and not set_aside:
         out.print("`tuneonce verify --set-aside` moves them away; their keys are tuned again.")
+
+
+def _draw_comparison(found: Comparison) -> None:
+    from ..model.wording import programs_text
+    from ._render import console, count, plain
+
+    out = console()
+    for one in (*found.missing, *found.different):
+        stored = "nothing" if one.stored is None else one.stored
+        out.print(
+            f"frozen: {plain(one.kernel)} {plain(one.tuning)}, {programs_text(one.work_class)}, "
+            f"{plain(one.world)}: {plain(one.frozen)}; the store says {plain(stored)}",
+            style="red",
+            soft_wrap=True,
+        )
+    beside = f"; {count(found.beside, 'winner')} of the store are not frozen" * bool(found.beside)
+    out.print(
+        f"{found.equal} of {count(found.winners, 'frozen winner')} (digest {found.sha256[:12]}) "
+        f"are the store's, {len(found.missing)} missing, {len(found.different)} different{beside}",
+        soft_wrap=True,
+    )

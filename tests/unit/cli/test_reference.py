@@ -125,6 +125,7 @@ def test_every_option_has_a_sentence(commands: dict[str, argparse.ArgumentParser
         "why",
         "stats",
         "verify",
+        "freeze",
         "rm",
         "env",
         "doctor",
