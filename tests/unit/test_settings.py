@@ -399,3 +399,30 @@ def test_what_a_start_keeps_for_the_next(environ: dict[str, str], expected: Warm
 def test_what_is_no_number_is_told(name: str, word: str) -> None:
     with pytest.raises(SettingsError, match=name):
         read({name: word})
+
+
+# -- winners that are fixed ----------------------------------------------------------------------
+
+
+def test_where_the_frozen_winners_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read({}).frozen is None
+    assert read({"TUNEONCE_FROZEN": " "}).frozen is None
+    assert read({"TUNEONCE_FROZEN": "w.json"}).frozen == tmp_path / "w.json"
+    assert read({"TUNEONCE_FROZEN": "~/w.json"}).frozen == Path.home() / "w.json"
+
+
+@pytest.mark.parametrize("word", ["report", " FIX "])
+def test_where_nothing_is_measured_a_recheck_is_left_out_and_told(word: str) -> None:
+    environ = {"TUNEONCE_RECHECK": word, "TUNEONCE_DETERMINISTIC": "1"}
+    assert read(environ).recheck is Recheck.OFF
+    [told] = complaints(environ)
+    assert f"TUNEONCE_RECHECK={word.strip().lower()} is left out" in told
+    for other in ({"TUNEONCE_RECHECK": word}, {**environ, "TUNEONCE_RECHECK": "0"}):
+        assert complaints(other) == []
+    assert read({"TUNEONCE_RECHECK": word}).recheck is not Recheck.OFF
+
+
+def test_a_recheck_that_is_not_known_is_an_error_still() -> None:
+    with pytest.raises(SettingsError, match="TUNEONCE_RECHECK"):
+        read({"TUNEONCE_RECHECK": "perhaps", "TUNEONCE_DETERMINISTIC": "1"})

@@ -29,7 +29,7 @@ def has_a_choice(session: Session) -> bool:
 class Deterministic:
     """The cold keys of such a process.
 
-    `tell` tells Triton's listener of a winner whose measurements are known.
+    `tell` tells Triton's listener of a winner that was known.
     """
 
     def __init__(self, persistence: Persistence, tell: Callable[[Session], None]) -> None:
@@ -53,7 +53,7 @@ class Deterministic:
         if says_nothing(session) is not None:  # it was compiled, and may not run yet
             return result
         autotuner.cache[stock_key] = session.state.ours[stock_key] = config
-        if asked.known:
+        if config is asked.winner:
             autotuners.set_timings(autotuner, asked.known_timings())
             self._tell(session)
         remember(session.state.shapes, autotuner, stock_key, config, session.args, session.kwargs)
