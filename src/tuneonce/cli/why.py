@@ -129,6 +129,8 @@ def _draw_miss(out: Console, miss: Miss) -> None:
 def _sentence(miss: Miss) -> str:
     if miss.reason == "all_failed":
         return f"none of its {miss.candidates} candidates could run"
+    if miss.reason == "first_candidate":
+        return f"the first of its {miss.candidates} candidates that runs was launched"
     missing = miss.candidates - miss.measured_before
     if miss.measured_before:
         return f"{missing} of {miss.candidates} candidates had not been measured"

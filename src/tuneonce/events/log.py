@@ -13,7 +13,7 @@ The first line describes the process::
 (``"lineage"``, too, the processes that it comes from, and ``"run"`` in one of a ``tuneonce run``),
 then, with ``t`` in seconds since ``started``::
 
-    {"t":1.2,"e":"resolve","kernel":"...","outcome":"hit","reason":null,"saved_s":7.9}
+    {"t":1.2,"e":"resolve","kernel":"...","outcome":"hit","reason":null,"winner":"BLOCK=64",...}
     {"t":1.2,"e":"measure","kernel":"...","candidate":"BLOCK=64 num_warps=4","seconds":0.31,...}
     {"t":9.1,"e":"tune","kernel":"...","candidates":25,"measured":25,"seconds":7.9,"waited_s":7.9,...}
     {"t":9.1,"e":"recheck","kernel":"...","key":"...","regret":0.01,"fixed":false,...}

@@ -78,9 +78,10 @@ class Miss(msgspec.Struct, frozen=True):
 
 
 class Used(msgspec.Struct, frozen=True):
-    """A key that the last process did not miss, and the winner that the store has for it.
+    """A key that the last process did not miss, and the winner that it used.
 
-    `winner` is None if the record is not there any more.
+    `winner` is None if nothing tells it: the event of an earlier version, and no record any more.
+    The rest is of the record that says so, or is nearest.
     """
 
     key_text: str | None
@@ -291,24 +292,31 @@ def _used(event: Mapping[str, Any], found: Sequence[Folder]) -> Used:
     digest, work_class = str(event.get("key")), str(event.get("work_class"))
     folder = next((f for f in found if f.key == digest), None)
     verdicts = [] if folder is None else [held.record for held in folder.verdicts]
+    told = event.get("winner") if isinstance(event.get("winner"), str) else None
     verdict = min(
         verdicts,
-        key=lambda v: (_distance(v.work_class, work_class), -v.published_at),
+        key=lambda v: (
+            told is not None and _winner_text(v) != told,
+            _distance(v.work_class, work_class),
+            -v.published_at,
+        ),
         default=None,
     )
-    measured = {} if verdict is None else {m.candidate: m for m in verdict.measurements}
     return Used(
         key_text=None if verdict is None else tuning_text(tuning(verdict.key)),
         digest=digest,
         work_class=work_class,
         outcome=str(event.get("outcome")),
         reason=None if event.get("reason") is None else str(event["reason"]),
-        winner=None
-        if verdict is None
-        else candidate_text(verdict.winner, measured.get(verdict.winner)),
+        winner=told or (None if verdict is None else _winner_text(verdict)),
         origin=None if verdict is None else verdict.origin,
         published_at=None if verdict is None else verdict.published_at,
     )
+
+
+def _winner_text(verdict: Verdict) -> str:
+    measured = {m.candidate: m for m in verdict.measurements}
+    return candidate_text(verdict.winner, measured.get(verdict.winner))
 
 
 def _state(outcomes: Mapping[str, int]) -> State:

@@ -149,6 +149,9 @@ class Resolver:
                 "parts": question.key.parts,
                 "candidates": {c.digest: config_text(c.config) for c in question.candidates},
             }
+        elif resolution.winner is not None:
+            position = question.digests.index(resolution.winner)
+            explanation = {"winner": config_text(question.candidates[position].config)}
         self._events.emit(
             "resolve",
             kernel=question.label,

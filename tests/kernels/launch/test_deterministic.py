@@ -203,8 +203,11 @@ def test_pruning_decides_which_is_the_first() -> None:
         assert gpu.launches[0].runs(kernel.configs[2])
 
 
-def test_tritons_own_results_are_not_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tritons_own_results_are_not_taken_over(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """They lie on one machine and not on another."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "own"))
     with SimulatedGPU(times=by_block) as gpu:
         kernel = tunable(cache_results=True)
         launch(kernel)
@@ -214,6 +217,12 @@ def test_tritons_own_results_are_not_taken_over(monkeypatch: pytest.MonkeyPatch)
             gpu.forget()
             launch(kernel)
             assert gpu.launches[0].runs(kernel.configs[0])
+        with tuning(MemoryStore()):
+            kernel = tunable(cache_results=True)
+            gpu.forget()
+            launch(kernel)
+            assert gpu.launches[0].runs(kernel.configs[2])
+            assert gpu.benchmarked == []
 
 
 def test_a_kernel_that_cannot_be_kept_has_a_first_candidate_too() -> None:

@@ -228,6 +228,19 @@ def test_a_provisional_winner_is_the_nearest_sizes() -> None:
     assert used.winner == "BLOCK=128 num_warps=4"
 
 
+@pytest.mark.parametrize("told", ["BLOCK=64 num_warps=4", "BLOCK=7 num_warps=4"])
+def test_the_winner_that_was_used_is_told_whatever_the_store_says(told: str) -> None:
+    """A frozen set may say another, and one work class may stand for all."""
+    store, key = MemoryStore(), make_key()
+    put_verdict(store, key, TIMES, work_class="c02")
+    put_verdict(store, key, TIMES, winner=64, work_class="c07")
+    event = {**resolved(key, "hit", reason="frozen", work_class="c02"), "winner": told}
+    (used,) = why(store, process(event, started=LATER)).last.used  # type: ignore[union-attr]
+    assert (used.reason, used.winner) == ("frozen", told)
+    (used,) = why(MemoryStore(), process(event, started=LATER)).last.used  # type: ignore[union-attr]
+    assert (used.key_text, used.winner) == (None, told)
+
+
 def test_a_module_narrows_the_misses_and_not_the_records() -> None:
     store = MemoryStore()
     put_verdict(store, make_key(module="old", source="a"), TIMES)

@@ -30,6 +30,15 @@ def test_the_set_wins_over_the_store_which_is_not_asked(store: Store) -> None:
     assert events.problems() == []
 
 
+def test_the_event_tells_the_winner() -> None:
+    asked, events = question(16, 32, 64), RememberedEvents()
+    resolver = FrozenResolver(MemoryStore(), events, frozen=frozen(asked, d(64)))
+    resolver.report(asked, resolver.resolve(asked))
+    [event] = events.seen
+    assert (event["outcome"], event["reason"]) == ("hit", "frozen")
+    assert event["winner"] == "BLOCK=64 num_warps=4"
+
+
 def test_it_answers_for_all_sizes_and_orders_of_the_list() -> None:
     asked = question(16, 32, 64)
     resolver = FrozenResolver(MemoryStore(), RememberedEvents(), frozen=frozen(asked, d(64)))
