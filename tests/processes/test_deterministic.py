@@ -92,6 +92,16 @@ def test_ranks_agree_and_leave_nothing(machine: Machine) -> None:
     assert totals.problems == {}
 
 
+def test_a_record_that_is_broken_stays_where_it_is(machine: Machine) -> None:
+    machine.tuneonce_run(BEST, "1")
+    [record] = machine.store.rglob("*.verdict.json")
+    record.write_bytes(record.read_bytes()[:-9])
+    before = tree(machine.store)
+    assert machine.tuneonce_run(BEST, "1", **ON) == [16]
+    assert tree(machine.store) == before
+    assert machine.totals().problems == {"record_unreadable": 1}
+
+
 @pytest.mark.slow
 def test_freezing_guards_against_who_publishes_between_two_starts(machine: Machine) -> None:
     machine.tuneonce_run(BEST, "1")

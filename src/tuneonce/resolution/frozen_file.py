@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from pathlib import Path
 
 from ..errors import SettingsError
 from ..model.frozen import BadFrozen, FrozenSet, read_document
-from ..system.threads import BoundedCalls, Overdue
+from ..system.greenlets import patched_by
 
-# Arbitrary: a winner takes some 400 bytes, so that these are about 40,000.
+# Arbitrary: a winner takes some 300 bytes, so that these are about 50,000.
 MAX_BYTES = 16 << 20
 # A mount that is gone may never answer. Arbitrary: reading so much of a far one takes less.
 READ_S = 10.0
@@ -19,16 +20,42 @@ READ_S = 10.0
 def read_frozen(path: Path, *, read_s: float = READ_S) -> FrozenSet:
     """The frozen set of winners in a file, which may be a link. Raises `SettingsError`."""
     try:
-        return read_document(BoundedCalls()(lambda: _bytes_of(path), read_s))
+        return read_document(_bytes_within(path, read_s))
     except BadFrozen as error:
         why = str(error)
-    except Overdue:
-        why = f"it was not read within {read_s:g} s"
     except OSError as error:
         why = error.strerror or str(error)
     except ValueError as error:  # a NUL in its name
         why = str(error)
     raise SettingsError(f"the frozen winners in {path} cannot be used: {why}")
+
+
+def _bytes_within(path: Path, seconds: float) -> bytes:
+    """What is in the file. Raises as `_bytes_of`, and `BadFrozen` after so many seconds."""
+    read: list[bytes | BaseException] = []
+
+    def work() -> None:
+        try:
+            read.append(_bytes_of(path))
+        except BaseException as error:
+            read.append(error)
+
+    # It has ended when this returns: a process that is just beginning may fork at any time, and
+    # Python warns of threads then. `system.threads` keeps its own for a while.
+    thread = threading.Thread(target=work, name="tuneonce-frozen", daemon=True)
+    try:
+        if patched_by() is not None:
+            raise RuntimeError("threads that do not run while this one waits")
+        thread.start()
+    except RuntimeError:
+        return _bytes_of(path)
+    thread.join(seconds)
+    if not read:
+        raise BadFrozen(f"it was not read within {seconds:g} s")
+    [found] = read
+    if isinstance(found, BaseException):
+        raise found
+    return found
 
 
 def _bytes_of(path: Path) -> bytes:

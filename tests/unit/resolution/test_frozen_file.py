@@ -25,6 +25,15 @@ def test_a_file_and_a_link_to_it(tmp_path: Path) -> None:
     assert read_frozen(path).winners == read_frozen(link).winners == sorted(SEVERAL)
 
 
+def test_no_thread_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "winners.json"
+    path.write_bytes(DOCUMENT)
+    before = set(threading.enumerate())
+    read_frozen(path)
+    refused(tmp_path / "none")
+    assert set(threading.enumerate()) <= before
+
+
 def refused(path: Path, **bound: float) -> str:
     with pytest.raises(SettingsError) as caught:
         read_frozen(path, **bound)
