@@ -14,7 +14,7 @@ from tuneonce.events.log import SCHEMA
 from tuneonce.model.codec import encode
 from tuneonce.model.key import KernelId, Key
 from tuneonce.model.record_names import journal_file
-from tuneonce.model.records import Measurement, Origin, Variants, Verdict, pack
+from tuneonce.model.records import Measurement, Origin, Variants, Verdict, Wanted, pack
 from tuneonce.model.wording import config_text
 from tuneonce.model.world import World
 from tuneonce.resolution.journal import Journals
@@ -164,6 +164,22 @@ def put_variants(store: Store, key: Key, *blocks: int, at: float = NOON) -> str:
     )
     name = key.variants_name(record.work_class, digests)
     store.put(name, pack(record))
+    return name
+
+
+def put_wanted(
+    store: Store, key: Key, *blocks: int, work_class: str = "c02", at: float = NOON
+) -> str:
+    """Leave the note that a key is to be measured; its name."""
+    wanted = Wanted(
+        key=list(key.parts),
+        kernel=f"{key.kernel.module}:{key.kernel.name}",
+        work_class=work_class,
+        candidates=[candidate(block).digest for block in blocks],
+        recorded_at=at,
+    )
+    name = key.wanted_name(work_class, wanted.candidates)
+    store.put(name, pack(wanted))
     return name
 
 

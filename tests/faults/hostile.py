@@ -23,10 +23,12 @@ from tuneonce.model.records import (
     MEASUREMENT,
     VARIANTS,
     VERDICT,
+    WANTED,
     BadRecord,
     Measurement,
     Variants,
     Verdict,
+    Wanted,
     pack,
     unpack,
 )
@@ -102,6 +104,16 @@ def _profile(asked: Question) -> ProfilePart:
     )
 
 
+def _wanted(asked: Question) -> Wanted:
+    return Wanted(
+        key=list(asked.key.parts),
+        kernel=asked.label,
+        work_class=asked.work_class,
+        candidates=asked.digests,
+        recorded_at=1000.0,
+    )
+
+
 KINDS = {
     "verdict": Kind(
         Verdict, VERDICT, _verdict, lambda q: q.key.verdict_name(q.work_class, q.digests)
@@ -116,6 +128,7 @@ KINDS = {
         Variants, VARIANTS, _variants, lambda q: q.key.variants_name(q.work_class, q.digests)
     ),
     "profile": Kind(ProfilePart, PROFILE, _profile, lambda q: profile_part_name(_profile(q))),
+    "wanted": Kind(Wanted, WANTED, _wanted, lambda q: q.key.wanted_name(q.work_class, q.digests)),
 }
 
 DEEP = 90

@@ -16,6 +16,7 @@ from ._common import (
 
 if TYPE_CHECKING:
     from ..inspect.listing import Entry, Listing
+    from ..inspect.wanted import WantedKeys
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,6 +28,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "The gain is the time of the kernel's first candidate over that of the winner.",
     )
     add_pattern(parser)
+    parser.add_argument(
+        "--wanted",
+        action="store_true",
+        help="only the keys that were met without a verdict and are to be measured",
+    )
     add_store_option(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
@@ -37,9 +43,13 @@ def run(args: argparse.Namespace) -> int:
     from ..events.history import KnownKeys
     from ..inspect.listing import listing
     from ..inspect.record_reader import kernel_names
+    from ..inspect.wanted import wanted
     from ._render import give
 
     with open_store_of(args) as store:
+        if args.wanted:
+            give(wanted(store, pattern=args.pattern), _draw_wanted, as_json=args.json)
+            return 0
         found = listing(store, pattern=args.pattern, known=KnownKeys(events_directory(args)))
         nothing = not found.entries and not found.problems
         if nothing and args.pattern is not None and (names := kernel_names(store)):
@@ -91,6 +101,37 @@ def _draw(found: Listing) -> None:
         verdicts = sum(e.origin is not None for e in found.entries)
         held = f"{count(kernels, 'kernel')}, {count(verdicts, 'verdict')}"
         out.print(f"{held} in {plain(found.location)}", soft_wrap=True)
+
+
+def _draw_wanted(found: WantedKeys) -> None:
+    from itertools import groupby
+
+    from ..model.wording import programs_text
+    from ._render import age, console, count, plain, print_problems, table
+
+    out = console()
+    for kernel, of_kernel in groupby(found.keys, key=lambda one: one.kernel):
+        out.print(plain(kernel), style="bold")
+        for world, rows in groupby(of_kernel, key=lambda one: one.world):
+            out.print(plain(world), style="cyan")
+            grid = table()
+            for heading in ("key", "size"):
+                grid.add_column(heading, overflow="fold")
+            grid.add_column("cand", justify="right", no_wrap=True)
+            grid.add_column("met", justify="right", no_wrap=True)
+            for one in rows:
+                met = age(one.recorded_at)
+                size = programs_text(one.work_class)
+                grid.add_row(plain(one.key_text), size, str(one.candidates), met)
+            out.print(grid)
+        out.print()
+    print_problems(out, found.problems)
+    keys = count(len(found.keys), "key")
+    out.print(f"{keys} to be measured in {plain(found.location)}", soft_wrap=True)
+    if found.keys:
+        out.print(
+            "The next start that tunes measures those that it meets; so does `tuneonce tune`."
+        )
 
 
 def _winner(entry: Entry) -> str:

@@ -70,8 +70,9 @@ def _draw(found: Verification, *, set_aside: bool) -> None:
             f"not known to this version, left alone: {plain(name)}", style="dim", soft_wrap=True
         )
     out.print(
-        f"{count(found.verdicts, 'verdict')}, {count(found.measurements, 'loose measurement')} "
-        f"and {count(found.variants, 'list')} of compiled variants "
+        f"{count(found.verdicts, 'verdict')}, {count(found.measurements, 'loose measurement')}, "
+        f"{count(found.variants, 'list')} of compiled variants "
+        f"and {count(found.wanted, 'key')} to be measured "
         f"are whole, {count(len(found.bad), 'record')} not, in {plain(found.location)}",
         soft_wrap=True,
     )

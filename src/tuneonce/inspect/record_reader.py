@@ -21,7 +21,7 @@ import msgspec
 from ..errors import RecordUnreadable
 from ..model.key import Parts
 from ..model.record_names import ROOT, kernel_prefix, kind_of, readable, readable_name, unpack_named
-from ..model.records import BadRecord, Measurement, R, Variants, Verdict
+from ..model.records import BadRecord, Measurement, R, Variants, Verdict, Wanted
 from ..model.wording import kernel_label, kernel_name
 from ..resolution.access import Budget
 from ..store.base import Store
@@ -62,7 +62,7 @@ class Held(Generic[R]):
     record: R
 
 
-AnyHeld: TypeAlias = "Held[Verdict] | Held[Measurement] | Held[Variants]"
+AnyHeld: TypeAlias = "Held[Verdict] | Held[Measurement] | Held[Variants] | Held[Wanted]"
 
 
 @dataclass
@@ -75,6 +75,7 @@ class Folder:
     verdicts: list[Held[Verdict]] = field(default_factory=list)
     loose: list[Held[Measurement]] = field(default_factory=list)
     variants: list[Held[Variants]] = field(default_factory=list)
+    wanted: list[Held[Wanted]] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
@@ -83,12 +84,14 @@ class Folder:
         """The key's parts, which loose measurements do not carry."""
         if self.verdicts:
             return tuple(self.verdicts[0].record.key)
-        return tuple(self.variants[0].record.key) if self.variants else None
+        if self.variants:
+            return tuple(self.variants[0].record.key)
+        return tuple(self.wanted[0].record.key) if self.wanted else None
 
     @property
     def held(self) -> list[AnyHeld]:
-        """Verdicts, loose measurements, and what candidates were compiled with."""
-        return [*self.verdicts, *self.loose, *self.variants]
+        """Verdicts, loose measurements, what candidates were compiled with, and what is wanted."""
+        return [*self.verdicts, *self.loose, *self.variants, *self.wanted]
 
     def unfinished(self) -> dict[str, list[Measurement]]:
         """By work class, the measurements of candidates that no verdict there is about."""
@@ -156,6 +159,8 @@ def _read_folder(store: Store, names: Iterable[str], folder: Folder) -> None:
             _sort_in(_read(store, name, Measurement, budget), folder.loose, folder.broken)
         elif kind is Variants:
             _sort_in(_read(store, name, Variants, budget), folder.variants, folder.broken)
+        elif kind is Wanted:
+            _sort_in(_read(store, name, Wanted, budget), folder.wanted, folder.broken)
         else:
             folder.unknown.append(name)
 
@@ -245,6 +250,9 @@ class Naming:
                 self._newest = held.record.published_at
                 self.name = dict(held.record.key).get("kernel.name", self.name)
                 self.module = held.record.about.get("kernel.module")
+        for wanted in folder.wanted if self._newest == -math.inf else ():
+            module, _, self.name = wanted.record.kernel.rpartition(":")
+            self.module = module or None
 
     def ask(self, folder: Folder, known: Known) -> Parts | None:
         """The parts of a key without a verdict, where events tell them; learns from them too."""

@@ -15,7 +15,7 @@ import msgspec
 from ..errors import RecordUnreadable, StoreError
 from ..model.key import Parts
 from ..model.record_names import candidate_digest, is_folder_of, readable_name
-from ..model.records import Measurement, Variants, Verdict
+from ..model.records import Measurement, Variants, Verdict, Wanted
 from ..model.wording import world, world_text
 from ..store.base import Store
 from .record_reader import (
@@ -42,8 +42,8 @@ class Bad(msgspec.Struct, frozen=True):
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """`verdicts`, `measurements` and `variants` count good ones; `unknown` are names that this
-    version does not know, which are left alone."""
+    """`verdicts`, `measurements`, `variants` and `wanted` count good ones; `unknown` are names that
+    this version does not know, which are left alone."""
 
     schema: str
     store: str
@@ -51,13 +51,14 @@ class Verification(msgspec.Struct, frozen=True):
     verdicts: int
     measurements: int
     variants: int
+    wanted: int
     bad: list[Bad]
     unknown: list[str]
 
 
 def verify(store: Store, *, set_aside: bool = False) -> Verification:
     """Read every record; with `set_aside`, move away those that cannot be used."""
-    verdicts = measurements = variants = 0
+    verdicts = measurements = variants = wanted = 0
     bad: list[Bad] = []
     unknown: list[str] = []
     for folder in folders(store):
@@ -71,6 +72,8 @@ def verify(store: Store, *, set_aside: bool = False) -> Verification:
                 verdicts += 1
             elif isinstance(held.record, Variants):
                 variants += 1
+            elif isinstance(held.record, Wanted):
+                wanted += 1
             else:
                 measurements += 1
         bad += [_report(store, broken, set_aside=set_aside) for broken in found]
@@ -82,6 +85,7 @@ def verify(store: Store, *, set_aside: bool = False) -> Verification:
         verdicts=verdicts,
         measurements=measurements,
         variants=variants,
+        wanted=wanted,
         bad=bad,
         unknown=unknown,
     )
@@ -203,6 +207,8 @@ def _doomed(folder: Folder, selection: Selection, facts: dict[str, str]) -> list
             kind, origin, written = "verdict", record.origin, record.published_at
         elif isinstance(record, Variants):
             kind, origin, written = "variants", None, record.recorded_at
+        elif isinstance(record, Wanted):
+            kind, origin, written = "wanted", None, record.recorded_at
         else:
             kind, origin, written = "measurement", None, record.measured_at
         if selection.origin is not None and origin != selection.origin:

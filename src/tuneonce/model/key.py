@@ -21,6 +21,7 @@ from .record_names import (
     parts_digest,
     variants_file,
     verdict_file,
+    wanted_file,
 )
 
 Parts = tuple[tuple[str, str], ...]
@@ -89,6 +90,9 @@ class Key:
 
     def variants_name(self, work_class: str, candidates: Iterable[str]) -> str:
         return f"{self.directory}/{variants_file(work_class, candidates)}"
+
+    def wanted_name(self, work_class: str, candidates: Iterable[str]) -> str:
+        return f"{self.directory}/{wanted_file(work_class, candidates)}"
 
     def measurement_name(self, work_class: str, candidate: str) -> str:
         return f"{self.directory}/{measurement_file(work_class, candidate)}"

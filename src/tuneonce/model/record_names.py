@@ -6,6 +6,7 @@ behind ``~`` and the last part are what counts::
     v1/<kernel name>~<digest of the kernel parts>/<world name>~<digest of the world parts>/<digest>/
         c03.<digest of the candidate list>.verdict.json
         c03.<digest of the candidate list>.variants.json
+        c03.<digest of the candidate list>.wanted.json
         c03.<digest of one candidate>.measured.json
 
     profiles/<program>~<digest of the profile's name>/<id of the part>.profile.json
@@ -25,6 +26,7 @@ from .records import (
     MEASUREMENT,
     VARIANTS,
     VERDICT,
+    WANTED,
     WORK_CLASS,
     BadRecord,
     Measurement,
@@ -32,6 +34,7 @@ from .records import (
     Record,
     Variants,
     Verdict,
+    Wanted,
     unpack,
 )
 
@@ -53,6 +56,7 @@ _ENDINGS: dict[type, str] = {
     Variants: _ending("variants", VARIANTS),
     Measurement: _ending("measured", MEASUREMENT),
     ProfilePart: _ending("profile", PROFILE),
+    Wanted: _ending("wanted", WANTED),
 }
 _VERDICT_FILE = re.compile(rf"({WORK_CLASS})\.[0-9a-f]{{12}}{re.escape(_ENDINGS[Verdict])}")
 
@@ -119,6 +123,11 @@ def variants_file(work_class: str, candidates: Iterable[str]) -> str:
     return f"{work_class}.{list_digest(candidates)}{_ENDINGS[Variants]}"
 
 
+def wanted_file(work_class: str, candidates: Iterable[str]) -> str:
+    """The last part of the name of a key that is to be measured."""
+    return f"{work_class}.{list_digest(candidates)}{_ENDINGS[Wanted]}"
+
+
 def measurement_file(work_class: str, candidate: str) -> str:
     """The last part of the name of one candidate's measurement."""
     return f"{work_class}.{candidate}{_ENDINGS[Measurement]}"
@@ -168,6 +177,9 @@ def place(record: Record) -> str:
         return f"{parts_digest(record.key)}/{last}"
     if isinstance(record, ProfilePart):
         return f"{profile_folder(record.profile)}/{record.id}{_ENDINGS[ProfilePart]}"
+    if isinstance(record, Wanted):
+        last = wanted_file(record.work_class, record.candidates)
+        return f"{parts_digest(record.key)}/{last}"
     return f"{record.key}/{measurement_file(record.work_class, record.candidate)}"
 
 

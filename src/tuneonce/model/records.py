@@ -9,8 +9,9 @@ is the body, checked against the schema of its kind while it is read::
 Kinds: `Measurement`, one candidate's times, written the moment it was measured; `Verdict`, the
 winner of a list of candidates together with all the measurements behind it; `Variants`, what the
 candidates were compiled with, so that they can be compiled before their first launch where the
-verdict does not hold; `ProfilePart`, what a program has used (`model.profiles`). Once a verdict is
-published the loose measurements of its candidates are redundant and are removed.
+verdict does not hold; `Wanted`, a key that was met and not measured; `ProfilePart`, what a program
+has used (`model.profiles`). Once a verdict is published the loose measurements of its candidates are redundant, and so is the note that it is wanted; both
+are removed.
 
 `unpack` raises `BadRecord` with a reason from a small fixed set, which statistics count. A right
 checksum only proves that the record is whole: any program that can write to a store can make one.
@@ -30,6 +31,7 @@ from .profiles import PROFILE, ProfilePart
 MEASUREMENT = "tuneonce.measurement/1"
 VERDICT = "tuneonce.verdict/1"
 VARIANTS = "tuneonce.variants/1"
+WANTED = "tuneonce.wanted/1"
 
 BadReason = Literal["truncated", "checksum", "schema", "version", "misplaced", "no_time"]
 
@@ -145,13 +147,28 @@ class Variants(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     recorded_at: float
 
 
-R = TypeVar("R", Measurement, Verdict, Variants, ProfilePart)
-Record = Measurement | Verdict | Variants | ProfilePart
+class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """A key that a launch met without a verdict and did not measure: it is to be measured.
+
+    Removed when a verdict of its work class and list of candidates is published. It tells people
+    what is missing; no launch reads it.
+    """
+
+    key: list[tuple[str, str]]
+    kernel: str
+    work_class: WorkClass
+    candidates: list[str]
+    recorded_at: float
+
+
+R = TypeVar("R", Measurement, Verdict, Variants, Wanted, ProfilePart)
+Record = Measurement | Verdict | Variants | Wanted | ProfilePart
 _SCHEMAS: dict[type, str] = {
     Measurement: MEASUREMENT,
     Verdict: VERDICT,
     Variants: VARIANTS,
     ProfilePart: PROFILE,
+    Wanted: WANTED,
 }
 
 # Made here and not at the first record: what msgspec finds out about a type when it first meets it
@@ -182,6 +199,8 @@ def pack(record: Record) -> bytes:
     elif isinstance(record, ProfilePart):
         _require_finite(*(start.at for start in record.starts))
         _require_finite(*(one.at for one in record.variants), *(one.at for one in record.keys))
+    elif isinstance(record, Wanted):
+        _require_finite(record.recorded_at)
     try:
         body = _ENCODER.encode(record) + b"\n"
     except OverflowError as error:

@@ -30,26 +30,32 @@ from ..events.log import EventLog
 from ..model.codec import digest
 from ..model.key import Candidate, Key, class_distance
 from ..model.record_names import class_of_verdict, journal_file
-from ..model.records import BadRecord, Measurement, Origin, Variants, Verdict, says_nothing, unpack
+from ..model.records import (
+    BadRecord,
+    Measurement,
+    Origin,
+    Variants,
+    Verdict,
+    Wanted,
+    says_nothing,
+    unpack,
+)
 from ..model.wording import config_text, kernel_label
 from ..store.base import Store
-from ..tuning.priors import Prior, expect
+from ..tuning.priors import Prior
 from ..tuning.selection import by_candidate, choose, nearest
+from ..tuning.siblings import Sibling
 from .access import Access, Budget
 from .journal import Journals
+from .neighbourhood import Neighbourhood
 from .recorded_variants import variants_names
 
 # A candidate that failed to compile or to fit is not tried again for a week: long enough to spare
 # every restart, short enough that a passing cause (memory taken by a neighbour) heals by itself.
 FAILURE_HOLDS_S = 7 * 24 * 3600.0
 
-# So long a far store is asked for other verdicts of a key, and for what is expected of it, which
-# only orders and prunes a race. Arbitrary; both take milliseconds on a disk.
-_NEIGHBOURS_S, _EXPECTED_S = 2.0, 0.5
-
-# So many verdicts that were read for what is expected are kept in memory. Arbitrary: those of one
-# kernel are some hundred.
-_KEPT = 128
+# So long a far store is asked for other verdicts of a key. Arbitrary; a disk takes milliseconds.
+_NEIGHBOURS_S = 2.0
 
 # How much is read before it is asked for. Arbitrary: two thousand verdicts of some 16 KB.
 _PREFETCHED_BYTES = 32 << 20
@@ -66,6 +72,8 @@ class Outcome(enum.Enum):
     """A winner measured at this work class."""
     PROVISIONAL = "provisional"
     """A winner measured at another work class, or taken over from Triton's own cache."""
+    SHARED = "shared"
+    """The winner of a key that differs in one number only, which is always new."""
     PARTIAL = "partial"
     """Some candidates are measured, the others must be."""
     MISS = "miss"
@@ -132,9 +140,9 @@ class Resolver:
     ) -> None:
         self.access = self._access = Access(store, events)
         self._journals = journals
-        self._neighbours: dict[str, Verdict] = {}
         self._prefetched: dict[str, Verdict] = {}
         self._asked: set[str] = set()
+        self._neighbourhood = Neighbourhood(self._access)
         self._events = events
         self._clock = clock
 
@@ -272,24 +280,27 @@ class Resolver:
 
     def expected(self, question: Question) -> Prior[int]:
         """What verdicts that do not hold here let expect of the candidates, by position."""
-        budget = Budget.of_seconds(_EXPECTED_S)
-        return expect(
-            question.key,
-            question.work_class,
-            question.digests,
-            children=lambda prefix, limit: self._access.children(prefix, limit, budget),
-            read=lambda name: self._neighbour(name, budget),
-        ).at(question.digests)
+        found = self._neighbourhood.expected(question.key, question.work_class, question.digests)
+        return found.at(question.digests)
 
-    def _neighbour(self, name: str, budget: Budget) -> Verdict | None:
-        """A verdict for what is expected; kept in memory for the other keys of its kernel."""
-        if (verdict := self._neighbours.get(name)) is None:
-            verdict = self._access.read(name, Verdict, budget)
-            if verdict is not None:
-                if len(self._neighbours) >= _KEPT:
-                    self._neighbours.clear()
-                self._neighbours[name] = verdict
-        return verdict
+    def siblings(self, question: Question) -> list[Sibling]:
+        """The keys of this kernel that have a verdict in this world: some, where there are many."""
+        return self._neighbourhood.siblings(question.key)
+
+    def elsewhere(self, question: Question) -> list[Sibling]:
+        """Keys of this kernel in other worlds and sources whose winner is live: nearest first."""
+        return self._neighbourhood.elsewhere(question.key, question.work_class, question.digests)
+
+    def want(self, question: Question) -> bool:
+        """Keep that a key is to be measured. False: its kernel has too many, or the store fails."""
+        wanted = Wanted(
+            key=list(question.key.parts),
+            kernel=question.label,
+            work_class=question.work_class,
+            candidates=question.digests,
+            recorded_at=self._clock(),
+        )
+        return self._neighbourhood.want(question.key, wanted)
 
     def variants(self) -> Iterator[Variants]:
         """What candidates of any kernel were compiled with anywhere, the earliest first.
@@ -322,7 +333,8 @@ class Resolver:
         """Publish the winner unless another process was first; returns the winner to use.
 
         Measurements that an earlier version has kept by themselves are removed where the published
-        verdict has them. Calls `on_kept` once there is one.
+        verdict has them, and so is the note that the key is wanted. Calls `on_kept` once there is
+        one.
         """
         # A verdict taken over from Triton says nothing about the size it was measured at.
         work_class = question.work_class if origin != "stock-cache" else "cxx"
@@ -356,6 +368,7 @@ class Resolver:
         if kept and work_class == question.work_class:
             there = self._access.children(question.key.directory + "/", _NAMES)
             loose = {question.key.measurement_name(work_class, c) for c in kept & known.keys()}
+            loose.add(question.key.wanted_name(work_class, question.digests))
             for name in there:
                 if name in loose and not self._access.remove(name):
                     break

@@ -83,11 +83,31 @@ def expect(
     cannot be used.
     """
     read = cache(read)  # some records are read for their key's parts, and then for their times
+    places = neighbours(key, work_class, children=children, read=read)
+    found = _ask(key, work_class, candidates, places.near, read)
+    if not found.times.keys() >= set(candidates):
+        far = _ask(key, work_class, candidates, places.far, read)
+        found = Prior(_complete(found.times, far.times), {**far.compile_s, **found.compile_s})
+    return found
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The names of the verdicts that are likely to be near a key, and of those of other sources."""
+
+    near: Sequence[str] = ()
+    far: Sequence[str] = ()
+
+
+def neighbours(
+    key: Key, work_class: str, *, children: Children, read: Callable[[str], Verdict | None]
+) -> Neighbours:
+    """Where to look for what other keys, worlds and sources of a kernel tell of a key."""
     kernel = f"{ROOT}{key.kernel.directory}/"
     world = key.directory.rpartition("/")[0] + "/"
     kernels = _folders(children, kernel_prefix(key.kernel.name), _PLACES)
     if not kernels:
-        return Prior()
+        return Neighbours()
     worlds = [w for w in _folders(children, kernel, _PLACES) if w != world]
     theirs = [w for k in kernels if k != kernel for w in _folders(children, k, _PLACES)]
     here = _verdicts(children, [world])
@@ -98,11 +118,13 @@ def expect(
         *_likeliest(_of_this_key(key, {**elsewhere, **others}, children, read), work_class),
         *_likeliest(_flat(elsewhere), work_class),
     ]
-    found = _ask(key, work_class, candidates, dict.fromkeys(nearby), read)
-    if not found.times.keys() >= set(candidates):
-        far = _ask(key, work_class, candidates, _likeliest(_flat(others), work_class), read)
-        found = Prior(_complete(found.times, far.times), {**far.compile_s, **found.compile_s})
-    return found
+    return Neighbours(list(dict.fromkeys(nearby)), _likeliest(_flat(others), work_class))
+
+
+def distance_of_place(key: Key, parts: Iterable[tuple[str, str]]) -> tuple[int, int]:
+    """Whether the kernel's source is another in `parts`, and how many parts of the world are."""
+    groups = [one.part.partition(".")[0] for one in compare(key.parts, parts)]
+    return int("kernel" in groups), groups.count("world")
 
 
 def _folders(children: Children, prefix: str, limit: int) -> list[str]:
@@ -188,8 +210,8 @@ def _ask(
         verdict = read(name)
         relative = {} if verdict is None else _relative(verdict, candidates)
         if verdict is not None and len(relative) > 1:
-            parts = [one.part.partition(".")[0] for one in compare(key.parts, verdict.key)]
-            apart = parts.count("key"), int("kernel" in parts), parts.count("world")
+            differ = len(compare(_parts(key.parts, "key."), _parts(verdict.key, "key.")))
+            apart = differ, *distance_of_place(key, verdict.key)
             distance = class_distance(verdict.work_class, work_class)
             rank = (*apart, distance, -verdict.published_at)
             known.append(_Neighbour(verdict, relative, apart, rank))

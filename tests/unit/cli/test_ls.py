@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.factories import H100, make_key, process, put_loose, put_verdict, resolved, write_events
+from tests.factories import (
+    H100,
+    make_key,
+    process,
+    put_loose,
+    put_verdict,
+    put_wanted,
+    resolved,
+    write_events,
+)
 from tuneonce.store.files import FileStore
 
 if TYPE_CHECKING:
@@ -107,3 +116,25 @@ def test_a_corrupt_record_is_a_line(tell: Tell, store: FileStore, command: str) 
     assert f"problem: {bad}: truncated" in said.out
     assert "n=64 x=bf16" in said.out
     assert tell(*arguments, "--json").json["problems"][0]["name"] == bad
+
+
+def test_ls_wanted_lists_what_is_to_be_measured(tell: Tell, store: FileStore) -> None:
+    put_verdict(store, make_key(tuning={"n": 64}), TIMES)
+    put_wanted(store, make_key(tuning={"n": 128}), *TIMES)
+    put_wanted(store, make_key("mul", tuning={"n": 32}), *TIMES, work_class="c05")
+    said = tell("ls", "--wanted")
+    assert said.code == 0
+    lines = [line.rstrip() for line in said.out.splitlines()]
+    assert lines.index("kernels:add") < lines.index("kernels:mul")
+    assert [line.split()[0] for line in lines if line.startswith(("n=", " n="))] == [
+        "n=128",
+        "n=32",
+    ]
+    assert "2 keys to be measured" in said.words
+    [one] = tell("ls", "mul", "--wanted", "--json").json["keys"]
+    assert (one["key"], one["programs_class"], one["candidates"]) == ({"n": "32"}, [1024, 4095], 3)
+
+
+def test_ls_wanted_says_that_there_are_none(tell: Tell, store: FileStore) -> None:
+    put_verdict(store, make_key(), TIMES)
+    assert "0 keys to be measured" in tell("ls", "--wanted").words

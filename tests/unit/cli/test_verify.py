@@ -25,7 +25,8 @@ def test_verify_a_good_store(tell: Tell, store: FileStore) -> None:
     put_loose(store, make_key("mul"), 64, 0.1)
     said = tell("verify")
     assert said.code == 0
-    assert "1 verdict, 1 loose measurement and 0 lists of compiled variants are whole" in said.words
+    assert "1 verdict, 1 loose measurement, 0 lists of compiled variants" in said.words
+    assert "and 0 keys to be measured are whole" in said.words
     assert "0 records not" in said.words
 
 

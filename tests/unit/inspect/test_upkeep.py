@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from tests.factories import H100, NOON, make_key, make_verdict, put_loose, put_variants, put_verdict
+from tests.factories import (
+    H100,
+    NOON,
+    make_key,
+    make_verdict,
+    put_loose,
+    put_variants,
+    put_verdict,
+    put_wanted,
+)
 from tests.fakes import FaultyStore, measured
 from tuneonce.errors import RecordUnreadable, StoreReadOnly, Unreadable
 from tuneonce.inspect import record_reader
@@ -37,6 +46,23 @@ def test_a_good_store() -> None:
     put_loose(store, key, 512, failed="did not run")
     found = verify(store)
     assert (found.verdicts, found.measurements, found.bad, found.unknown) == (3, 2, [], [])
+
+
+def test_what_is_wanted_is_verified_and_removed() -> None:
+    store, key = MemoryStore(), make_key()
+    good = put_wanted(store, key, 64, 128)
+    found = verify(store)
+    assert (found.wanted, found.verdicts, found.bad, found.unknown) == (1, 0, [], [])
+    data = store.get(good) or b""
+    moved = make_key("mul").wanted_name("c02", []).rpartition("/")[0]
+    store.put(f"{moved}/{good.rpartition('/')[2]}", data)
+    store.put(good, data.replace(b"kernels", b"Kernels"))
+    assert sorted(bad.reason for bad in verify(store).bad) == ["checksum", "misplaced"]
+    store.put(good, data)
+    plan = plan_removal(store, Selection(pattern="kernels:add"))
+    assert [(one.kind, one.kernel) for one in plan.records] == [("wanted", "kernels:add")]
+    assert remove(store, plan).removed == 1
+    assert good not in names(store)
 
 
 def test_variants_are_verified() -> None:
