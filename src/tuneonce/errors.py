@@ -3,6 +3,7 @@
     TuneonceError
     ├── UsageError              a command was given wrong arguments (one line, exit code 2)
     ├── SettingsError           a variable, option or store address cannot mean anything
+    ├── KeyNotTuned             a launch's key has no verdict, and the policy is to raise
     └── StoreError              the store did not do what was asked
         ├── StoreUnavailable    down: network, I/O error, not a directory, not mounted
         │   └── StoreFull       no space or no quota left; records can still be read
@@ -31,6 +32,32 @@ class UsageError(TuneonceError):
 
 class SettingsError(TuneonceError):
     """A setting that cannot mean anything. The message names the setting and what is allowed."""
+
+
+class KeyNotTuned(TuneonceError, RuntimeError):
+    """A launch met a key that has no verdict, where ``TUNEONCE_ON_MISS_...=error``.
+
+    `kernel` is ``module:name``, `key` the values that it is tuned by as people write them, `phase`
+    ``starting`` or ``serving``. `nearest` is the key of the nearest record, None where the store
+    has none that is of use, and `differences` are the parts in which that one differs.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kernel: str = "",
+        key: str = "",
+        phase: str = "",
+        nearest: str | None = None,
+        differences: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.kernel = kernel
+        self.key = key
+        self.phase = phase
+        self.nearest = nearest
+        self.differences = differences
 
 
 class StoreError(TuneonceError):

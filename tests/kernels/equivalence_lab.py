@@ -71,21 +71,21 @@ class Events:
         return [one["outcome"] for one in self.of("resolve")]
 
 
-def make_hook(store: Any) -> tuple[Hook, Events]:
-    """The hook over `store`, not yet in place, and what it will tell."""
+def make_hook(store: Any, **more: Any) -> tuple[Hook, Events]:
+    """The hook over `store`, not yet in place, and what it will tell. `more`: of the hook."""
     events = Events()
     journals = None if isinstance(store, Forgetful) else journals_of(store)
     resolver = Resolver(store, events, journals=journals)  # type: ignore[arg-type]
     persistence = Persistence(resolver, events, raise_errors=True)  # type: ignore[arg-type]
     workers = build_workers(2, events)  # type: ignore[arg-type]
     module = sys.modules["triton.runtime.autotuner"]
-    return Hook(module, persistence, workers, journals=journals), events
+    return Hook(module, persistence, workers, journals=journals, **more), events
 
 
 @contextlib.contextmanager
-def tuneonce_on(store: Any) -> Iterator[Events]:
+def tuneonce_on(store: Any, **more: Any) -> Iterator[Events]:
     """The hook over `store`, in place for a while."""
-    hook, events = make_hook(store)
+    hook, events = make_hook(store, **more)
     assert Autotuner.run is STOCK_RUN
     assert hook.install()
     try:

@@ -93,6 +93,11 @@ def _draw(found: Statistics, *, since: bool) -> None:
     ]
     if remembered:
         out.print(", ".join(remembered))
+    if totals.borrowed or totals.shared:
+        out.print(
+            f"not tuned: {totals.borrowed} misses ran the winner of a near key "
+            f"(`tuneonce ls --wanted`), {totals.shared} keys that never stop share a verdict"
+        )
     for heading, counts in (
         ("reasons of what was no hit", totals.reasons),
         ("problems", totals.problems),

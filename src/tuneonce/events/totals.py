@@ -75,6 +75,8 @@ class Totals(msgspec.Struct):
         match event.get("e"):
             case "resolve":
                 self._add_resolve(event)
+            case "borrow":
+                self.borrowed += 1
             case "measure":
                 self.candidates_measured += 1
                 # An observer cannot know when a tuning run ends: it adds up candidate by candidate.

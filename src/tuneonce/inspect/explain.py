@@ -323,7 +323,8 @@ def _state(outcomes: Mapping[str, int]) -> State:
     if "miss" in outcomes or "partial" in outcomes:
         return "miss"
     order: tuple[State, ...] = ("not_persisted", "provisional", "hit")
-    return next((state for state in order if state in outcomes), "not_met")
+    otherwise: State = "provisional" if "shared" in outcomes else "not_met"
+    return next((state for state in order if state in outcomes), otherwise)
 
 
 def _distance(one: str, other: str) -> float:

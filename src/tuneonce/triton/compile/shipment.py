@@ -10,6 +10,7 @@ process can go that has the same Triton.
 from __future__ import annotations
 
 import contextlib
+import enum
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,19 @@ from .variants import Variant, describe
 _MOST_CHARS = 4 << 20
 # Seconds for generating it. Arbitrary: ten times what the largest kernels take.
 _WITHIN_S = 5.0
+
+
+class Presence(enum.Enum):
+    """Where the binary of a candidate is for one launch."""
+
+    IN_MEMORY = "memory"
+    """This process has compiled or loaded it."""
+    ON_DISK = "disk"
+    """Triton finds it in its cache."""
+    ABSENT = "absent"
+    """It must be compiled."""
+    UNKNOWN = "unknown"
+    """It cannot be asked for without launching."""
 
 
 class NotShippable(Exception):
@@ -109,6 +123,34 @@ def shipment_for(
     else:
         return None
     return shipment_of(src, target, options, texts, on_its_way=on_its_way, alone=alone)
+
+
+def presence_of(session: Session, config: Any) -> Presence:
+    """Where the binary of `config` is. Generates no code, calls no hook, and raises nothing.
+
+    It may be wrong where a hook sets what the kernel reads: the launch asks again, by itself.
+    """
+    autotuner, kwargs = session.autotuner, session.kwargs
+    if probing.missing(Feature.COMPILE_POOL) or not honours_warmup(autotuner.fn):
+        return Presence.UNKNOWN
+    arguments = (*session.args, *kwargs.values())
+    if config.pre_hook is not None and any(map(languages.is_shaped_by_hook, arguments)):
+        return Presence.UNKNOWN
+    try:
+        wanted = {**kwargs, "warmup": True, **config.all_kwargs()}
+        _warmed_up(autotuner.fn).run(*session.args, **wanted)
+    except _Stop as stop:
+        try:
+            backend = backends.backend_for(stop.target)
+            options = backends.parsed_options(backend, stop.options)
+            key = compilers.binary_key(stop.src, backend, options)
+            there = caches.has_binary(key, sources.name_of(stop.src))
+        except Exception:  # as the launch will say
+            return Presence.UNKNOWN
+        return Presence.ON_DISK if there else Presence.ABSENT
+    except Exception:  # not shippable, or what Triton raises where it cannot begin
+        return Presence.UNKNOWN
+    return Presence.IN_MEMORY
 
 
 def _is_hooked(kernel: Any) -> bool:

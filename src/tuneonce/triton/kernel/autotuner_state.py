@@ -7,6 +7,7 @@ from typing import Any
 
 from ...model.key import KernelId
 from ...system.forks import renew_in_child
+from ...tuning.siblings import Siblings
 from .identity import NoIdentity
 from .known_winners import Shapes
 
@@ -14,7 +15,16 @@ from .known_winners import Shapes
 class AutotunerState:
     """What the hook keeps for one autotuner."""
 
-    __slots__ = ("__weakref__", "first_product", "identity", "lock", "ours", "shapes", "undecided")
+    __slots__ = (
+        "__weakref__",
+        "first_product",
+        "identity",
+        "lock",
+        "ours",
+        "shapes",
+        "siblings",
+        "undecided",
+    )
 
     def __init__(self) -> None:
         self.renew()
@@ -22,6 +32,8 @@ class AutotunerState:
         self.shapes: Shapes = {}
         # What the store said of keys that were met in launches which decide nothing.
         self.undecided: dict[tuple[Any, ...], Any] = {}
+        # The keys that were measured, and whether they ever stop; read and changed under the lock.
+        self.siblings = Siblings()
         self.identity: KernelId | NoIdentity | None = None
         # Where the GPUs are of several products: that of the first launch. And what was put into
         # the autotuner's cache by us.

@@ -8,6 +8,7 @@ step        fills in                                                where
 ==========  ======================================================  =============================
 meet        the launch, `candidates`                                `launch.cold_path`
 ask         `question`, `resolution`, `measurements`, `winner`      `launch.persistence`
+borrow      `choices`, `winner`, of a key that is not to be tuned    `launch.borrowing`
 expect      `prior`, of a key that must be tuned                    `launch.persistence`
 compile     `variants`, `texts`                                     `compile.compilations`
 measure     `winner`, `timings`, `measured`, `spent`                `measure.tuner`
@@ -69,6 +70,9 @@ class Session:
     # What is found out.
     winner: Any = None
     """The candidate to launch; None as long as there is none."""
+    choices: list[Any] = field(default_factory=list)
+    """What to launch of a key that is not measured: the best first, then what runs if it does not.
+    Empty where the winner was measured."""
     timings: dict[Any, Any] = field(default_factory=dict)
     """``configs_timings``: the results of all that were measured, in the list's order."""
     measured: int = 0

@@ -2,8 +2,8 @@
 
 The caller's thread does all of it. Threads that meet the same kernel wait for the first, at the
 autotuner's lock. The store is asked; a winner is adopted, else the file in which stock Triton keeps
-results is taken over, else the candidates that are not known are measured, and the winner is
-published.
+results is taken over, else it goes as the policy for misses says (`launch.misses`): usually the
+candidates that are not known are measured, and the winner is published.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ...events.progress import Progress, Tuning
 from ...phase import Phases
 from ...policies import Policies
 from ...resolution.journal import Journals
+from ...resolution.resolver import Outcome
 from ..compile.ahead import Ahead
 from ..compile.compilations import await_binary
 from ..compile.compile_errors import is_passed_over
@@ -33,6 +34,7 @@ from ..seams import autotuners, knobs, listeners
 from . import report, stock_results
 from .deterministic import Deterministic, has_a_choice
 from .first_launches import begin_journal, close_journal, first_launch
+from .misses import Misses
 from .persistence import Persistence
 from .recheck import Rechecker
 from .undecided import Undecided, clashes, says_nothing, undecided
@@ -68,6 +70,7 @@ class ColdPath:
         fixed = self._policies.deterministic
         self._deterministic = Deterministic(persistence, self._tell_known) if fixed else None
         self._undecided = Undecided(persistence, workers, compiles_all=not fixed)
+        self._misses = Misses(persistence, self._phases, self._policies)
         self._ahead = Ahead(workers, persistence.resolver, persistence.events)
 
     # -- a launch ----------------------------------------------------------------------------
@@ -75,7 +78,7 @@ class ColdPath:
     def launch(self, session: Session) -> Any:
         """Find the winner, launch it and remember it; what Triton returns.
 
-        Raises what Triton raises.
+        Raises what Triton raises, and `KeyNotTuned`.
         """
         autotuner, stock_key = session.autotuner, session.stock_key
         adopted, why = False, None
@@ -92,7 +95,9 @@ class ColdPath:
                             session.state.ours[stock_key] = autotuner.cache[stock_key]
         if why is not None:
             return self._undecided.launch(session, why)
-        if adopted:
+        if session.choices:
+            result = self._misses.borrowing.launch(session)
+        elif adopted:
             result = self._launch_adopted(session)
         else:
             result = launch_cached(
@@ -128,6 +133,8 @@ class ColdPath:
             if not is_passed_over(error):
                 raise
             self._events.emit("problem", what="winner_does_not_run", detail=f"{config}: {error}")
+            if self._misses.replaces(session, config, error):
+                return self._misses.borrowing.launch(session)
             self._tune_apart(session)
             config = autotuner.cache[session.stock_key]
             result = launch(autotuner, config, args, kwargs)
@@ -166,7 +173,10 @@ class ColdPath:
     # -- its key; the caller holds the autotuner's lock --------------------------------------
 
     def _decide(self, session: Session) -> bool:
-        """Put the winner into the autotuner's cache. True: it is adopted, and nothing was run."""
+        """Put the winner into the autotuner's cache. True: it is adopted, and nothing was run.
+
+        Raises `KeyNotTuned`, and then the cache is as it was.
+        """
         autotuner, stock_key = session.autotuner, session.stock_key
         if len(session.candidates) == 1 and self.skips_single_candidate:
             autotuner.cache[stock_key] = session.candidates[0]
@@ -174,13 +184,19 @@ class ColdPath:
         if not clashes(session) and not (session.together and says_nothing(session)):
             self._ask(session)
         if session.winner is not None:
-            if self._rechecker is not None:
+            if self._rechecker is not None and not _is_shared(session):
                 self._rechecker.check(session)
             autotuner.cache[stock_key] = session.winner
-            autotuners.set_timings(autotuner, session.known_timings())
-            self._tell_listener(session, duration=None)
+            if not _is_shared(session):  # of a sibling's times none is this key's
+                autotuners.set_timings(autotuner, session.known_timings())
+                self._tell_listener(session, duration=None)
+            self._misses.learn(session)
+            return True
+        if self._misses.settles(session):
+            autotuner.cache[stock_key] = session.winner
             return True
         self._tune(session)
+        self._misses.learn(session)
         duration = autotuners.tuning_seconds(autotuner) if session.measured else None
         self._tell_listener(session, duration=duration)
         autotuner.best_config = autotuner.cache[stock_key]
@@ -194,13 +210,14 @@ class ColdPath:
         return False
 
     def _ask(self, session: Session) -> None:
-        """What the store knows, or else Triton's own file."""
+        """What the store knows, or else Triton's own file, or else siblings of the key."""
         self._persistence.ask(session)
         nothing = session.question is not None and not session.measurements
         if nothing and session.winner is None and not session.together:
             timings = stock_results.take_over(session)
             if timings:
                 self._persistence.take_over(session, timings)
+        self._misses.share(session)
         self._persistence.report(session)
 
     def _tune(self, session: Session) -> None:
@@ -279,3 +296,7 @@ class ColdPath:
             kernel, winner = innermost(autotuner.fn), autotuner.cache[stock_key]
             timings = autotuners.timings(autotuner)
             listeners.tell_of_tuning(listener, kernel, stock_key, winner, timings, duration)
+
+
+def _is_shared(session: Session) -> bool:
+    return session.resolution is not None and session.resolution.outcome is Outcome.SHARED
