@@ -322,6 +322,17 @@ def test_a_stored_winner_that_does_not_run_is_replaced_without_a_tune() -> None:
     assert events.outcomes == ["hit"]
 
 
+def test_a_stored_winner_that_does_not_run_is_replaced_where_all_others_failed_too() -> None:
+    """What failed when it was measured is tried again: there is nothing else."""
+    store = MemoryStore()
+    with slowest_first() as gpu, hooked(store):
+        gpu.fail(lambda one: one.constants["BLOCK"] != 64)
+        assert launch(tunable(), 1024) == 64
+    with slowest_first() as gpu, borrowing(store):
+        gpu.fail(lambda one: one.constants["BLOCK"] == 64)
+        assert launch(tunable(), 1024) in (256, 128)
+
+
 def test_where_nothing_runs_the_launch_raises_as_tritons_would() -> None:
     store = tuned()
     with slowest_first() as gpu, borrowing(store):

@@ -76,7 +76,10 @@ class Misses:
         if policy is OnMiss.TUNE or len(session.candidates) < 2:
             return False
         self.borrowing.choose(session, (), wanted=False)
-        session.choices = [config for config in session.choices if config is not winner]
+        for choices in (session.choices, session.candidates):  # the others may be known to fail
+            session.choices = [config for config in choices if config is not winner]
+            if session.choices:
+                break
         session.winner = session.choices[0]
         return True
 
