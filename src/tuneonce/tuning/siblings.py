@@ -122,6 +122,7 @@ class Siblings:
         self._groups: dict[str, set[str]] = {}
         self._endless: set[str] = set()
         self._tuned: Counter[str] = Counter()
+        self._recent: tuple[Parts, list[tuple[str, str]]] = ((), [])
         self.read: set[str] = set()
         """The worlds whose siblings in the store are known."""
 
@@ -157,7 +158,7 @@ class Siblings:
 
     def is_endless(self, parts: Parts) -> bool:
         """Whether the key has an argument that is always new."""
-        return any(argument in self._endless for argument, _ in _groups_of(parts))
+        return any(argument in self._endless for argument, _ in self._groups_of(parts))
 
     def share(self, parts: Parts, work_class: str, live: Collection[str]) -> Sibling | None:
         """The sibling whose verdict this key shares; None for one that must be measured.
@@ -165,7 +166,7 @@ class Siblings:
         Counts those that must be.
         """
         disagreeing = []
-        for argument, others in _groups_of(parts):
+        for argument, others in self._groups_of(parts):
             if argument not in self._endless:
                 continue
             kin = [one for one in self._known.values() if (argument, others) in one.groups]
@@ -179,7 +180,7 @@ class Siblings:
         return None
 
     def _enter(self, parts: Parts) -> list[tuple[str, str]]:
-        groups = _groups_of(parts)
+        groups = self._groups_of(parts)
         for argument, others in groups:
             if others not in self._groups:
                 if len(self._groups) >= MOST_GROUPS:
@@ -189,6 +190,12 @@ class Siblings:
             if len(group) <= MANY:
                 group.add(dict(parts)[argument])
         return groups
+
+    def _groups_of(self, parts: Parts) -> list[tuple[str, str]]:
+        """Those of the key at hand are made once."""
+        if self._recent[0] is not parts:
+            self._recent = parts, _groups_of(parts)
+        return self._recent[1]
 
 
 def _groups_of(parts: Parts) -> list[tuple[str, str]]:

@@ -113,3 +113,14 @@ def test_stats_by_phase(tell: Tell, events: Path) -> None:
     assert document["starting"]["module_load"] == {"count": 2, "seconds": 0.5}
     assert (document["starting"]["waited_s"], document["waited_s"]) == (0.75, 3.75)
     assert document["replayed"] == 7
+
+
+def test_stats_tells_what_was_borrowed_and_shared(tell: Tell, events: Path) -> None:
+    key = make_key()
+    borrowed = [resolved(key, "miss", reason="unknown"), {"e": "borrow"}]
+    write_events(events, process(*borrowed, *borrowed, resolved(key, "shared")))
+    words = " ".join(tell("stats").out.split())
+    assert "2 misses ran the winner of a near key" in words
+    assert "1 keys that never stop share a verdict" in words
+    write_events(events, process(resolved(key, "hit")))
+    assert "not tuned" not in tell("stats").out

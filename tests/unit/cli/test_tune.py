@@ -40,3 +40,16 @@ def test_verdicts_are_checked_in_a_store_that_is_there(tell: Tell, here: Path) -
     read_only = f"file://{here}/there?readonly=1"
     assert tell("bench", "regret", "--store", read_only, "work.py").code == 0
     assert (here / "ran").exists()
+
+
+def test_keys_are_measured_whatever_a_server_does_with_new_ones(
+    tell: Tell, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["TUNEONCE_ON_MISS_STARTING", "TUNEONCE_ON_MISS_SERVING", "TUNEONCE_RECHECK"]
+    for name, value in zip(names, ("error", "borrow", "fix"), strict=True):
+        monkeypatch.setenv(name, value)
+    (here / "told.py").write_text(
+        f"import os\nopen('told', 'w').write(repr([os.environ[name] for name in {names}]))\n"
+    )
+    tell("tune", "--store", "there", "told.py")
+    assert (here / "told").read_text() == "['', '', '']"

@@ -268,3 +268,13 @@ def test_each_kind_of_work_is_in_its_phase() -> None:
         waited_s=2.375,
     )
     assert (counted.waited_s, counted.serving_s) == (3.375, 2.375)
+
+
+def test_what_is_borrowed_is_a_miss_and_counted_once_more() -> None:
+    counted = totals(
+        resolve("miss", "unknown"), {"e": "borrow"}, resolve("shared", "key_never_stops")
+    )
+    assert (counted.misses, counted.borrowed, counted.shared, counted.hits) == (1, 1, 1, 0)
+    assert counted.reasons == {"unknown": 1, "key_never_stops": 1}
+    assert counted.sentence().startswith("0 hits, 1 shared, 1 borrowed, 0 tunes")
+    assert totals(resolve("shared")).met

@@ -208,6 +208,8 @@ def test_the_last_process_hit_and_with_what() -> None:
         (["hit", "partial"], "miss"),
         (["hit", "provisional"], "provisional"),
         (["hit", "provisional", "not_persisted"], "not_persisted"),
+        (["shared"], "provisional"),
+        (["hit", "shared"], "hit"),
         (["strange"], "not_met"),
     ],
 )

@@ -23,7 +23,7 @@ from ..kernel.session import Session
 from ..seams import errors
 from .helper_process import HelperLost
 from .pool import Compiled, CompilePool, Crashed, NotCompiled
-from .shipment import NotShippable, Shipment
+from .shipment import NotShippable, Presence, Shipment, presence_of
 from .staging import adopt
 from .worker.compile_job import OtherTriton
 from .workers import MANY, Compilation, Workers
@@ -230,6 +230,8 @@ def _collect(requested: _Requested, workers: Workers) -> Compiled:
 
 def await_binary(session: Session, config: Any, workers: Workers) -> None:
     """Let the helpers finish what they have begun for a candidate, or do it, before its launch."""
+    if presence_of(session, config) in (Presence.IN_MEMORY, Presence.ON_DISK):
+        return  # which is found out in half the time of what follows
     pool = workers.pool()
     if pool is None:
         return
