@@ -30,8 +30,9 @@ from ..model.record_names import parts_digest
 from ..model.records import Measurement, Verdict
 from ..system.forks import lazy
 
-# All arbitrary. More keys than `MANY` that differ in one argument: it does not stop.
-MANY = 8
+# All arbitrary. More keys than `MANY` that differ in one argument: it does not stop. A model that
+# has a dozen widths has each of them tuned, as with stock.
+MANY = 16
 # So many siblings must agree, and so many keys of one argument are tuned where they do not.
 WITNESSES, MOST_TUNED = 3, 64
 # Winners agree that are no slower than this on each other's measurements: a verdict's own winner

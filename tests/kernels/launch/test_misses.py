@@ -305,7 +305,7 @@ def test_they_share_a_verdict_under_every_policy(policy: OnMiss) -> None:
     policies = Policies(serving=policy)
     with SimulatedGPU(times=regimes), hooked(store, phases=phases, policies=policies) as events:
         kernel = tunable()
-        regimes.run(kernel, [*range(100, 120)])
+        regimes.run(kernel, [*range(100, 104 + MANY)])
         before = sorted(store.list(""))
         phases.serve()
         assert regimes.run(kernel, [130, 131, 90]) == []
@@ -320,7 +320,7 @@ def test_what_is_borrowed_of_them_is_not_noted() -> None:
     policies = Policies(serving=OnMiss.BORROW)
     with SimulatedGPU(times=regimes), hooked(store, phases=phases, policies=policies) as events:
         kernel = tunable()
-        regimes.run(kernel, [*range(100, 120)])
+        regimes.run(kernel, [*range(100, 104 + MANY)])
         phases.serve()
         regimes.run(kernel, [4000])
     assert len(events.of("borrow")) == 1
@@ -331,7 +331,7 @@ def test_other_dtypes_are_not_shared() -> None:
     store, regimes = MemoryStore(), TwoRegimes()
     with SimulatedGPU(times=regimes), hooked(store) as events:
         kernel = tunable()
-        regimes.run(kernel, [*range(100, 120)])
+        regimes.run(kernel, [*range(100, 104 + MANY)])
         before = tunes(events)
         launch(kernel, 110, X.half())
         assert tunes(events) == before + 1
@@ -366,7 +366,7 @@ def test_a_shared_winner_that_does_not_run_is_tuned_as_stock_would() -> None:
     store = MemoryStore()
     with SimulatedGPU(times=by_block) as gpu, hooked(store) as events:
         kernel = tunable()
-        for n in range(100, 120):
+        for n in range(100, 104 + MANY):
             launch(kernel, n)
         gpu.fail(lambda one: one.constants["BLOCK"] == 64)
         assert launch(kernel, 130) == 128
@@ -377,10 +377,10 @@ def test_a_shared_verdict_is_not_measured_again() -> None:
     store = MemoryStore()
     with SimulatedGPU(times=by_block), hooked(store):
         kernel = tunable()
-        for n in range(100, 110):
+        for n in range(100, 101 + MANY):
             launch(kernel, n)
     device_facts.forget()
     with SimulatedGPU(times=by_block), checking(store, Recheck.REPORT) as events:
-        assert launch(tunable(), 113) == 64
+        assert launch(tunable(), 150) == 64
     assert events.outcomes == ["shared"]
     assert events.of("recheck") == []
