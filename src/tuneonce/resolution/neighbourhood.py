@@ -12,7 +12,7 @@ from ..model.key import Key
 from ..model.record_names import class_of_verdict
 from ..model.records import Verdict, Wanted
 from ..tuning.priors import Prior, distance_of_place, expect, neighbours
-from ..tuning.siblings import Sibling, by_nearness, sibling_of
+from ..tuning.siblings import Sibling, adapted, by_nearness, sibling_of
 from .access import Access, Budget
 
 # So many seconds a far store is asked for what is expected of a key, which only orders and prunes a
@@ -61,7 +61,7 @@ class Neighbourhood:
         return [sibling_of(verdict) for verdict in read if verdict is not None]
 
     def elsewhere(self, key: Key, work_class: str, candidates: Sequence[str]) -> list[Sibling]:
-        """Keys of other worlds and sources whose winner is one of the candidates.
+        """Keys of other worlds and sources that have something to say of these candidates.
 
         Those of the nearest places first, the same source before others; of places that are equally
         near, the nearest keys. Every process finds the same order.
@@ -76,7 +76,7 @@ class Neighbourhood:
         names = dict.fromkeys((*places.near, *places.far))  # some are both
         read = (self._read(name, budget) for name in names)
         found = [sibling_of(verdict) for verdict in read if verdict is not None]
-        nearest = by_nearness(key.parts, work_class, candidates, found)
+        nearest = by_nearness(key.parts, work_class, adapted(found, candidates))
         return sorted(nearest, key=lambda one: distance_of_place(key, one.parts))
 
     def want(self, key: Key, wanted: Wanted) -> bool:

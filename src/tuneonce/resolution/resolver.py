@@ -288,7 +288,7 @@ class Resolver:
         return self._neighbourhood.siblings(question.key)
 
     def elsewhere(self, question: Question) -> list[Sibling]:
-        """Keys of this kernel in other worlds and sources whose winner is live: nearest first."""
+        """Keys of this kernel in other worlds and sources, over live candidates: nearest first."""
         return self._neighbourhood.elsewhere(question.key, question.work_class, question.digests)
 
     def want(self, question: Question) -> bool:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -73,6 +73,18 @@ class Sibling:
     def groups(self) -> list[tuple[str, str]]:
         return _groups_of(self.parts)
 
+    def among(self, live: Collection[str]) -> Sibling | None:
+        """The same over these candidates alone: its winner, or else the fastest of them that ran.
+
+        None where none of them did.
+        """
+        if self.winner in live:
+            return self
+        times = {candidate: ms for candidate, ms in self.times.items() if candidate in live}
+        if not times:
+            return None
+        return replace(self, winner=min(times, key=lambda c: (times[c], c)), times=times)
+
     def slowness(self, candidate: str) -> float:
         """How many times slower than the winner; infinite for what was not measured."""
         best = self.times.get(self.winner, math.inf)
@@ -98,11 +110,8 @@ class Endless:
     count: int
 
 
-def by_nearness(
-    parts: Parts, work_class: str, live: Collection[str], known: Iterable[Sibling]
-) -> list[Sibling]:
-    """Those whose winner is a live candidate, the nearest first; in an order that is the same for
-    every process."""
+def by_nearness(parts: Parts, work_class: str, known: Iterable[Sibling]) -> list[Sibling]:
+    """The nearest first, in an order that is the same for every process."""
     ours = values_by_name(parts)
 
     def rank(other: Sibling) -> tuple[Any, ...]:
@@ -111,7 +120,13 @@ def by_nearness(
         name = other.digest, other.work_class, other.winner
         return (apart.different, total, apart.doublings, *name)
 
-    return sorted((one for one in known if one.winner in live), key=rank)
+    return sorted(known, key=rank)
+
+
+def adapted(known: Iterable[Sibling], live: Collection[str]) -> list[Sibling]:
+    """Those that have something to say of the candidates that are live, and what that is."""
+    found = (one.among(live) for one in known)
+    return [one for one in found if one is not None]
 
 
 class Siblings:
@@ -139,10 +154,10 @@ class Siblings:
             del known[next(iter(known))]
 
     def nearest(self, parts: Parts, work_class: str, live: Collection[str]) -> list[Sibling]:
-        """Those of this kernel's source and world whose winner is live, the nearest first."""
+        """Those of this kernel's source and world, over live candidates, the nearest first."""
         place = _place(parts)
         here = [one for one in self._known.values() if one.place == place]
-        return by_nearness(parts, work_class, live, here)
+        return by_nearness(parts, work_class, adapted(here, live))
 
     # -- keys that never stop ----------------------------------------------------------------
 
@@ -170,8 +185,12 @@ class Siblings:
         for argument, others in self._groups_of(parts):
             if argument not in self._endless:
                 continue
-            kin = [one for one in self._known.values() if (argument, others) in one.groups]
-            family = by_nearness(parts, work_class, live, kin)
+            kin = [
+                one
+                for one in self._known.values()
+                if one.winner in live and (argument, others) in one.groups
+            ]
+            family = by_nearness(parts, work_class, kin)
             if family and self._tuned[argument] >= MOST_TUNED:
                 return family[0]
             if _agree(_witnesses(argument, parts, work_class, family)):

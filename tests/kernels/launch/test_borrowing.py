@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,8 +36,17 @@ TOO_LONG = 60.0
 
 
 @pytest.fixture(autouse=True)
-def _no_world() -> None:
+def _compiled_once(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
     device_facts.forget()
+
+
+@pytest.fixture
+def nothing_compiled(_compiled_once: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton's cache is empty: what is on disk matters."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "triton"))
 
 
 def tunable(*sizes: int, key: Any = ("n",), **options: Any) -> Any:
@@ -86,6 +96,7 @@ def compiled(log: list[tuple[str, bool]]) -> int:
     return sum(not hit for _, hit in log)
 
 
+@pytest.mark.usefixtures("nothing_compiled")
 def test_the_nearest_keys_winner_is_run_and_nothing_is_measured() -> None:
     store = tuned()
     with slowest_first() as gpu, borrowing(store) as events, compile_log() as log:
@@ -105,6 +116,7 @@ def test_the_nearest_keys_winner_is_run_and_nothing_is_measured() -> None:
     assert vars(kernel)["nargs"] is None
 
 
+@pytest.mark.usefixtures("nothing_compiled")
 def test_without_any_record_the_first_of_the_list_is_compiled_alone() -> None:
     store = MemoryStore()
     with slowest_first(), borrowing(store) as events, compile_log() as log:
@@ -115,6 +127,7 @@ def test_without_any_record_the_first_of_the_list_is_compiled_alone() -> None:
     assert told["binary"] == "absent"
 
 
+@pytest.mark.usefixtures("nothing_compiled")
 def test_no_new_key_compiles_more_than_one_candidate() -> None:
     store = tuned()
     with slowest_first(), borrowing(store):
@@ -157,6 +170,7 @@ def test_the_winner_is_preferred_among_those_in_memory() -> None:
         assert launch(kernel, 4000) == 64
 
 
+@pytest.mark.usefixtures("nothing_compiled")
 def test_a_binary_on_disk_comes_before_one_that_must_be_compiled() -> None:
     with slowest_first(), borrowing(MemoryStore()):
         load(tunable(), 128, 4000)
@@ -166,6 +180,7 @@ def test_a_binary_on_disk_comes_before_one_that_must_be_compiled() -> None:
     assert events.of("borrow")[0]["binary"] == "disk"
 
 
+@pytest.mark.usefixtures("nothing_compiled")
 def test_presence_is_told_without_compiling_or_calling_a_hook() -> None:
     from tuneonce.triton.kernel.autotuner_state import AutotunerState
     from tuneonce.triton.kernel.session import Session
@@ -278,7 +293,7 @@ def test_another_source_of_the_kernel_is_near_where_this_one_has_no_record() -> 
 def test_only_a_live_candidate_is_launched() -> None:
     store = tuned()
     with slowest_first(), borrowing(store):
-        assert launch(tunable(256, 128), 2048) == 256
+        assert launch(tunable(256, 128), 2048) == 128
 
 
 def test_what_is_partly_measured_is_nearest_to_itself() -> None:
@@ -289,6 +304,7 @@ def test_what_is_partly_measured_is_nearest_to_itself() -> None:
     assert events.outcomes == ["partial"]
 
 
+@pytest.mark.usefixtures("nothing_compiled")
 def test_a_store_that_is_down_stops_no_launch() -> None:
     down = StoreUnavailable("down")
     store = FaultyStore(MemoryStore(), get=down, children=down, put_if_absent=down)

@@ -27,6 +27,7 @@ from tuneonce.settings import Recheck
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.kernel import device_facts
+from tuneonce.triton.launch import hook as hook_module
 from tuneonce.tuning.siblings import MANY, MOST_TUNED
 
 X, OUT = torch.arange(4096.0), torch.zeros(4096)
@@ -93,6 +94,25 @@ def test_until_exploring_is_there_it_is_borrowing() -> None:
         launch(tunable())
         assert len(events.of("borrow")) == 1
         assert gpu.benchmarked == []
+
+
+@pytest.mark.parametrize("policy", [OnMiss.BORROW, OnMiss.ERROR])
+def test_ranks_that_benchmark_together_tune_under_every_policy(
+    policy: OnMiss, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others wait in the benchmark function: who does not call it would hang them."""
+    monkeypatch.setattr(hook_module, "is_one_of_several", lambda: True)
+    called: list[float] = []
+
+    def bench(call: Callable[[], Any], quantiles: Any = None, **more: Any) -> list[float]:
+        call()
+        called.append(1.0)
+        return [1.0, 1.0, 1.0]
+
+    with SimulatedGPU(), under(MemoryStore(), policy) as events:
+        launch(tunable(do_bench=bench))
+    assert len(called) == 3
+    assert events.of("borrow") == []
 
 
 # -- error ---------------------------------------------------------------------------------------

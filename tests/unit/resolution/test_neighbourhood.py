@@ -80,10 +80,12 @@ def test_elsewhere_the_same_source_comes_before_another_and_near_keys_before_far
     assert [one.parts for one in found] == [near.parts, far.parts, other_source.parts]
 
 
-def test_elsewhere_only_live_winners_count() -> None:
+def test_elsewhere_only_live_candidates_count() -> None:
     store = MemoryStore()
     put_verdict(store, make_key(product=H100), TIMES)
-    assert around(store).elsewhere(make_key(), "c02", LIVE[1:]) == []
+    [found] = around(store).elsewhere(make_key(), "c02", LIVE[1:])
+    assert found.winner == LIVE[1]
+    assert around(store).elsewhere(make_key(), "c02", ["0" * 16]) == []
 
 
 def test_a_key_is_wanted_until_its_verdict_is_published(desk: Desk) -> None:

@@ -19,6 +19,7 @@ from tuneonce.tuning.siblings import (
     Endless,
     Sibling,
     Siblings,
+    adapted,
     by_nearness,
     sibling_of,
     times_of,
@@ -48,7 +49,7 @@ def met(*known: Sibling) -> Siblings:
 
 def nearest(asked: Parts, *known: Sibling, size: str = "c03") -> list[int]:
     """The positions of the known ones, the nearest first."""
-    found = by_nearness(asked, size, LIVE, known)
+    found = by_nearness(asked, size, known)
     return [known.index(sibling) for sibling in found]
 
 
@@ -71,16 +72,31 @@ def test_an_unknown_work_class_is_farther_than_any_known_one() -> None:
     assert nearest(parts(64), one(64, size="cxx"), one(2**30, size="c09")) == [1, 0]
 
 
-def test_only_winners_that_are_live_count() -> None:
-    assert nearest(parts(64), one(64, "gone"), one(128)) == [1]
+def test_of_live_candidates_the_fastest_takes_the_place_of_a_winner_that_is_gone() -> None:
+    known = Sibling(parts(64), "c03", "gone", {"gone": 1.0, B: 1.5, A: 1.5, C: 2.0})
+    found = known.among(LIVE)
+    assert found is not None
+    assert (found.winner, found.slowness(C)) == (A, pytest.approx(2 / 1.5))
+    assert known.among([*LIVE, "gone"]) is known
+
+
+def test_a_key_of_which_no_live_candidate_ran_says_nothing() -> None:
+    known = [one(64, "gone"), one(128)]
+    assert adapted(known, LIVE) == known[1:]
+    assert [found.winner for found in met(*known).nearest(parts(64), "c03", LIVE)] == [A]
+
+
+def test_a_winner_that_is_gone_is_no_witness() -> None:
+    gone = [Sibling(parts(n), "c03", "gone", {"gone": 1.0, A: 1.5}) for n in (64, 128, 256)]
+    assert shared(endless(*gone), 100) is None
 
 
 def test_ties_are_broken_alike_whatever_the_order() -> None:
     known = [one(32), one(128), one(128, B), one(32, B)]
-    expected = by_nearness(parts(64), "c03", LIVE, known)
+    expected = by_nearness(parts(64), "c03", known)
     for seed in range(10):
         Random(seed).shuffle(known)
-        assert by_nearness(parts(64), "c03", LIVE, known) == expected
+        assert by_nearness(parts(64), "c03", known) == expected
 
 
 def test_other_worlds_and_sources_are_no_siblings() -> None:

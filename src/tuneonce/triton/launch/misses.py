@@ -17,7 +17,7 @@ from ...model.wording import difference_text, kernel_name, tuning, tuning_text
 from ...phase import Phases
 from ...policies import OnMiss, Policies
 from ...resolution.resolver import Outcome, Question, Resolution
-from ...tuning.siblings import Endless, Sibling, Siblings, times_of
+from ...tuning.siblings import Endless, Sibling, Siblings, adapted, times_of
 from ..kernel.session import Session
 from .borrowing import Borrowing
 from .persistence import Persistence
@@ -121,7 +121,7 @@ class Misses:
                 session.state.siblings.learn(sibling)
 
     def _near(self, session: Session) -> Sequence[Sibling]:
-        """The nearest keys whose winner may be launched: of this world, or else of others."""
+        """The nearest keys, over what may be launched: of this world, or else of others."""
         question = session.question
         if question is None:
             return ()
@@ -130,8 +130,7 @@ class Misses:
         here = known.nearest(question.key.parts, question.work_class, live)
         if here:
             return here
-        found = self._persistence.resolver.elsewhere(question)
-        return [one for one in found if one.winner in live]
+        return adapted(self._persistence.resolver.elsewhere(question), live)
 
     def _siblings(self, session: Session, question: Question) -> Siblings:
         """Those that this process knows; the store is asked once for each kernel and world."""
