@@ -19,6 +19,7 @@ import triton.language as tl
 from tests.fakes import Children, FaultyStore, compile_log
 from tests.kernels.equivalence_gpu import blocks, covering, make_copy
 from tests.kernels.equivalence_lab import tuneonce_on as hooked
+from tests.kernels.launch.test_recheck import gpu_with
 from tuneonce.errors import StoreUnavailable
 from tuneonce.model.records import Wanted, unpack
 from tuneonce.phase import Phases
@@ -168,6 +169,16 @@ def test_the_winner_is_preferred_among_those_in_memory() -> None:
         for size in SIZES:
             load(kernel, size, 4000)
         assert launch(kernel, 4000) == 64
+
+
+def test_the_winner_comes_before_one_that_ties_with_it() -> None:
+    """Of candidates that tie in a race the author's first wins."""
+    times = {256: 0.101, 128: 0.2, 64: 0.1}
+    store = MemoryStore()
+    with gpu_with(times), hooked(store):
+        assert launch(tunable()) == 256
+    with gpu_with(times), borrowing(store):
+        assert launch(tunable(), 2048) == 256
 
 
 @pytest.mark.usefixtures("nothing_compiled")

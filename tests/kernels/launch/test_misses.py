@@ -218,6 +218,7 @@ def test_a_key_that_cannot_be_kept_says_so() -> None:
     with SimulatedGPU(), under(MemoryStore(), OnMiss.ERROR):
         error = refused(tunable(key=("x",)))
     assert "cannot be kept" in str(error)
+    assert error.key == "<Tensor> torch.float32 torch.float32", "its values are not waited for"
     assert error.nearest is None
 
 

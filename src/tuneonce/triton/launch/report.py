@@ -22,9 +22,14 @@ def key_text(session: Session) -> str:
     if session.question is not None:
         return shorten(tuning_text(tuning(session.question.key.parts)), limit=_KEY_CHARS)
     try:
-        return shorten(" ".join(map(str, session.stock_key)), limit=_KEY_CHARS)
+        return shorten(" ".join(map(_word, session.stock_key)), limit=_KEY_CHARS)
     except Exception:  # the text of a value of the program's
         return "?"
+
+
+def _word(value: Any) -> str:
+    """A value as text; of a tensor its type, since its values would be waited for."""
+    return f"<{type(value).__name__}>" if hasattr(value, "data_ptr") else str(value)
 
 
 def key_fields(session: Session) -> dict[str, Any]:
