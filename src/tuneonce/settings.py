@@ -137,7 +137,7 @@ class Settings:
 
     `older` is a directory that would have been the store's, and may still hold results. `journals`
     is where a tuning keeps its measurements while it goes on and the store is far away, `binaries`
-    where compiled binaries are kept then. `frozen` is the file of a frozen set of winners, absolute.
+    where compiled binaries are kept then. `frozen` is the file of a frozen set of winners.
     """
 
     mode: Mode

@@ -10,8 +10,8 @@ Kinds: `Measurement`, one candidate's times, written the moment it was measured;
 winner of a list of candidates together with all the measurements behind it; `Variants`, what the
 candidates were compiled with, so that they can be compiled before their first launch where the
 verdict does not hold; `Wanted`, a key that was met and not measured; `ProfilePart`, what a program
-has used (`model.profiles`). Once a verdict is published the loose measurements of its candidates are redundant, and so is the note that it is wanted; both
-are removed.
+has used (`model.profiles`). Once a verdict is published the loose measurements of its candidates
+are redundant, and so is the note that it is wanted; both are removed.
 
 `unpack` raises `BadRecord` with a reason from a small fixed set, which statistics count. A right
 checksum only proves that the record is whole: any program that can write to a store can make one.
