@@ -63,6 +63,7 @@ ELSEWHERE = {
     "system/ranks.py": "kernels/measure/test_ranks.py",
     "system/threads.py": "unit/store/test_bounded.py",
     "testing/": "kernels/testing/test_simulated_gpu.py",
+    "tuning/terms.py": "unit/tuning/test_exploration.py",
     "triton/compile/compilations.py": "kernels/compile",
     "triton/compile/compile_errors.py": "kernels/compile/test_compile_failures.py",
     "triton/compile/helper_process.py": "processes/test_compile_leftovers.py",

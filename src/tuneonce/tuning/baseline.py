@@ -1,0 +1,101 @@
+"""How long the incumbent takes, by what it took just before, for a launch of another size.
+
+The launches of one key and work class differ in size by up to four times, and a GPU's clocks change
+while they come. So a launch is compared with the incumbent's last ones, those of its own size if
+there are some, else scaled by how the incumbent's times grow with the size.
+
+Sizes and times are given as natural logarithms. Nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import fmean, median
+
+# Of so many launches those of the same size are looked for, and of so many the median counts.
+# Arbitrary: about as many as lie within a change of clocks.
+_NEAR, _COUNTED = 16, 5
+# Sizes that differ by less count as one: times do not differ by more.
+_SAME_SIZE = 0.02
+# The growth is found out from so many launches, again after every `_AGAIN`.
+_WINDOW, _AGAIN = 64, 16
+# Times grow with the size, at most in proportion and a little more: what noise says beyond that is
+# not believed. Until it is known they are taken to grow with its root.
+_LEAST_GROWTH, _MOST_GROWTH, _GROWTH = 0.0, 1.2, 0.5
+# With sizes that spread less (as a variance) the growth cannot be told, and does not matter.
+_SPREAD = 0.01
+
+
+class Baseline:
+    """The incumbent's last launches."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, float]] = deque(maxlen=_WINDOW)
+        self._until_again = 4
+        self.growth = _GROWTH
+        """By how much the time's logarithm grows with that of the size."""
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    @property
+    def last_size(self) -> float:
+        """That of the incumbent's last launch."""
+        return self._samples[-1][0]
+
+    def add(self, size: float, time: float) -> None:
+        """One launch of the incumbent."""
+        self._samples.append((size, time))
+        self._until_again -= 1
+        if self._until_again <= 0:
+            self._until_again = min(_AGAIN, len(self._samples))
+            self._find_growth()
+
+    def shift(self, difference: float) -> None:
+        """Another candidate is the incumbent now, whose times are so much longer."""
+        shifted = [(size, time + difference) for size, time in self._samples]
+        self._samples.clear()
+        self._samples.extend(shifted)
+
+    def expected(self, size: float) -> float:
+        """How long it would take now. Raises IndexError before the first launch of it."""
+        near: list[float] = []
+        others: list[float] = []
+        for (its_size, time), _ in zip(reversed(self._samples), range(_NEAR), strict=False):
+            apart = size - its_size
+            if -_SAME_SIZE < apart < _SAME_SIZE:
+                near.append(time)
+                if len(near) == _COUNTED:
+                    break
+            elif len(others) < _COUNTED:
+                others.append(time + self.growth * apart)
+        found = near if len(near) > 1 else near + others
+        found.sort()
+        return found[(len(found) - 1) // 2]
+
+    def scaled(self, size: float, time: float) -> float:
+        """A time as it would be at size 1 (logarithm 0)."""
+        return time - self.growth * size
+
+    def _find_growth(self) -> None:
+        """The least squares' line, without what lies far from it."""
+        samples = list(self._samples)
+        line = _line(samples)
+        if line is None:
+            return
+        apart = [abs(time - line[0] - line[1] * size) for size, time in samples]
+        far = 3 * median(apart)
+        line = _line([one for one, its in zip(samples, apart, strict=True) if its <= far]) or line
+        self.growth = min(max(line[1], _LEAST_GROWTH), _MOST_GROWTH)
+
+
+def _line(samples: list[tuple[float, float]]) -> tuple[float, float] | None:
+    """Where it begins and how it grows; None where sizes hardly differ."""
+    if len(samples) < 3:
+        return None
+    middle, height = fmean(s for s, _ in samples), fmean(t for _, t in samples)
+    spread = sum((s - middle) ** 2 for s, _ in samples)
+    if spread < _SPREAD * len(samples):
+        return None
+    growth = sum((s - middle) * (t - height) for s, t in samples) / spread
+    return height - growth * middle, growth

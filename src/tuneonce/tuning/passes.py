@@ -1,0 +1,78 @@
+"""Passes that the launches of a program make up: each live candidate once, as the launches come.
+
+Two passes are under way at once, since times come back late. A pass of which a time does not come
+back is left out, the others' times with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from random import Random
+from statistics import fmean
+
+# So many passes are under way at once. Arbitrary.
+_UNDER_WAY = 2
+
+
+class Passes:
+    """The passes of one key. The incumbent is launched between the others, whenever it serves."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._live: list[int] = []
+        self._order: list[int] = []  # what is left of the pass that is begun
+        self._open: dict[int, dict[int, list[float]]] = {}
+        self._whole: list[dict[int, float]] = []
+        self.number = 0
+        """That of the last pass that was begun."""
+
+    @property
+    def live(self) -> Sequence[int]:
+        """The candidates of the next pass."""
+        return self._live
+
+    def go_on_with(self, live: Collection[int]) -> None:
+        """From the next pass on only these run. What is under way is left out."""
+        if sorted(live) != self._live:
+            self._live = sorted(live)
+            self._order.clear()
+            self._open.clear()
+
+    def next(self, incumbent: int) -> int | None:
+        """Whose turn it is; None while none may begin."""
+        if not self._order:
+            if len(self._open) >= _UNDER_WAY:
+                return None
+            self._order = [p for p in self._live if p != incumbent]
+            if not self._order:
+                return None
+            self.number += 1
+            self._open[self.number] = {}
+            self._random.shuffle(self._order)
+        return self._order.pop()
+
+    def lacks(self, position: int) -> bool:
+        """Whether the pass that is under way has no time of this candidate yet."""
+        opened = self._open.get(self.number)
+        return opened is not None and position not in opened
+
+    def add(self, number: int, position: int, ms: float) -> bool:
+        """A time of a pass. True: that pass is whole."""
+        opened = self._open.get(number)
+        if opened is None:
+            return False
+        opened.setdefault(position, []).append(ms)
+        if not all(p in opened for p in self._live):
+            return False
+        del self._open[number]
+        self._whole.append({p: fmean(opened[p]) for p in self._live})
+        return True
+
+    def lose(self, number: int) -> None:
+        """A time of this pass will not come."""
+        self._open.pop(number, None)
+
+    def take(self) -> list[dict[int, float]]:
+        """The passes that have become whole."""
+        whole, self._whole = self._whole, []
+        return whole

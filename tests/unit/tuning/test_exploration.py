@@ -1,0 +1,256 @@
+"""Exploring: what it ends at, what it costs, and traffic that tries to fool it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from statistics import fmean, median
+from typing import Any
+
+import pytest
+
+from tests.unit.tuning.race_model import Key, make_key
+from tests.unit.tuning.traffic_model import Traffic
+from tuneonce.tuning.exploration import Exploration
+from tuneonce.tuning.quantiles import quantile
+from tuneonce.tuning.terms import TERMS, Terms
+
+KEYS = 60
+
+
+def regrets(**traffic: Any) -> list[float]:
+    found = []
+    for seed in range(KEYS):
+        key = make_key(seed)
+        found.append(key.regret(Traffic(key, seed=1, **traffic).run().winner))
+    return sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("traffic", "p95"),
+    [
+        ({}, 0.03),
+        ({"sizes": 4.0}, 0.04),
+        ({"noise": 0.1}, 0.06),
+        ({"outliers": 0.1}, 0.10),
+        ({"ramp": 1.5}, 0.05),  # the first launches take 2.5 times as long
+        pytest.param({"late": 60}, 0.05, marks=pytest.mark.slow),
+        pytest.param({"noise": 0.1, "sizes": 4.0, "late": 60}, 0.06, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_what_the_traffic_ends_at_is_as_fast_as_the_fastest(
+    traffic: dict[str, float], p95: float
+) -> None:
+    found = regrets(**traffic)
+    assert median(found) <= 0.02
+    assert quantile(found, 0.95) <= p95
+
+
+def spread(*ms: float) -> Key:
+    return Key(
+        family="spread",
+        ms=ms,
+        noise=(0.02,) * len(ms),
+        slow_mode=((0.0, 0.0),) * len(ms),
+        spikes=0.0,
+        step_ms=0.0001,
+        offset="uniform",
+        seed=3,
+    )
+
+
+def won(key: Key, special: Callable[[int, int], float], **traffic: Any) -> list[int]:
+    """The winners of twenty processes."""
+    return [Traffic(key, seed=s, special=special, **traffic).run().winner for s in range(20)]
+
+
+def test_one_that_is_fast_at_first_and_then_slow_does_not_win() -> None:
+    """Others are dropped beside it while it is fast: they must be looked at again."""
+    key = spread(1.0, 0.8, 1.1, 0.9, 1.0)
+    found = won(key, lambda candidate, number: (0.5 if number < 7 else 2.0) ** (candidate == 4))
+    assert 4 not in found
+    assert found.count(1) >= 18
+
+
+def test_one_of_two_speeds_counts_by_its_mean() -> None:
+    key = spread(1.0, 0.95, 1.2)
+
+    def special(candidate: int, number: int) -> float:
+        return (0.6 if number % 3 == 0 else 1.4) if candidate == 0 else 1.0  # 1.13 on average
+
+    found = won(key, special)
+    assert found.count(1) >= 18
+
+
+def test_of_those_that_tie_the_authors_first_wins() -> None:
+    key = spread(1.3, 1.0, 1.0, 0.995, 1.0)
+    found = won(key, lambda candidate, number: 1.0, noise=0.02)
+    assert set(found) == {1}
+
+
+def test_a_faster_candidate_serves_before_the_verdict() -> None:
+    traffic = Traffic(spread(3.0, 1.0, 1.02), arrive_every=20)
+    while traffic.exploration.incumbent == 0:
+        assert traffic.step() is None
+    assert traffic.count < 80
+    traffic.run()
+
+
+# -- bounds ----------------------------------------------------------------------------------
+
+
+def test_the_excess_is_bounded_and_reported() -> None:
+    """Forty candidates that are all much slower than the one that serves."""
+    key = spread(1.0, *[5.0] * 40)
+    traffic = Traffic(key, outliers=0.0)
+    verdict = traffic.run()
+    # One look more than allowed may be on its way.
+    assert verdict.excess <= TERMS.excess + 8 * TERMS.side_by_side
+    really = traffic.used_ms - traffic.count * key.ms[0]
+    assert 0.5 * really < verdict.excess_ms < really  # first launches are believed by half
+    assert verdict.winner == 0
+    assert verdict.untried
+    assert not verdict.certain
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_at_most_the_share_of_launches_explores(share: float) -> None:
+    traffic = Traffic(make_key(1), terms=Terms(share=share))
+    exploration = traffic.exploration
+    while traffic.step() is None:
+        assert exploration.explored <= share * exploration.launches
+    assert exploration.explored > share * exploration.launches / 5
+
+
+def test_a_slow_candidate_is_not_launched_again_before_its_time_is_known() -> None:
+    """A process may be hundreds of launches ahead of its device."""
+    traffic = Traffic(spread(1.0, 9.0), late=500, arrive_every=1, outliers=0.0)
+    traffic.run()
+    assert traffic.launched[1] <= 4
+
+
+def test_a_launch_whose_time_never_comes_holds_nothing_up() -> None:
+    exploration = Exploration(range(3), 0)
+    for position in (1, 2):
+        exploration.available(position)
+    lost = 0
+    for number in range(4000):
+        choice = exploration.choose(100)
+        if not choice.timed:
+            continue
+        if number % 3 == 0:
+            exploration.lose(choice)
+            lost += 1
+        else:
+            exploration.observe(choice, (1.0, 0.9, 1.2)[choice.position] + number % 7 / 500)
+        if exploration.due and (verdict := exploration.decide()):
+            break
+    assert verdict is not None
+    assert verdict.winner == 1
+    assert lost > 10
+
+
+# -- what becomes of candidates --------------------------------------------------------------
+
+
+def test_one_that_fails_is_not_launched_again() -> None:
+    traffic = Traffic(make_key(2), outliers=0.0)
+    exploration = traffic.exploration
+    while len(exploration.rank()) < 3:
+        traffic.step()
+    gone = exploration.incumbent
+    exploration.fail(gone)
+    assert exploration.incumbent != gone
+    before = traffic.launched.get(gone)
+    assert traffic.run().winner != gone
+    assert traffic.launched.get(gone) == before
+    assert gone in exploration.failed
+
+
+def test_the_verdict_waits_for_what_is_still_compiled() -> None:
+    exploration = Exploration(range(3), 0)
+    exploration.available(1)
+    for _ in range(200):
+        choice = exploration.choose(100)
+        if choice.timed:
+            exploration.observe(choice, (1.0, 1.5, 0.5)[choice.position])
+        assert exploration.decide() is None
+    exploration.missing(2)
+    for _ in range(200):
+        choice = exploration.choose(100)
+        if choice.timed:
+            exploration.observe(choice, (1.0, 1.5, 0.5)[choice.position])
+        if verdict := exploration.decide():
+            break
+    assert verdict is not None
+    assert (verdict.winner, verdict.untried) == (0, {2})
+
+
+def test_if_the_one_that_serves_fails_before_others_are_known_the_next_serves() -> None:
+    exploration = Exploration(range(3), 0)
+    exploration.fail(0)
+    assert exploration.choose(100).position == 1
+    exploration.available(2)
+    exploration.fail(1)
+    assert exploration.choose(100).position == 2
+    exploration.fail(2)
+    assert exploration.choose(100).position == 2  # whatever is launched says what is wrong
+
+
+def test_a_key_of_one_that_runs_ends_at_once() -> None:
+    exploration = Exploration(range(2), 0)
+    exploration.fail(1)
+    verdict = exploration.decide()
+    assert verdict is not None
+    assert verdict.winner == 0
+    assert exploration.choose(1).position == 0
+
+
+def test_after_the_verdict_the_winner_runs_untimed() -> None:
+    traffic = Traffic(make_key(5))
+    winner = traffic.run().winner
+    choice = traffic.exploration.choose(100)
+    assert (choice.position, choice.timed) == (winner, False)
+
+
+# -- another process goes on -----------------------------------------------------------------
+
+
+def test_another_process_goes_on() -> None:
+    """Of the second half it needs no look: what was far behind is not launched again."""
+    whole, rest, tried, tried_again = [], [], 0, 0
+    for seed in range(20):
+        key = make_key(seed, count=20, family="spread")
+        first = Traffic(key, seed=1)
+        whole.append(Traffic(key, seed=1).run().explored)
+        while first.exploration._looking or first.exploration._pending:
+            first.step()
+        known = {p: (s.median_ms, s.samples) for p, s in first.exploration.summaries().items()}
+        second = Traffic(key, seed=2)
+        for position in first.exploration.failed:
+            second.exploration.fail(position)
+        second.exploration.restore(known)
+        verdict = second.run()
+        for position in first.exploration.dropped - {verdict.winner}:
+            tried += first.launched[position]
+            tried_again += second.launched.get(position, 0)
+        rest.append(verdict.explored)
+        assert key.regret(verdict.winner) <= 0.05
+    assert tried_again < 0.2 * tried
+    assert fmean(rest) < 0.8 * fmean(whole)
+
+
+def test_summaries_are_times_of_one_size() -> None:
+    traffic = Traffic(spread(1.0, 1.1, 1.25), sizes=4.0, outliers=0.0, ramp=0.0)
+    traffic.run()
+    found = traffic.exploration.summaries()
+    assert found[2].median_ms / found[0].median_ms == pytest.approx(1.25, rel=0.1)
+    assert found[1].median_ms / found[0].median_ms == pytest.approx(1.1, rel=0.05)
+    assert all(s.p20_ms <= s.median_ms <= s.p80_ms for s in found.values())
+    assert all(math.isfinite(s.median_ms) and s.samples for s in found.values())
+
+
+def test_the_incumbent_is_a_candidate() -> None:
+    with pytest.raises(ValueError, match="incumbent"):
+        Exploration([1, 2], 0)

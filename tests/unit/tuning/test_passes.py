@@ -1,0 +1,60 @@
+"""Passes over launches: each candidate once, whatever comes back late or never."""
+
+from __future__ import annotations
+
+from random import Random
+
+from tuneonce.tuning.passes import Passes
+
+
+def begun(*live: int) -> Passes:
+    passes = Passes(Random(0))
+    passes.go_on_with(live)
+    return passes
+
+
+def test_each_runs_once_in_a_pass_and_the_incumbent_between() -> None:
+    passes = begun(1, 2, 5)
+    assert {passes.next(2), passes.next(2)} == {1, 5}
+    assert passes.number == 1
+    assert not passes.add(1, 1, 3.0)
+    assert passes.lacks(2)
+    assert not passes.add(1, 2, 4.0)
+    assert not passes.add(1, 2, 6.0)
+    assert passes.add(1, 5, 1.0)
+    assert passes.take() == [{1: 3.0, 2: 5.0, 5: 1.0}]
+    assert passes.take() == []
+
+
+def test_the_order_changes() -> None:
+    passes = begun(*range(6))
+    orders = set()
+    for _ in range(8):
+        orders.add(tuple(passes.next(0) for _ in range(5)))
+        for position in range(6):
+            passes.add(passes.number, position, 1.0)
+    assert len(orders) > 4
+
+
+def test_not_more_passes_begin_than_come_back() -> None:
+    passes = begun(0, 1)
+    assert [passes.next(0) for _ in range(4)] == [1, 1, None, None]
+    passes.lose(1)
+    assert passes.next(0) == 1
+    assert not passes.add(1, 1, 1.0)  # what comes late counts for nothing
+
+
+def test_what_is_out_is_waited_for_no_more() -> None:
+    passes = begun(0, 1, 2)
+    passes.next(0)
+    passes.go_on_with([0, 2])
+    assert not passes.lacks(0)
+    assert passes.next(0) == 2
+    assert not passes.add(passes.number, 2, 1.0)
+    assert passes.add(passes.number, 0, 1.0)
+    assert [taken.keys() for taken in passes.take()] == [{0, 2}]
+
+
+def test_the_incumbent_alone_makes_no_pass() -> None:
+    assert begun(3).next(3) is None
+    assert begun().next(3) is None
