@@ -222,6 +222,8 @@ def _event_type(gpu: SimulatedGPU) -> Any:
             self.at_ms = gpu.thread.clock_ms
 
         def query(self) -> bool:
+            if gpu.capturing:
+                raise RuntimeError(_CAPTURING)
             return True
 
         def wait(self, stream: object = None) -> None: ...

@@ -392,3 +392,11 @@ def test_real_time_waits_as_a_device_would(monkeypatch: pytest.MonkeyPatch) -> N
         torch.cuda.synchronize()
         torch.cuda.synchronize()
     assert slept == pytest.approx([0.125, 0.04, 0.08, 0.0])
+
+
+def test_an_event_may_not_be_asked_during_a_capture(gpu: SimulatedGPU) -> None:
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    assert event.query()
+    with gpu.capture(), pytest.raises(RuntimeError, match="capturing"):
+        event.query()

@@ -64,6 +64,15 @@ def clocks(uuid: str | None) -> dict[str, str]:
     return found
 
 
+def is_confidential() -> bool:
+    """Whether the GPUs of this machine compute confidentially, where events tell wrong times."""
+    library = _library(os.getpid())
+    state = (ctypes.c_uint * 3)()  # environment, feature, developers' tools
+    with contextlib.suppress(AttributeError):  # no library, or one without this function
+        return library.nvmlSystemGetConfComputeState(ctypes.byref(state)) == 0 and state[1] != 0
+    return False
+
+
 @functools.lru_cache(maxsize=1)
 def _library(process: int) -> Any:
     """The library, ready to be asked for as long as `process` lives; None where there is none."""

@@ -77,3 +77,24 @@ def test_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
     assert nvml.facts("1234") == {}
     assert nvml.clocks("1234") == {}
     nvml._library.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("feature", "status", "expected"), [(1, 0, True), (0, 0, False), (1, 3, False)]
+)
+def test_confidential(
+    library: Library, monkeypatch: pytest.MonkeyPatch, feature: int, status: int, expected: bool
+) -> None:
+    assert not nvml.is_confidential()  # a library that is older than the question
+
+    def answer(out: Any) -> int:
+        out._obj[:] = [2, feature, 0]
+        return status
+
+    monkeypatch.setattr(library, "nvmlSystemGetConfComputeState", answer, raising=False)
+    assert nvml.is_confidential() is expected
+
+
+def test_without_a_library_nothing_is_confidential(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvml, "_library", lambda process: None)
+    assert not nvml.is_confidential()

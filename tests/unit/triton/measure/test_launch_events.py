@@ -1,0 +1,148 @@
+"""Events around a program's launches: read when the device is past them, never waited for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton")
+
+from tuneonce.triton.kernel import nvml
+from tuneonce.triton.measure import launch_events as module
+from tuneonce.triton.measure.launch_events import LaunchEvents, tells_times
+
+
+@dataclass
+class Device:
+    """What is sent takes a time of its own; the device is at `now`, behind what was sent."""
+
+    sent_ms: float = 0.0
+    now: float = 0.0
+    events: list[Event] = field(default_factory=list)
+
+    def Event(self, *, enable_timing: bool) -> Event:
+        assert enable_timing
+        self.events.append(Event(self))
+        return self.events[-1]
+
+    def launch(self, ms: float) -> None:
+        self.sent_ms += ms
+
+    def synchronize(self) -> None:
+        raise AssertionError("nobody waits")
+
+
+@dataclass
+class Event:
+    device: Device
+    at: float = -1.0
+
+    def record(self) -> None:
+        self.at = self.device.sent_ms
+
+    def query(self) -> bool:
+        return self.at <= self.device.now
+
+    def elapsed_time(self, other: Event) -> float:
+        return other.at - self.at
+
+    def synchronize(self) -> None:
+        raise AssertionError("nobody waits")
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Device:
+    made = Device()
+    monkeypatch.setattr(module.drivers, "active", lambda: None)
+    monkeypatch.setattr(module.drivers, "device_interface", lambda driver: made)
+    return made
+
+
+def launched(events: LaunchEvents[str], device: Device, name: str, ms: float, at: int = 0) -> bool:
+    pair = events.begin(at)
+    if pair is None:
+        return False
+    device.launch(ms)
+    events.end(at, pair, name)
+    return True
+
+
+def test_times_come_once_the_device_is_past_them(device: Device) -> None:
+    events = LaunchEvents[str]()
+    launched(events, device, "a", 2.0)
+    launched(events, device, "b", 3.0)
+    assert list(events.finished(0)) == []
+    device.now = 2.0
+    assert list(events.finished(0)) == [("a", 2.0)]
+    device.now = 9.0
+    assert list(events.finished(0)) == [("b", 3.0)]
+    assert list(events.finished(0)) == []
+
+
+def test_a_launch_reads_few(device: Device) -> None:
+    events = LaunchEvents[str]()
+    for name in "abcde":
+        launched(events, device, name, 1.0)
+    device.now = 5.0
+    assert [name for name, _ in events.finished(0)] == ["a", "b"]
+    assert [name for name, _ in events.finished(0, most=9)] == ["c", "d", "e"]
+
+
+def test_events_are_used_again_and_bounded(device: Device) -> None:
+    events = LaunchEvents[str](most=3)
+    for round in range(20):
+        assert launched(events, device, "x", 1.0), round
+        device.now = device.sent_ms
+        assert len(list(events.finished(0))) == 1
+    assert len(device.events) == 2
+    assert [launched(events, device, "x", 1.0) for _ in range(5)] == [True] * 3 + [False] * 2
+    device.now = device.sent_ms
+    assert len(list(events.finished(0, most=9))) == 3
+    assert launched(events, device, "x", 1.0)
+
+
+def test_a_launch_that_was_none_costs_no_event(device: Device) -> None:
+    events = LaunchEvents[str](most=1)
+    for _ in range(3):
+        pair = events.begin(0)
+        assert pair is not None
+        events.give_back(0, pair)
+    assert list(events.finished(0)) == []
+    assert launched(events, device, "x", 1.0)
+
+
+def test_each_device_has_its_own(device: Device) -> None:
+    events = LaunchEvents[str]()
+    launched(events, device, "a", 1.0, at=0)
+    launched(events, device, "b", 1.0, at=1)
+    device.now = 2.0
+    assert list(events.finished(1, most=9)) == [("b", 1.0)]
+    launched(events, device, "c", 1.0, at=0)
+    assert len(device.events) == 6  # those of device 1 are free, and of no use
+
+
+def test_a_child_has_none_of_its_parents(device: Device) -> None:
+    events = LaunchEvents[str]()
+    launched(events, device, "a", 1.0)
+    device.now = 2.0
+    events.renew()
+    assert list(events.finished(0)) == []
+
+
+def test_where_events_tell_no_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    autotuner: Any = SimpleNamespace()
+    monkeypatch.setattr(module, "whose_benchmark", lambda autotuner: "tritons")
+    monkeypatch.setattr(module.probing, "missing", lambda feature: ())
+    assert tells_times(autotuner)
+    with monkeypatch.context() as patch:
+        patch.setattr(nvml, "is_confidential", lambda: True)
+        assert not tells_times(autotuner)
+    with monkeypatch.context() as patch:
+        patch.setattr(module.probing, "missing", lambda feature: ("an event",))
+        assert not tells_times(autotuner)
+    for whose in ("own", "drivers"):
+        monkeypatch.setattr(module, "whose_benchmark", lambda autotuner, whose=whose: whose)
+        assert not tells_times(autotuner)
