@@ -100,15 +100,16 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
         return self.times if self.shape == "tuple" else list(self.times)
 
 
-Origin = Literal["measured", "assembled", "stock-cache", "rechecked"]
+Origin = Literal["measured", "assembled", "stock-cache", "rechecked", "explored"]
 
 
 class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     """The winner for one key at one work class, over one list of candidates.
 
     `origin`: ``measured`` by a tuning run, ``assembled`` from measurements that were all there,
-    taken over from Triton's own ``*.autotune.json`` (``stock-cache``), or ``rechecked``: put in the
-    place of a verdict that was proven wrong. `tune_s` is the time the tuning took when it was
+    taken over from Triton's own ``*.autotune.json`` (``stock-cache``), ``rechecked``: put in the
+    place of a verdict that was proven wrong, or ``explored``: found by launches of a program that
+    served. `tune_s` is the time the tuning took when it was
     really done, in seconds: what every later hit saves.
     """
 

@@ -73,7 +73,8 @@ class Exploration:
         self.due = False
         """Whether `decide` has something to do."""
         self._random = Random(seed)
-        self._pending = set(self.candidates) - {incumbent}
+        self.pending = set(self.candidates) - {incumbent}
+        """Those whose binary is still waited for."""
         self._looking: list[int] = []
         self._looks: dict[int, list[float]] = {}
         self._first: dict[int, float] = {}
@@ -106,7 +107,7 @@ class Exploration:
             behind = level > (_HOPELESS if position in enough else _FAR)
             if behind and position != self.incumbent:
                 self.dropped.add(position)
-                self._pending.discard(position)
+                self.pending.discard(position)
             if self.incumbent in enough and (behind or position in enough):
                 self._levels[position] = level
 
@@ -118,21 +119,21 @@ class Exploration:
 
     def available(self, position: int) -> None:
         """Its binary is loaded now."""
-        if position in self._pending:
-            self._pending.discard(position)
+        if position in self.pending:
+            self.pending.discard(position)
             if position not in self._levels:
                 self._looking.append(position)
             self.due = True
 
     def missing(self, position: int) -> None:
         """Its binary will not come, for a reason that says nothing of it."""
-        self._pending.discard(position)
+        self.pending.discard(position)
         self.due = True
 
     def fail(self, position: int) -> None:
         """It cannot run."""
         self.failed.add(position)
-        self._pending.discard(position)
+        self.pending.discard(position)
         self._out(position)
         if position == self.incumbent:
             left = self.rank()
@@ -140,7 +141,7 @@ class Exploration:
                 self._promote(left[0])
             else:  # nothing is known of the others: all begins anew
                 self.incumbent = min(set(self.candidates) - self.failed, default=position)
-                self._pending.discard(self.incumbent)
+                self.pending.discard(self.incumbent)
                 self._levels, self._baseline = {self.incumbent: 0.0}, Baseline()
         self.due = True
 
@@ -265,7 +266,7 @@ class Exploration:
         if self._looking and self.excess >= terms.excess * terms.looks_share:
             self._looking.clear()
             self._cut = True
-        if self._looking or (self._pending and not spent):
+        if self._looking or (self.pending and not spent):
             return None
         if self._finals is None:
             self._begin_finals()
@@ -281,13 +282,14 @@ class Exploration:
             self._after_judging(finals)
         if not certain and not spent and finals.passes < terms.most_passes:
             return None
-        winner = finals.winner() if finals.passes else None
+        passes = max(map(len, finals.times.values()), default=0)
+        winner = finals.winner() if passes else None
         if winner is None:  # no pass was taken: nothing to choose between, or nothing to spend
             winner = self.incumbent
         if self._reopen(winner, finals):
             return None
         self._promote(winner)
-        self.verdict = self._ended(winner, certain and not self._cut, finals.passes)
+        self.verdict = self._ended(winner, certain and not self._cut, passes)
         return self.verdict
 
     def _begin_finals(self) -> None:
@@ -363,17 +365,14 @@ class Exploration:
         """What is known of each candidate's times, as if all launches had been of one size."""
         if not len(self._baseline):
             return {}
-        incumbent = self.incumbent
         size = self._baseline.last_size
-        base = self._baseline.expected(size) - self._levels.get(incumbent, 0.0)
-        found: dict[int, Summary] = {}
-        for position, kept in self._kept.items():
-            if kept and position not in self.failed:
-                found[position] = _summary(sorted(kept), base)
-        if incumbent not in found:
-            level = self._levels.get(incumbent, 0.0)
-            found[incumbent] = _summary([level] * len(self._baseline), base)
-        return found
+        base = self._baseline.expected(size) - self._levels[self.incumbent]
+        found = {p: _summary(sorted(kept), base) for p, kept in self._kept.items() if kept}
+        for position, level in self._levels.items():  # what has served was not compared
+            launched = self._launched[position]
+            if position not in found and launched:
+                found[position] = _summary([level] * min(launched, _KEPT), base)
+        return {p: summary for p, summary in found.items() if p not in self.failed}
 
     def _ended(self, winner: int, certain: bool, passes: int) -> Verdict:
         tried = self._levels.keys() | self.failed | self.dropped

@@ -224,7 +224,7 @@ def test_another_process_goes_on() -> None:
         key = make_key(seed, count=20, family="spread")
         first = Traffic(key, seed=1)
         whole.append(Traffic(key, seed=1).run().explored)
-        while first.exploration._looking or first.exploration._pending:
+        while first.exploration._looking or first.exploration.pending:
             first.step()
         known = {p: (s.median_ms, s.samples) for p, s in first.exploration.summaries().items()}
         second = Traffic(key, seed=2)

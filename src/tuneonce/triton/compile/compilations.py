@@ -61,11 +61,11 @@ class Compilations:
         self._workers = workers
         self._pool: CompilePool | None = None
         self._speculative = deque(speculative)
-        self._begun: dict[int, _Requested] = {}  # of the speculative ones
+        self._begun: dict[int, Requested] = {}  # of the speculative ones
         self._waiting = deque[int]()
         self._on_compiled = on_compiled
         # Several candidates may share a binary: what they differ in was constant-folded away.
-        self._running: dict[Future[Compiled], tuple[_Requested, list[int]]] = {}
+        self._running: dict[Future[Compiled], tuple[Requested, list[int]]] = {}
         self._passed_over = {error.__name__ for error in errors.passed_over()}
         self.failures: dict[int, str] = {}
         self.seconds: dict[int, float] = {}
@@ -144,7 +144,7 @@ class Compilations:
         self._running.setdefault(requested.compilation.future, (requested, []))[1].append(position)
         return True
 
-    def _hand_out(self, pool: CompilePool, position: int, *, urgent: bool) -> _Requested | None:
+    def _hand_out(self, pool: CompilePool, position: int, *, urgent: bool) -> Requested | None:
         """None: it is there already, or is left for the launch to compile."""
         began = time.perf_counter()
         try:
@@ -152,7 +152,7 @@ class Compilations:
             if shipment is None:
                 return None
             compilation = self._workers.compile(pool, shipment, urgent=urgent)
-            return None if compilation is None else _Requested(shipment, compilation)
+            return None if compilation is None else Requested(shipment, compilation)
         except HelperLost as error:
             self._workers.lost(error)
         except NotShippable:
@@ -177,7 +177,7 @@ class Compilations:
         for future in [future for future in self._running if future.done()]:
             requested, positions = self._running.pop(future)
             try:
-                compiled = _collect(requested, self._workers)
+                compiled = collect(requested, self._workers)
                 for position in positions:
                     self.seconds[position] = compiled.seconds / len(positions)
                 self._on_compiled(positions[0], compiled.seconds)
@@ -200,14 +200,14 @@ class Compilations:
 
 
 @dataclass(frozen=True)
-class _Requested:
+class Requested:
     """What was requested, and where it is."""
 
     shipment: Shipment
     compilation: Compilation
 
 
-def _collect(requested: _Requested, workers: Workers) -> Compiled:
+def collect(requested: Requested, workers: Workers) -> Compiled:
     """Wait for a compilation. Raises its failure; HelperLost, too, if Triton finds no binary."""
     shipment, compilation = requested.shipment, requested.compilation
     try:
@@ -243,7 +243,7 @@ def await_binary(session: Session, config: Any, workers: Workers) -> None:
             return
         compilation = workers.compile(pool, shipment, urgent=True)
         if compilation is not None:
-            _collect(_Requested(shipment, compilation), workers)
+            collect(Requested(shipment, compilation), workers)
     except HelperLost as error:
         workers.lost(error)
     except Exception:  # the launch will say what is wrong

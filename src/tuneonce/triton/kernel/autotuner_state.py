@@ -17,6 +17,8 @@ class AutotunerState:
 
     __slots__ = (
         "__weakref__",
+        "exploring",
+        "exploring_shapes",
         "first_product",
         "identity",
         "lock",
@@ -43,6 +45,9 @@ class AutotunerState:
     def renew(self) -> None:
         # A fresh one in a forked child, where the thread that tunes does not exist.
         self.lock = threading.RLock()
+        # Keys that are being explored, by Triton's keys and by call shapes (`kernel.exploring`).
+        self.exploring: dict[tuple[Any, ...], Any] = {}
+        self.exploring_shapes: Shapes = {}
 
     def __reduce__(self) -> tuple[type[AutotunerState], tuple[()]]:
         return AutotunerState, ()  # a deep copy of an autotuner learns for itself

@@ -86,8 +86,9 @@ def _is_plain(dtype: Any) -> bool:
     return languages.is_dtype_class(kind)
 
 
-Shapes = dict[tuple[Any, ...], tuple[Any, KeyOf, dict[Any, Entry]]]
-"""By call shape: what the kernel was tuned by when its function was made, that, and the winners."""
+Shapes = dict[tuple[Any, ...], tuple[Any, KeyOf, dict[Any, Any]]]
+"""By call shape: what the kernel was tuned by when its function was made, that, and the winners,
+each an `Entry`."""
 
 
 def remember(
@@ -99,6 +100,16 @@ def remember(
     kwargs: dict[str, Any],
 ) -> None:
     """Keep a winner for calls like this one; not for those that only Triton's key tells apart."""
+    try:
+        remember_as(shapes, autotuner, args, kwargs, entry_for(stock_key, config))
+    except (TypeError, AttributeError):
+        return  # no ordinary Config: such calls go through stock's key
+
+
+def remember_as(
+    shapes: Shapes, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any], entry: Any
+) -> None:
+    """Keep something for calls like this one."""
     shape = (len(args), *kwargs)
     known = shapes.get(shape)
     if known is None or known[0] != autotuner.keys:
@@ -109,7 +120,17 @@ def remember(
     _, key_of, entries = known
     try:
         if has_plain_dtypes(args, kwargs):
-            entries[key_of(args, kwargs)] = entry_for(stock_key, config)
+            entries[key_of(args, kwargs)] = entry
     except (TypeError, AttributeError):
-        # A dtype that cannot be hashed, no ordinary Config: such calls go through stock's key.
-        return
+        return  # a dtype that cannot be hashed
+
+
+def find(shapes: Shapes, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What is kept for calls like this one, or None."""
+    known = shapes.get((len(args), *kwargs))
+    if known is None or known[0] != autotuner.keys:
+        return None
+    try:
+        return known[2].get(known[1](args, kwargs))
+    except (TypeError, AttributeError, KeyError):
+        return None

@@ -8,7 +8,8 @@ step        fills in                                                where
 ==========  ======================================================  =============================
 meet        the launch, `candidates`                                `launch.cold_path`
 ask         `question`, `resolution`, `measurements`, `winner`      `launch.persistence`
-borrow      `choices`, `winner`, of a key that is not to be tuned    `launch.borrowing`
+borrow      `choices`, `winner`, of a key that is not to be tuned   `launch.borrowing`
+explore     `exploring`, of a key that its own launches tune        `launch.exploration`
 expect      `prior`, of a key that must be tuned                    `launch.persistence`
 compile     `variants`, `texts`                                     `compile.compilations`
 measure     `winner`, `timings`, `measured`, `spent`                `measure.tuner`
@@ -73,6 +74,8 @@ class Session:
     choices: list[Any] = field(default_factory=list)
     """What to launch of a key that is not measured: the best first, then what runs if it does not.
     Empty where the winner was measured."""
+    exploring: list[int] = field(default_factory=list)
+    """Positions to begin with, where its own launches are to tune the key; else empty."""
     timings: dict[Any, Any] = field(default_factory=dict)
     """``configs_timings``: the results of all that were measured, in the list's order."""
     measured: int = 0

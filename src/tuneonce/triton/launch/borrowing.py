@@ -75,6 +75,13 @@ class Borrowing:
             want = partial(self._persistence.resolver.want, session.question)
             self._persistence.keep("want", want, meanwhile=False, wait_s=0.0)
 
+    def order(self, session: Session, near: Sequence[Sibling]) -> list[int]:
+        """The positions of what may be launched, the best to begin with first. Raises nothing."""
+        choice = _Choice(range(len(session.candidates)))
+        with self._persistence.guarded("borrow"):
+            choice = self._choice(session, near)
+        return list(choice.order)
+
     def launch(self, session: Session) -> Any:
         """Launch the first of the session's choices that runs; what Triton returns.
 

@@ -33,6 +33,7 @@ from ..measure.tuner import reset, tune
 from ..seams import autotuners, knobs, listeners
 from . import report, stock_results
 from .deterministic import Deterministic, has_a_choice
+from .exploration import Explorations
 from .first_launches import begin_journal, close_journal, first_launch
 from .misses import Misses
 from .persistence import Persistence
@@ -70,7 +71,10 @@ class ColdPath:
         fixed = self._policies.deterministic
         self._deterministic = Deterministic(persistence, self._tell_known) if fixed else None
         self._undecided = Undecided(persistence, workers, compiles_all=not fixed)
-        self._misses = Misses(persistence, self._phases, self._policies)
+        self.exploration = Explorations(persistence, workers, journals=journals, usage=usage)
+        self._misses = Misses(
+            persistence, self._phases, self._policies, explores=self.exploration.explores
+        )
         self._ahead = Ahead(workers, persistence.resolver, persistence.events)
 
     # -- a launch ----------------------------------------------------------------------------
@@ -91,10 +95,12 @@ class ColdPath:
                         return self._deterministic.launch(session)
                     if why is None:
                         adopted = self._decide(session)
-                        if device_facts.products():
+                        if device_facts.products() and stock_key in autotuner.cache:
                             session.state.ours[stock_key] = autotuner.cache[stock_key]
         if why is not None:
             return self._undecided.launch(session, why)
+        if session.exploring:
+            return self.exploration.launch(session, session.exploring)
         if session.choices:
             result = self._misses.borrowing.launch(session)
         elif adopted:
@@ -193,7 +199,8 @@ class ColdPath:
             self._misses.learn(session)
             return True
         if self._misses.settles(session):
-            autotuner.cache[stock_key] = session.winner
+            if not session.exploring:  # else its own launches decide
+                autotuner.cache[stock_key] = session.winner
             return True
         self._tune(session)
         self._misses.learn(session)

@@ -32,7 +32,8 @@ from ..compile.workers import Workers
 from ..kernel import device_facts
 from ..kernel.autotuner_state import AutotunerState
 from ..kernel.call import cache_key_of, call_pre_hook, launch, launch_cached, stock_key_of
-from ..kernel.known_winners import winner_in
+from ..kernel.exploring import ExploringKey, explored_at, exploring
+from ..kernel.known_winners import remember_as, winner_in
 from ..kernel.session import Session
 from ..measure.benchmark import own_benchmark
 from ..seams import hookable, probing
@@ -109,12 +110,14 @@ class Hook:
     def uninstall(self) -> None:
         """Restore what was there; under another wrapper ours stays and passes on to stock."""
         self._listener.uninstall()
+        self._cold_path.exploration.close()
         self._workers.close()
         self._persistence.finish()
         self.active = False
         probing.end()
         for state in list(self._states):
             state.shapes = {}
+            state.exploring, state.exploring_shapes = {}, {}
         if self._class.run is self._run:
             self._class.run = self._stock_run
 
@@ -188,16 +191,35 @@ class Hook:
         if len(autotuner.configs) <= 1:
             return launch(autotuner, autotuner.configs[0], args, kwargs)
         state = self._state(autotuner)
+        if state.exploring and (key := exploring(autotuner, state, args, kwargs)) is not None:
+            explored, size = self._explored(key, autotuner, args, kwargs)
+            if explored is not None:
+                return self._cold_path.exploration.go_on(explored, size, args, kwargs)
         nargs = dict(zip(autotuner.arg_names, args, strict=False))
         stock_key = cache_key_of(autotuner, state, stock_key_of(autotuner, nargs, kwargs))
         if stock_key in autotuner.cache:
             return launch_cached(autotuner, state, stock_key, args, kwargs)
+        if (key := state.exploring.get(stock_key)) is not None:  # not met in this way before
+            remember_as(state.exploring_shapes, autotuner, args, kwargs, key)
+            explored, size = self._explored(key, autotuner, args, kwargs)
+            if explored is not None:
+                return self._cold_path.exploration.go_on(explored, size, args, kwargs)
         own = own_benchmark(autotuner)
         together = own and is_one_of_several()
         session = Session(autotuner, state, stock_key, nargs, args, kwargs, own, together)
         if device_facts.capturing():
             return self._cold_path.capture(session)
         return self._cold_path.launch(session)
+
+    def _explored(
+        self, key: ExploringKey, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, int | None]:
+        try:
+            return explored_at(key, autotuner, args, kwargs)
+        except Exception:
+            with self._persistence.guarded("explore"):
+                raise
+            return None, None
 
     def _state(self, autotuner: Any) -> AutotunerState:
         state: AutotunerState | None = autotuner.__dict__.get("_tuneonce_state")

@@ -8,7 +8,7 @@ several ranks benchmark together, and where the program's own error is to come, 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...errors import KeyNotTuned
@@ -30,10 +30,19 @@ logger = logging.getLogger("tuneonce")
 class Misses:
     """The misses of one process."""
 
-    def __init__(self, persistence: Persistence, phases: Phases, policies: Policies) -> None:
+    def __init__(
+        self,
+        persistence: Persistence,
+        phases: Phases,
+        policies: Policies,
+        *,
+        explores: Callable[[Session], bool] = lambda session: False,
+    ) -> None:
+        """`explores`: whether a key can be tuned by its own launches."""
         self._persistence = persistence
         self._phases = phases
         self._policies = policies
+        self._explores = explores
         self.borrowing = Borrowing(persistence)
 
     @property
@@ -44,7 +53,8 @@ class Misses:
     def settles(self, session: Session) -> bool:
         """Whether the miss is dealt with, so that nothing is to be tuned.
 
-        Then the session has a winner, and `choices`. The caller holds the autotuner's lock. Raises
+        Then the session has a winner, and `choices`; or `exploring`, where its own launches are to
+        tune it. The caller holds the autotuner's lock. Raises
         `KeyNotTuned`, and nothing else.
         """
         policy = self.policy
@@ -60,7 +70,9 @@ class Misses:
             near, endless = self._near(session), self._is_endless(session)
         if policy is OnMiss.ERROR:
             raise self._refusal(session, near)
-        # OnMiss.EXPLORE goes here; until it is there, it is borrowed, too.
+        if policy is OnMiss.EXPLORE and not endless and self._explores(session):
+            session.exploring = self.borrowing.order(session, near)
+            return True
         self.borrowing.choose(session, near, wanted=not endless)
         return True
 

@@ -20,7 +20,7 @@ import msgspec
 
 from ...events.log import EventLog
 from ...model.codec import Unencodable
-from ...model.records import Measurement, Variants
+from ...model.records import Measurement, Origin, Variants
 from ...resolution.journal import Journal
 from ...resolution.resolver import Outcome, Question, Resolution, Resolver
 from ...system.threads import BoundedCalls, Overdue
@@ -161,15 +161,16 @@ class Persistence:
 
     # -- what is learned ---------------------------------------------------------------------
 
-    def record(self, session: Session, position: int, result: Result) -> None:
-        """Keep one candidate's result."""
+    def record(
+        self, session: Session, position: int, result: Result, *, method: str | None = None
+    ) -> None:
+        """Keep one candidate's result; `method` says how it was measured, if not by a tuning."""
         question = session.question
         if question is None:
             return
         with self.guarded("record"):
-            measurement = measurement_of(
-                session, position, result, method="race" if result.samples else "do_bench"
-            )
+            usual = "race" if result.samples else "do_bench"
+            measurement = measurement_of(session, position, result, method=method or usual)
             if measurement is None:
                 if not isinstance(result.value, Broken):  # else the program hears of its error
                     self.events.emit("problem", what="benchmark_gave_no_time", detail=session.label)
@@ -196,7 +197,7 @@ class Persistence:
         self.record(session, question.digests.index(candidate), failed)
         return candidate in session.measurements
 
-    def publish(self, session: Session, *, tune_s: float) -> None:
+    def publish(self, session: Session, *, tune_s: float, origin: Origin = "measured") -> None:
         """Publish a measured winner; from here on it is the one that all processes use."""
         question = session.question
         if question is None:
@@ -218,7 +219,7 @@ class Persistence:
                     described,
                     known,
                     winner,
-                    origin="measured",
+                    origin=origin,
                     tune_s=tune_s,
                     on_kept=None if journal is None else journal.forget,
                 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from . import digests
 from .seam import Feature, Finding, Seam, as_read, can_be_called, follow
 
 MODULE = "triton.compiler.compiler"
@@ -55,11 +56,31 @@ def in_memory(jit: Any) -> list[tuple[str, Any]]:
     return [(str(key), one) for key, one in found if is_compiled(one)]
 
 
+
+
 def forget(jit: Any, known: Collection[str]) -> None:
     """Take the variants out of a kernel's own cache whose names are not among `known`."""
     for held in list(jit.device_caches.values()):
         for key in [key for key in list(held[0]) if str(key) not in known]:
             held[0].pop(key, None)
+
+
+def apart(jit: Any, device: Any) -> tuple[Any, dict[Any, Any]]:
+    """A copy of a kernel that keeps what it takes up to itself, and where it keeps that.
+
+    No launch finds a variant there whose module is just being loaded.
+    """
+    variants: dict[Any, Any] = {}
+    _, *others = jit.device_caches[device]
+    twin = digests.double(jit, device_caches={device: (variants, *others)})
+    return twin, variants
+
+
+def give(jit: Any, device: Any, variants: Mapping[Any, Any]) -> None:
+    """Let launches of a kernel find these variants; those that it has stay."""
+    known = jit.device_caches[device][0]
+    for key, variant in variants.items():
+        known.setdefault(key, variant)
 
 
 def _compiled() -> Finding:

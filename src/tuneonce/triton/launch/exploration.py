@@ -1,0 +1,345 @@
+"""Keys whose traffic tunes them: what their launches do, and what is done beside.
+
+The first launch of a key runs a candidate that is at hand and returns. From then on a thread has
+the other candidates compiled by other processes and loads them, and each launch runs one candidate,
+once (`tuning.exploration` says which), between two events that are read at later launches. So a
+kernel that changes its arguments stays right, and nobody waits. The thread judges what has come,
+writes it down and publishes the verdict.
+
+Launches do no I/O here and wait for no lock: where another thread has it, the candidate that serves
+runs, untimed. In a capture, and on another device than the first launch was on, it runs untimed,
+too.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ...resolution.journal import Journals
+from ...system.background import Background
+from ...system.forks import renew_in_child
+from ...system.greenlets import patched_by
+from ...tuning.terms import TERMS, Choice, Terms, Verdict
+from ..compile.compile_errors import is_passed_over
+from ..compile.supply import Arrival, Arrived, Supply, has_binary
+from ..compile.workers import Workers
+from ..kernel import device_facts
+from ..kernel.call import launch
+from ..kernel.exploring import keep_exploring
+from ..kernel.session import Session
+from ..measure.launch_events import LaunchEvents, tells_times
+from ..measure.tuner import distinct
+from ..seams import autotuners, drivers
+from .explored_key import ExploredKey
+from .first_launches import begin_journal
+from .persistence import Persistence
+from .report import candidate_text, key_fields
+from .undecided import clashes
+from .usage import NoUsage, Usage
+
+logger = logging.getLogger("tuneonce")
+
+# Between the code of two candidates launches have the interpreter for themselves, for as long as
+# the first has taken. Arbitrary.
+_PAUSE = 1.0
+# What is known is written down so often, in seconds. Arbitrary.
+_RECORDED_EVERY_S = 5.0
+# A first launch looks for a candidate whose binary is there for so long, in seconds. Arbitrary:
+# asking for one takes half a millisecond.
+_AT_HAND_S = 0.005
+
+
+class Explorations:
+    """The explored keys of one process."""
+
+    def __init__(
+        self,
+        persistence: Persistence,
+        workers: Workers,
+        *,
+        journals: Journals | None = None,
+        usage: Usage | None = None,
+        terms: Terms = TERMS,
+    ) -> None:
+        self._persistence, self._workers, self._journals = persistence, workers, journals
+        self._usage = usage or NoUsage()
+        self._terms = terms
+        self._events = LaunchEvents[tuple[ExploredKey, Choice]]()
+        self._background = Background[ExploredKey](
+            self._turn, name="tuneonce-explore", on_error=self._give_up
+        )
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """Also in a forked child, which begins anew."""
+        self._lock = threading.Lock()
+        self._keys: set[ExploredKey] = set()
+        self._recorded_at: dict[ExploredKey, float] = {}
+
+    # -- launches ----------------------------------------------------------------------------
+
+    def explores(self, session: Session) -> bool:
+        """Whether a key can be tuned by its traffic."""
+        return (
+            not session.own_benchmark
+            and not session.together
+            and len(distinct(session.candidates)) > 1
+            and not clashes(session)
+            and patched_by() is None
+            and tells_times(session.autotuner)
+        )
+
+    def launch(self, session: Session, order: Sequence[int] | None = None) -> Any:
+        """The first launch of a key; what Triton returns. Raises what Triton raises.
+
+        `order`: positions, the best to begin with first; found here if it is None. The caller holds
+        no lock.
+        """
+        autotuner, args, kwargs = session.autotuner, session.args, session.kwargs
+        failed: dict[int, str] = {}
+        for position in self._order(session) if order is None else order:
+            try:
+                result = launch(autotuner, session.candidates[position], args, kwargs)
+            except Exception as error:
+                if not is_passed_over(error):
+                    raise
+                failed[position] = f"{type(error).__name__}: {error}"
+                continue
+            with self._persistence.guarded("explore"):
+                self._begin(session, position, failed, result)
+            return result
+        return launch(autotuner, session.candidates[0], args, kwargs)  # it says what is wrong
+
+    def go_on(
+        self, explored: ExploredKey, size: int | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """A later launch, of `size` programs; what Triton returns. Raises what Triton raises."""
+        autotuner, exploration = explored.session.autotuner, explored.exploration
+        choice: Choice | None = None
+        pair: Any = None
+        if not device_facts.capturing():
+            choice, pair = self._choose(explored, size)
+        position = exploration.incumbent if choice is None else choice.position
+        try:
+            result = launch(autotuner, explored.candidates[position], args, kwargs)
+        except BaseException as error:
+            if pair is not None:
+                self._events.give_back(explored.device, pair)
+            if choice is not None:
+                with self._lock:
+                    exploration.lose(choice)
+            if not isinstance(error, Exception) or not is_passed_over(error):
+                raise
+            if not self._leave_out(explored, position, error):
+                raise
+        else:
+            if pair is not None and choice is not None:
+                self._events.end(explored.device, pair, (explored, choice))
+                if position not in explored.results:
+                    explored.results[position] = result
+            return result
+        return self.go_on(explored, size, args, kwargs)  # one candidate fewer
+
+    def _choose(self, explored: ExploredKey, size: int | None) -> tuple[Choice | None, Any]:
+        """What to run, and the events around it."""
+        if not self._lock.acquire(blocking=False):
+            return None, None
+        choice = pair = None
+        try:
+            device = drivers.current_device()
+            if device != explored.device or explored.ended:
+                return None, None
+            for (other, timed), ms in self._events.finished(device):
+                other.exploration.observe(timed, ms)
+                if other.exploration.due and other is not explored:
+                    self._background.wake(other)
+            exploration = explored.exploration
+            choice = exploration.choose(size)
+            if exploration.due:
+                exploration.due = False  # until there is more
+                self._background.wake(explored)
+            if choice.timed:
+                pair = self._events.begin(device)
+                if pair is None:
+                    exploration.lose(choice)
+                    return None, None
+            return choice, pair
+        except Exception as error:
+            if self._persistence.raise_errors:
+                raise
+            self._give_up(explored, error)
+            return None, None
+        finally:
+            self._lock.release()
+
+    def _leave_out(self, explored: ExploredKey, position: int, error: Exception) -> bool:
+        """A candidate cannot run. False: nor can any other."""
+        with self._lock:
+            explored.failed[position] = f"{type(error).__name__}: {error}"
+            explored.exploration.fail(position)
+            others = explored.exploration.incumbent not in explored.exploration.failed
+        self._background.wake(explored)
+        return others
+
+    def _order(self, session: Session) -> list[int]:
+        """All that may run, a candidate whose binary is there first, of these the best known."""
+        known = session.known
+        positions = sorted(distinct(session.candidates).values())
+        live = [p for p in positions if p not in known or known[p].failed is None] or positions
+        live.sort(key=lambda p: known[p].times[0] if p in known and known[p].times else 0.0)
+        until = time.perf_counter() + _AT_HAND_S
+        for position in live:
+            if self._is_there(session, position):
+                return [position, *(p for p in live if p != position)]
+            if time.perf_counter() > until:
+                break
+        return live
+
+    def _is_there(self, session: Session, position: int) -> bool:
+        try:
+            return has_binary(session, session.candidates[position])
+        except Exception:  # the launch will say what is wrong
+            return False
+
+    # -- beside launches ---------------------------------------------------------------------
+
+    def _begin(self, session: Session, first: int, failed: dict[int, str], result: Any) -> None:
+        explored = ExploredKey(
+            session, first, failed, device=drivers.current_device(), terms=self._terms
+        )
+        explored.results[first] = result
+        if keep_exploring(session, explored) is not explored:
+            return  # another thread was first
+        self._keys.add(explored)
+        if not self._background.wake(explored):
+            self._end(explored)
+
+    def _turn(self, explored: ExploredKey) -> float | None:
+        """One piece of work for a key; when the next is wanted, if nothing happens until then."""
+        if explored.ended:
+            return None
+        if explored.session.autotuner.cache.get(explored.session.stock_key) is not None:
+            self._end(explored)  # the program, or another work class, has decided
+            return None
+        if explored.supply is None:
+            self._start(explored)
+        supply = explored.supply
+        assert supply is not None
+        for arrived in supply.settled():
+            self._arrive(explored, arrived)
+        again = None
+        if supply.may_begin:
+            began = time.perf_counter()
+            for arrived in supply.begin():
+                self._arrive(explored, arrived)
+            again = (time.perf_counter() - began) * _PAUSE if supply.may_begin else None
+        with self._lock:
+            verdict = explored.exploration.decide()
+        if verdict is not None:
+            self._conclude(explored, verdict)
+            return None
+        self._record_now_and_then(explored)
+        return again
+
+    def _start(self, explored: ExploredKey) -> None:
+        session, persistence = explored.session, self._persistence
+        persistence.events.emit(
+            "explore",
+            what="begin",
+            **key_fields(session),
+            candidates=len(explored.exploration.candidates),
+            known=len(session.known),
+        )
+        begin_journal(session, self._journals, persistence)
+        for position, one in session.known.items():
+            if one.failed is not None and position not in explored.failed:
+                explored.failed[position] = one.failed
+                with self._lock:
+                    explored.exploration.fail(position)
+        persistence.expect(session)
+        explored.supply = Supply(
+            session,
+            self._workers,
+            explored.wanted,
+            device=explored.device,
+            wake=lambda: self._background.wake(explored),
+        )
+
+    def _arrive(self, explored: ExploredKey, arrived: Arrived) -> None:
+        position, arrival, why = arrived
+        with self._lock:
+            if arrival is Arrival.LOADED:
+                explored.exploration.available(position)
+            elif arrival is Arrival.FAILED:
+                explored.failed[position] = why
+                explored.exploration.fail(position)
+            else:
+                explored.not_had.add(position)
+                explored.exploration.missing(position)
+
+    def _record_now_and_then(self, explored: ExploredKey) -> None:
+        now = time.monotonic()
+        if now - self._recorded_at.get(explored, 0.0) >= _RECORDED_EVERY_S:
+            self._recorded_at[explored] = now
+            explored.record(self._persistence, all_of_them=False)
+
+    def _conclude(self, explored: ExploredKey, verdict: Verdict) -> None:
+        """There is a winner: publish it, and have all launches from now on run it."""
+        session, persistence = explored.session, self._persistence
+        session.winner = explored.candidates[verdict.winner]
+        explored.record(persistence, all_of_them=True)
+        tried = set(explored.exploration.candidates) - verdict.untried - verdict.failed
+        # What nobody could compile beside the launches may be faster than all that was tried.
+        if len(tried) > 1 and not verdict.untried & explored.not_had:
+            persistence.publish(session, tune_s=verdict.excess_ms / 1000, origin="explored")
+            persistence.keep_variants(session)
+        autotuner, stock_key = session.autotuner, session.stock_key
+        if stock_key not in autotuner.cache:
+            autotuners.set_timings(autotuner, session.known_timings())
+            if device_facts.products():
+                session.state.ours[stock_key] = session.winner
+            autotuner.cache[stock_key] = session.winner
+        self._tell_usage(explored)
+        persistence.events.emit(
+            "explore",
+            what="verdict",
+            **key_fields(session),
+            **explored.about(verdict, candidate_text),
+        )
+        self._end(explored)
+
+    def _tell_usage(self, explored: ExploredKey) -> None:
+        session = explored.session
+        position = session.position_of(session.winner)
+        if position in explored.results:
+            self._usage.launched(explored.results[position])
+        if (question := session.question) is not None:
+            verdict = question.key.verdict_name(question.work_class, question.digests)
+            self._usage.met_key(question.label, verdict, question.digests[position])
+
+    def _give_up(self, explored: ExploredKey, error: Exception) -> None:
+        """An error of ours: from now on the candidate that serves is the one that runs."""
+        session = explored.session
+        self._persistence.events.emit("problem", what="internal_explore", detail=repr(error))
+        logger.warning("tuneonce: internal error in explore, %s: %r", session.label, error)
+        incumbent = explored.candidates[explored.exploration.incumbent]
+        session.autotuner.cache.setdefault(session.stock_key, incumbent)
+        explored.ended = True
+
+    def _end(self, explored: ExploredKey) -> None:
+        explored.end()
+        self._background.forget(explored)
+        self._keys.discard(explored)
+        self._recorded_at.pop(explored, None)
+
+    def close(self) -> None:
+        """Write down what is known, and end."""
+        for explored in list(self._keys):
+            with self._persistence.guarded("explore"):
+                explored.record(self._persistence, all_of_them=True)
+            self._end(explored)

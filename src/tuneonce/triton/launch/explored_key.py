@@ -1,0 +1,123 @@
+"""One key whose traffic tunes it: what is kept of it between its launches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...tuning.exploration import Exploration
+from ...tuning.terms import Terms, Verdict
+from ..compile.supply import Supply
+from ..kernel.lookalikes import without_memory
+from ..kernel.session import Session
+from ..measure.result import Result
+from ..measure.tuner import distinct
+from .persistence import Persistence
+
+# A candidate's times are written down again when there are so many times as many. Arbitrary.
+_GROWN = 1.5
+
+
+class ExploredKey:
+    """One key at one work class. Its launches are of `session`, which holds none of their tensors.
+
+    `first` is the candidate that has run already. `failed` did not, by position with their reasons.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        first: int,
+        failed: dict[int, str],
+        *,
+        device: Any,
+        terms: Terms,
+    ) -> None:
+        positions = sorted(distinct(session.candidates).values())
+        self.session = without_memory(session)
+        self.candidates: Sequence[Any] = session.candidates
+        self.device = device
+        self.exploration = Exploration(positions, first, terms=terms, seed=session.seed)
+        self.failed = dict(failed)
+        """Why candidates cannot run."""
+        self.supply: Supply | None = None
+        self.not_had: set[int] = set()
+        """Candidates that cannot be compiled or loaded beside the launches."""
+        self.ended = False
+        self.launching: dict[int, Any] = {}
+        self.results: dict[int, Any] = {}
+        """What Triton returned of the first launch of each candidate."""
+        self._recorded: dict[int, int] = {}
+        known = session.known
+        for position, one in known.items():
+            if one.failed is not None:
+                self.failed.setdefault(position, one.failed)
+        for position in self.failed:
+            if position in positions:
+                self.exploration.fail(position)
+        # What a benchmark has measured says so, by having no number of samples.
+        enough = terms.look_samples
+        self.exploration.restore(
+            {
+                position: (one.times[0], one.samples or enough)
+                for position, one in known.items()
+                if one.failed is None and one.times[0] > 0 and position in positions
+            }
+        )
+
+    @property
+    def wanted(self) -> list[int]:
+        """Those that are to be compiled and loaded, what is expected to be fast first."""
+        known, prior = self.session.known, self.session.prior.times
+
+        def expected(position: int) -> float:
+            one = known.get(position)
+            return prior.get(position, 0.0) if one is None or not one.times else one.times[0]
+
+        exploration = self.exploration
+        found = [p for p in exploration.candidates if p in exploration.pending]
+        return sorted(found, key=expected)
+
+    def record(self, persistence: Persistence, *, all_of_them: bool) -> None:
+        """Write down what is known, for a process that goes on with it."""
+        for position, why in self.failed.items():
+            if self._recorded.get(position) != -1:
+                self._recorded[position] = -1
+                failed = Result([math.inf] * 3, failed=why)
+                persistence.record(self.session, position, failed, method="explore")
+        for position, summary in self.exploration.summaries().items():
+            before = self._recorded.get(position, 0)
+            if before < 0 or (summary.samples < _GROWN * before + 1 and not all_of_them):
+                continue
+            self._recorded[position] = summary.samples
+            times = [summary.median_ms, summary.p20_ms, summary.p80_ms]
+            # Not settled, so that a race orders by them and decides for itself.
+            result = Result(times, samples=summary.samples, settled=False)
+            persistence.record(self.session, position, result, method="explore")
+
+    def end(self) -> None:
+        """Ask for no more candidates, and close what is open."""
+        self.ended = True
+        if self.supply is not None:
+            for position in self.supply.close():
+                self.not_had.add(position)
+        journal, self.session.journal = self.session.journal, None
+        if journal is not None:
+            journal.close()
+
+    def about(self, verdict: Verdict, text: Callable[[Session, int], str]) -> dict[str, Any]:
+        """What an event says of how it ended."""
+        return {
+            "winner": text(self.session, verdict.winner),
+            "launches": verdict.launches,
+            "explored": verdict.explored,
+            "excess": round(verdict.excess, 3),
+            "excess_ms": round(verdict.excess_ms, 6),
+            "passes": verdict.passes,
+            "candidates": len(self.exploration.candidates),
+            "dropped": len(verdict.dropped),
+            "failed": len(verdict.failed),
+            "untried": len(verdict.untried),
+            "certain": verdict.certain,
+        }
