@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections import deque
 from statistics import fmean, median
 
-# Of so many launches those of the same size are looked for, and of so many the median counts.
-# Arbitrary: about as many as lie within a change of clocks.
+# The median of the last three of the very same size counts, if there are so many. Else of so many
+# launches those of about the same size are looked for, and of so many the median counts. Arbitrary:
+# about as many as lie within a change of clocks.
 _NEAR, _COUNTED = 16, 5
 # Sizes that differ by less count as one: times do not differ by more.
 _SAME_SIZE = 0.02
@@ -31,6 +32,7 @@ class Baseline:
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, float]] = deque(maxlen=_WINDOW)
+        self._same: dict[float, tuple[float, ...]] = {}  # the last of one size, to find them soon
         self._until_again = 4
         self.growth = _GROWTH
         """By how much the time's logarithm grows with that of the size."""
@@ -46,6 +48,10 @@ class Baseline:
     def add(self, size: float, time: float) -> None:
         """One launch of the incumbent."""
         self._samples.append((size, time))
+        same = self._same.get(size, ())
+        if len(self._same) >= _WINDOW:
+            self._same.clear()
+        self._same[size] = (*same[-2:], time)
         self._until_again -= 1
         if self._until_again <= 0:
             self._until_again = min(_AGAIN, len(self._samples))
@@ -56,9 +62,14 @@ class Baseline:
         shifted = [(size, time + difference) for size, time in self._samples]
         self._samples.clear()
         self._samples.extend(shifted)
+        self._same.clear()
 
     def expected(self, size: float) -> float:
         """How long it would take now. Raises IndexError before the first launch of it."""
+        same = self._same.get(size, ())
+        if len(same) == 3:
+            a, b, c = same
+            return max(min(a, b), min(max(a, b), c))
         near: list[float] = []
         others: list[float] = []
         for (its_size, time), _ in zip(reversed(self._samples), range(_NEAR), strict=False):

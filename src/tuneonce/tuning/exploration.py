@@ -43,6 +43,10 @@ _FAR = log(2 * RULES.hopeless)
 _TWICE = log(2)
 # Levels of a candidate that are kept for its record. Arbitrary.
 _KEPT = 64
+# Nothing is explored before so many launches of the incumbent are there to compare with.
+_LEAST = 2
+# So many launches of the incumbent are timed in a pass; one is needed.
+_IN_A_PASS = 2
 
 
 class Exploration:
@@ -88,7 +92,8 @@ class Exploration:
         self._baseline = Baseline()
         self._finals: Finals | None = None
         self._passes = Passes(self._random)
-        self._judged_at = RULES.judged_at
+        self._judged_at, self._taken = RULES.judged_at, 0  # after how many passes, of how many
+        self._timed_in = self._timed = 0  # the incumbent's launches that are timed in a pass
 
     # -- what is known before ----------------------------------------------------------------
 
@@ -155,19 +160,32 @@ class Exploration:
         if (
             self.verdict is None
             and self.explored < self.terms.share * self.launches - 1
-            and len(self._baseline) > 1
+            and len(self._baseline) >= _LEAST
         ):
             choice = self._next(at)
             if choice is not None:
                 self.explored += 1
                 self._flying[choice.position] += 1
                 return choice
-        timed = self.verdict is None and (
-            self._flying[incumbent] < self.terms.in_flight or self._passes.lacks(incumbent)
-        )
+        timed = self._is_timed(incumbent)
         if timed:
             self._flying[incumbent] += 1
         return Choice(incumbent, at, timed, self._passes.number, self._levels[incumbent])
+
+    def _is_timed(self, incumbent: int) -> bool:
+        """Whether the time of its next launch is of use; finding it out is not for nothing."""
+        if self.verdict is not None:
+            return False
+        flying = self._flying[incumbent]
+        if self._finals is None or len(self._baseline) < _LEAST:
+            return flying < self.terms.in_flight
+        number = self._passes.number
+        if number != self._timed_in:
+            self._timed_in, self._timed = number, 0
+        elif self._timed >= _IN_A_PASS and (flying or not self._passes.lacks(incumbent)):
+            return False
+        self._timed += 1
+        return True
 
     def _next(self, size: float) -> Choice | None:
         if self._looking:
@@ -252,7 +270,12 @@ class Exploration:
 
     def _in_pass(self, choice: Choice, time: float) -> None:
         ms = exp(self._baseline.scaled(choice.size, time))
-        self.due |= self._passes.add(choice.number, choice.position, ms)
+        self._passes.add(choice.number, choice.position, ms)
+        finals = self._finals
+        if finals is not None:
+            self.due |= (
+                self._passes.whole >= min(self._judged_at, self.terms.most_passes) - self._taken
+            )
 
     # -- what takes longer -------------------------------------------------------------------
 
@@ -273,14 +296,15 @@ class Exploration:
         finals = self._finals
         assert finals is not None
         for taken in self._passes.take():
+            self._taken += 1
             if taken.keys() >= set(finals.live):
                 finals.add({p: taken[p] for p in finals.live})
         certain = len(finals.live) < 2
-        if not certain and finals.passes >= self._judged_at:
+        if not certain and self._taken >= self._judged_at and finals.passes:
             certain = finals.judge()
-            self._judged_at = int(finals.passes * RULES.growth) + 1
+            self._judged_at = int(self._taken * RULES.growth) + 1
             self._after_judging(finals)
-        if not certain and not spent and finals.passes < terms.most_passes:
+        if not certain and not spent and self._taken < terms.most_passes:
             return None
         passes = max(map(len, finals.times.values()), default=0)
         winner = finals.winner() if passes else None
@@ -304,7 +328,7 @@ class Exploration:
         if self.incumbent not in near:
             near.append(self.incumbent)
         self._finals = Finals(near, tie=RULES.tie, sure=RULES.sure, fine=RULES.fine)
-        self._judged_at = RULES.judged_at
+        self._judged_at, self._taken = RULES.judged_at, 0
         self._passes.go_on_with(self._finals.live)
 
     def _after_judging(self, finals: Finals) -> None:

@@ -56,17 +56,21 @@ class Passes:
         opened = self._open.get(self.number)
         return opened is not None and position not in opened
 
-    def add(self, number: int, position: int, ms: float) -> bool:
-        """A time of a pass. True: that pass is whole."""
+    @property
+    def whole(self) -> int:
+        """How many have become whole and were not taken."""
+        return len(self._whole)
+
+    def add(self, number: int, position: int, ms: float) -> None:
+        """A time of a pass."""
         opened = self._open.get(number)
         if opened is None:
-            return False
+            return
         opened.setdefault(position, []).append(ms)
-        if not all(p in opened for p in self._live):
-            return False
+        if len(opened) < len(self._live) or not all(p in opened for p in self._live):
+            return
         del self._open[number]
         self._whole.append({p: fmean(opened[p]) for p in self._live})
-        return True
 
     def lose(self, number: int) -> None:
         """A time of this pass will not come."""

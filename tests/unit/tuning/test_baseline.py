@@ -16,7 +16,8 @@ def test_the_last_launches_of_the_same_size_decide() -> None:
         baseline.add(log(100), log(ms))
         baseline.add(log(400), log(50.0))
     # Without the neighbours' limit, or without telling sizes apart, it were 9 or 50.
-    assert exp(baseline.expected(log(100))) == pytest.approx(1.2)
+    assert exp(baseline.expected(log(100))) == pytest.approx(1.3)
+    assert exp(baseline.expected(log(101))) == pytest.approx(1.2)  # of about that size
 
 
 def test_one_that_is_far_off_changes_nothing() -> None:

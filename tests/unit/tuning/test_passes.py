@@ -17,11 +17,13 @@ def test_each_runs_once_in_a_pass_and_the_incumbent_between() -> None:
     passes = begun(1, 2, 5)
     assert {passes.next(2), passes.next(2)} == {1, 5}
     assert passes.number == 1
-    assert not passes.add(1, 1, 3.0)
+    passes.add(1, 1, 3.0)
     assert passes.lacks(2)
-    assert not passes.add(1, 2, 4.0)
-    assert not passes.add(1, 2, 6.0)
-    assert passes.add(1, 5, 1.0)
+    passes.add(1, 2, 4.0)
+    passes.add(1, 2, 6.0)
+    assert passes.whole == 0
+    passes.add(1, 5, 1.0)
+    assert passes.whole == 1
     assert passes.take() == [{1: 3.0, 2: 5.0, 5: 1.0}]
     assert passes.take() == []
 
@@ -41,7 +43,8 @@ def test_not_more_passes_begin_than_come_back() -> None:
     assert [passes.next(0) for _ in range(4)] == [1, 1, None, None]
     passes.lose(1)
     assert passes.next(0) == 1
-    assert not passes.add(1, 1, 1.0)  # what comes late counts for nothing
+    passes.add(1, 1, 1.0)  # what comes late counts for nothing
+    assert passes.take() == []
 
 
 def test_what_is_out_is_waited_for_no_more() -> None:
@@ -50,8 +53,8 @@ def test_what_is_out_is_waited_for_no_more() -> None:
     passes.go_on_with([0, 2])
     assert not passes.lacks(0)
     assert passes.next(0) == 2
-    assert not passes.add(passes.number, 2, 1.0)
-    assert passes.add(passes.number, 0, 1.0)
+    passes.add(passes.number, 2, 1.0)
+    passes.add(passes.number, 0, 1.0)
     assert [taken.keys() for taken in passes.take()] == [{0, 2}]
 
 

@@ -48,6 +48,8 @@ logger = logging.getLogger("tuneonce")
 _PAUSE = 1.0
 # What is known is written down so often, in seconds. Arbitrary.
 _RECORDED_EVERY_S = 5.0
+# A launch reads the times of so many: more than it adds itself.
+_READ = 2
 # A first launch looks for a candidate whose binary is there for so long, in seconds. Arbitrary:
 # asking for one takes half a millisecond.
 _AT_HAND_S = 0.005
@@ -129,7 +131,7 @@ class Explorations:
             result = launch(autotuner, explored.candidates[position], args, kwargs)
         except BaseException as error:
             if pair is not None:
-                self._events.give_back(explored.device, pair)
+                explored.lane.give_back(pair)
             if choice is not None:
                 with self._lock:
                     exploration.lose(choice)
@@ -139,7 +141,7 @@ class Explorations:
                 raise
         else:
             if pair is not None and choice is not None:
-                self._events.end(explored.device, pair, (explored, choice))
+                explored.lane.end(pair, (explored, choice))
                 if position not in explored.results:
                     explored.results[position] = result
             return result
@@ -149,25 +151,27 @@ class Explorations:
         """What to run, and the events around it."""
         if not self._lock.acquire(blocking=False):
             return None, None
-        choice = pair = None
         try:
-            device = drivers.current_device()
-            if device != explored.device or explored.ended:
+            if explored.ended or drivers.current_device() != explored.device:
                 return None, None
-            for (other, timed), ms in self._events.finished(device):
+            lane, exploration = explored.lane, explored.exploration
+            for _ in range(_READ):
+                finished = lane.finished()
+                if finished is None:
+                    break
+                (other, timed), ms = finished
                 other.exploration.observe(timed, ms)
-                if other.exploration.due and other is not explored:
-                    self._background.wake(other)
-            exploration = explored.exploration
+                if other is not explored and other.exploration.due:
+                    self._wake(other)
             choice = exploration.choose(size)
             if exploration.due:
-                exploration.due = False  # until there is more
-                self._background.wake(explored)
-            if choice.timed:
-                pair = self._events.begin(device)
-                if pair is None:
-                    exploration.lose(choice)
-                    return None, None
+                self._wake(explored)
+            if not choice.timed:
+                return choice, None
+            pair = lane.begin()
+            if pair is None:
+                exploration.lose(choice)
+                return None, None
             return choice, pair
         except Exception as error:
             if self._persistence.raise_errors:
@@ -176,6 +180,10 @@ class Explorations:
             return None, None
         finally:
             self._lock.release()
+
+    def _wake(self, explored: ExploredKey) -> None:
+        explored.exploration.due = False  # until there is more
+        self._background.wake(explored)
 
     def _leave_out(self, explored: ExploredKey, position: int, error: Exception) -> bool:
         """A candidate cannot run. False: nor can any other."""
@@ -209,8 +217,9 @@ class Explorations:
     # -- beside launches ---------------------------------------------------------------------
 
     def _begin(self, session: Session, first: int, failed: dict[int, str], result: Any) -> None:
+        device = drivers.current_device()
         explored = ExploredKey(
-            session, first, failed, device=drivers.current_device(), terms=self._terms
+            session, first, failed, device=device, lane=self._events.of(device), terms=self._terms
         )
         explored.results[first] = result
         if keep_exploring(session, explored) is not explored:

@@ -11,6 +11,7 @@ from ...tuning.terms import Terms, Verdict
 from ..compile.supply import Supply
 from ..kernel.lookalikes import without_memory
 from ..kernel.session import Session
+from ..measure.launch_events import Lane
 from ..measure.result import Result
 from ..measure.tuner import distinct
 from .persistence import Persistence
@@ -32,12 +33,13 @@ class ExploredKey:
         failed: dict[int, str],
         *,
         device: Any,
+        lane: Lane[Any],
         terms: Terms,
     ) -> None:
         positions = sorted(distinct(session.candidates).values())
         self.session = without_memory(session)
         self.candidates: Sequence[Any] = session.candidates
-        self.device = device
+        self.device, self.lane = device, lane
         self.exploration = Exploration(positions, first, terms=terms, seed=session.seed)
         self.failed = dict(failed)
         """Why candidates cannot run."""

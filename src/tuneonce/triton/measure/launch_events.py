@@ -13,8 +13,7 @@ Nothing of this may be called while the calling thread captures a CUDA graph.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections import deque
 from typing import Any, Generic, TypeVar
 
 from ...system.forks import renew_in_child
@@ -42,8 +41,59 @@ def tells_times(autotuner: Any) -> bool:
     return not nvml.is_confidential()
 
 
+class Lane(Generic[Token]):
+    """The events of one device. Thread-safe: nothing is held while anything is called."""
+
+    __slots__ = ("_event", "_free", "_most", "_under_way")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._event: Any = None
+        self._free: list[Pair] = []
+        self._under_way: deque[tuple[Pair, Token]] = deque()
+
+    def begin(self) -> Pair | None:
+        """Before the launch, on the current stream of the device; None: not this one."""
+        try:
+            pair = self._free.pop()
+        except IndexError:
+            if len(self._under_way) >= self._most:
+                return None
+            pair = self._make()
+        pair[0].record()
+        return pair
+
+    def end(self, pair: Pair, token: Token) -> None:
+        """After the launch; `token` says later whose time it is."""
+        pair[1].record()
+        self._under_way.append((pair, token))
+
+    def give_back(self, pair: Pair) -> None:
+        """The launch was none."""
+        self._free.append(pair)
+
+    def finished(self) -> tuple[Token, float] | None:
+        """The next launch that the device has finished, with its time in milliseconds."""
+        try:
+            found = self._under_way.popleft()
+        except IndexError:
+            return None
+        pair, token = found
+        if not pair[1].query():
+            self._under_way.appendleft(found)
+            return None
+        ms = pair[0].elapsed_time(pair[1])
+        self._free.append(pair)
+        return token, ms
+
+    def _make(self) -> Pair:
+        if self._event is None:
+            self._event = drivers.device_interface(drivers.active()).Event
+        return self._event(enable_timing=True), self._event(enable_timing=True)
+
+
 class LaunchEvents(Generic[Token]):
-    """The events of one process. Thread-safe: nothing of it is held while anything is called."""
+    """The events of one process, by device."""
 
     def __init__(self, most: int = MOST_UNDER_WAY) -> None:
         self._most = most
@@ -52,48 +102,8 @@ class LaunchEvents(Generic[Token]):
 
     def renew(self) -> None:
         """Also in a forked child, to which a parent's events mean nothing."""
-        self._event: Any = None
-        self._free: dict[Any, list[Pair]] = defaultdict(list)
-        self._under_way: dict[Any, deque[tuple[Pair, Token]]] = defaultdict(deque)
+        self._lanes: dict[Any, Lane[Token]] = {}
 
-    def begin(self, device: Any) -> Pair | None:
-        """Before the launch, on the current stream of the current device; None: not this one."""
-        free = self._free[device]
-        try:
-            pair = free.pop()
-        except IndexError:
-            if len(self._under_way[device]) >= self._most:
-                return None
-            pair = self._make()
-        pair[0].record()
-        return pair
-
-    def end(self, device: Any, pair: Pair, token: Token) -> None:
-        """After the launch; `token` says later whose time it is."""
-        pair[1].record()
-        self._under_way[device].append((pair, token))
-
-    def give_back(self, device: Any, pair: Pair) -> None:
-        """The launch was none."""
-        self._free[device].append(pair)
-
-    def finished(self, device: Any, most: int = 2) -> Iterator[tuple[Token, float]]:
-        """Launches that the device has finished, with their times in milliseconds."""
-        under_way = self._under_way[device]
-        for _ in range(most):
-            try:
-                found = under_way.popleft()
-            except IndexError:
-                return
-            pair, token = found
-            if not pair[1].query():
-                under_way.appendleft(found)
-                return
-            ms = pair[0].elapsed_time(pair[1])
-            self._free[device].append(pair)
-            yield token, ms
-
-    def _make(self) -> Pair:
-        if self._event is None:
-            self._event = drivers.device_interface(drivers.active()).Event
-        return self._event(enable_timing=True), self._event(enable_timing=True)
+    def of(self, device: Any) -> Lane[Token]:
+        """Those of a device, by its number."""
+        return self._lanes.setdefault(device, Lane(self._most))

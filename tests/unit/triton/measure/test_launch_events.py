@@ -12,7 +12,7 @@ pytest.importorskip("triton")
 
 from tuneonce.triton.kernel import nvml
 from tuneonce.triton.measure import launch_events as module
-from tuneonce.triton.measure.launch_events import LaunchEvents, tells_times
+from tuneonce.triton.measure.launch_events import Lane, LaunchEvents, tells_times
 
 
 @dataclass
@@ -61,75 +61,73 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
     return made
 
 
-def launched(events: LaunchEvents[str], device: Device, name: str, ms: float, at: int = 0) -> bool:
-    pair = events.begin(at)
+def launched(lane: Lane[str], device: Device, name: str, ms: float) -> bool:
+    pair = lane.begin()
     if pair is None:
         return False
     device.launch(ms)
-    events.end(at, pair, name)
+    lane.end(pair, name)
     return True
 
 
+def lane(most: int = 8) -> Lane[str]:
+    return LaunchEvents[str](most).of(0)
+
+
 def test_times_come_once_the_device_is_past_them(device: Device) -> None:
-    events = LaunchEvents[str]()
+    events = lane()
     launched(events, device, "a", 2.0)
     launched(events, device, "b", 3.0)
-    assert list(events.finished(0)) == []
+    assert events.finished() is None
     device.now = 2.0
-    assert list(events.finished(0)) == [("a", 2.0)]
+    assert events.finished() == ("a", 2.0)
+    assert events.finished() is None
     device.now = 9.0
-    assert list(events.finished(0)) == [("b", 3.0)]
-    assert list(events.finished(0)) == []
-
-
-def test_a_launch_reads_few(device: Device) -> None:
-    events = LaunchEvents[str]()
-    for name in "abcde":
-        launched(events, device, name, 1.0)
-    device.now = 5.0
-    assert [name for name, _ in events.finished(0)] == ["a", "b"]
-    assert [name for name, _ in events.finished(0, most=9)] == ["c", "d", "e"]
+    assert events.finished() == ("b", 3.0)
+    assert events.finished() is None
 
 
 def test_events_are_used_again_and_bounded(device: Device) -> None:
-    events = LaunchEvents[str](most=3)
+    events = lane(most=3)
     for round in range(20):
         assert launched(events, device, "x", 1.0), round
         device.now = device.sent_ms
-        assert len(list(events.finished(0))) == 1
+        assert events.finished() == ("x", 1.0)
     assert len(device.events) == 2
     assert [launched(events, device, "x", 1.0) for _ in range(5)] == [True] * 3 + [False] * 2
     device.now = device.sent_ms
-    assert len(list(events.finished(0, most=9))) == 3
+    assert events.finished() == ("x", 1.0)
     assert launched(events, device, "x", 1.0)
 
 
 def test_a_launch_that_was_none_costs_no_event(device: Device) -> None:
-    events = LaunchEvents[str](most=1)
+    events = lane(most=1)
     for _ in range(3):
-        pair = events.begin(0)
+        pair = events.begin()
         assert pair is not None
-        events.give_back(0, pair)
-    assert list(events.finished(0)) == []
+        events.give_back(pair)
+    assert events.finished() is None
+    assert len(device.events) == 2
     assert launched(events, device, "x", 1.0)
 
 
 def test_each_device_has_its_own(device: Device) -> None:
     events = LaunchEvents[str]()
-    launched(events, device, "a", 1.0, at=0)
-    launched(events, device, "b", 1.0, at=1)
+    launched(events.of(0), device, "a", 1.0)
+    launched(events.of(1), device, "b", 1.0)
     device.now = 2.0
-    assert list(events.finished(1, most=9)) == [("b", 1.0)]
-    launched(events, device, "c", 1.0, at=0)
+    assert events.of(1).finished() == ("b", 1.0)
+    launched(events.of(0), device, "c", 1.0)
     assert len(device.events) == 6  # those of device 1 are free, and of no use
+    assert events.of(0).finished() == ("a", 1.0)
 
 
 def test_a_child_has_none_of_its_parents(device: Device) -> None:
     events = LaunchEvents[str]()
-    launched(events, device, "a", 1.0)
+    launched(events.of(0), device, "a", 1.0)
     device.now = 2.0
     events.renew()
-    assert list(events.finished(0)) == []
+    assert events.of(0).finished() is None
 
 
 def test_where_events_tell_no_times(monkeypatch: pytest.MonkeyPatch) -> None:
