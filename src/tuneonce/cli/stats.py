@@ -87,7 +87,6 @@ def _draw(found: Statistics, *, since: bool) -> None:
         for count, what in (
             (totals.restored, "binaries restored"),
             (totals.replayed, "variants replayed"),
-            (totals.explored, "keys explored"),
         )
         if count
     ]
@@ -97,6 +96,11 @@ def _draw(found: Statistics, *, since: bool) -> None:
         out.print(
             f"not tuned: {totals.borrowed} misses ran the winner of a near key "
             f"(`tuneonce ls --wanted`), {totals.shared} keys that never stop share a verdict"
+        )
+    if totals.explored:
+        milliseconds = 1000 * totals.excess_s
+        out.print(
+            f"{totals.explored} keys tuned by their traffic, for {milliseconds:.1f} ms of GPU time"
         )
     for heading, counts in (
         ("reasons of what was no hit", totals.reasons),

@@ -28,12 +28,12 @@ from collections import deque
 from collections.abc import Iterable
 from math import exp, log
 from random import Random
-from statistics import fmean, median
+from statistics import fmean
 
 from .baseline import Baseline
-from .finals import Finals, difference
+from .finals import Finals
+from .levels import Excess, level_beside, summary
 from .passes import Passes
-from .quantiles import quantile
 from .race import RULES, Summary
 from .terms import TERMS, Choice, Terms, Verdict
 
@@ -45,8 +45,6 @@ _TWICE = log(2)
 _KEPT = 64
 # Nothing is explored before so many launches of the incumbent are there to compare with.
 _LEAST = 2
-# So many launches of the incumbent are timed in a pass; one is needed.
-_IN_A_PASS = 2
 
 
 class Exploration:
@@ -70,7 +68,7 @@ class Exploration:
         self.terms = terms
         self.incumbent = incumbent
         self.launches = self.explored = 0
-        self.excess = self.excess_ms = 0.0
+        self.spent = Excess()
         self.dropped: set[int] = set()
         self.failed: set[int] = set()
         self.verdict: Verdict | None = None
@@ -93,7 +91,6 @@ class Exploration:
         self._finals: Finals | None = None
         self._passes = Passes(self._random)
         self._judged_at, self._taken = RULES.judged_at, 0  # after how many passes, of how many
-        self._timed_in = self._timed = 0  # the incumbent's launches that are timed in a pass
 
     # -- what is known before ----------------------------------------------------------------
 
@@ -119,6 +116,10 @@ class Exploration:
     def rank(self) -> list[int]:
         """Candidates that are known, the fastest first."""
         return sorted(self._levels.keys() - self.failed, key=lambda p: (self._levels[p], p))
+
+    def has_run(self, position: int) -> bool:
+        """Whether a time of it has come."""
+        return self._launched[position] > 0
 
     # -- what becomes of candidates ----------------------------------------------------------
 
@@ -179,23 +180,20 @@ class Exploration:
         flying = self._flying[incumbent]
         if self._finals is None or len(self._baseline) < _LEAST:
             return flying < self.terms.in_flight
-        number = self._passes.number
-        if number != self._timed_in:
-            self._timed_in, self._timed = number, 0
-        elif self._timed >= _IN_A_PASS and (flying or not self._passes.lacks(incumbent)):
-            return False
-        self._timed += 1
-        return True
+        return self._passes.wants(incumbent, flying)
 
     def _next(self, size: float) -> Choice | None:
         if self._looking:
-            if self.excess >= self.terms.excess * self.terms.looks_share:
+            if self.spent.launches >= self.terms.excess * self.terms.looks_share:
                 return None  # `decide` will end it
+            is_first = False  # one first launch at a time, so that it is known whose ends a process
             for position in self._looking[: self.terms.side_by_side]:
-                if not self._flying[position]:
+                new = not self._launched[position]
+                if not self._flying[position] and not (new and is_first):
                     return Choice(position, size, True, 0, self._levels[self.incumbent])
+                is_first |= new
             return None
-        if self.excess >= self.terms.excess:
+        if self.spent.launches >= self.terms.excess:
             return None
         turn = self._passes.next(self.incumbent)
         if turn is None:
@@ -228,28 +226,22 @@ class Exploration:
             return
         level = time - self._baseline.expected(choice.size) + self._levels[self.incumbent]
         if not launched:
+            self.due = True
             self._first[position] = level
             self._passes.lose(choice.number)
             return
         above = level - choice.instead_of
-        self._spend(above, ms)
+        self.spent.add(above, ms)
         if launched == 1:
             # Of the first it is not known how much was loading: not more than half is believed.
             first = min(self._first[position] - choice.instead_of, above + _TWICE)
-            self._spend(first, ms * exp(first - above))
+            self.spent.add(first, ms * exp(first - above))
+        self.due |= self.spent.launches >= self.terms.excess * self.terms.looks_share
         self._kept[position].append(level)
         if choice.number:
             self._in_pass(choice, time)
         elif position in self._looking:
             self._look(position, level)
-
-    def _spend(self, above: float, ms: float) -> None:
-        """A launch took `ms`, which is so much more (a logarithm) than the incumbent takes."""
-        if above > 0:
-            self.excess += exp(above) - 1
-            self.excess_ms += ms * (1 - exp(-above))
-            if self.excess >= self.terms.excess * self.terms.looks_share:
-                self.due = True
 
     def _look(self, position: int, level: float) -> None:
         looks = self._looks.setdefault(position, [])
@@ -285,8 +277,8 @@ class Exploration:
         if self.verdict is not None:
             return self.verdict
         terms = self.terms
-        spent = self.excess >= terms.excess
-        if self._looking and self.excess >= terms.excess * terms.looks_share:
+        spent = self.spent.launches >= terms.excess
+        if self._looking and self.spent.launches >= terms.excess * terms.looks_share:
             self._looking.clear()
             self._cut = True
         if self._looking or (self.pending and not spent):
@@ -341,20 +333,15 @@ class Exploration:
 
     def _reopen(self, winner: int, finals: Finals) -> bool:
         """Look once more at those that were dropped beside a winner that is slower by now."""
-        times = finals.times
-        anchors = [p for p in times if p != winner and len(times[p]) >= RULES.judged_at]
-        if not anchors or winner not in self._levels or not times[winner]:
+        now = level_beside(finals.times, self._levels, winner)
+        if now is None:
             return False
-        now = median(
-            self._levels[p] + log(max(1 + difference(times[winner], times[p]).mean, 1e-3))
-            for p in anchors
-        )
         again = {
             p
             for p in self.dropped - self._reopened - self.failed
-            if self._levels.get(p, 0.0) < now - self.terms.ahead and p not in times
+            if self._levels.get(p, 0.0) < now - self.terms.ahead and p not in finals.times
         }
-        if not again or self.excess >= self.terms.excess * self.terms.looks_share:
+        if not again or self.spent.launches >= self.terms.excess * self.terms.looks_share:
             return False
         self._promote(winner)
         self._levels[winner] = now
@@ -391,12 +378,12 @@ class Exploration:
             return {}
         size = self._baseline.last_size
         base = self._baseline.expected(size) - self._levels[self.incumbent]
-        found = {p: _summary(sorted(kept), base) for p, kept in self._kept.items() if kept}
+        found = {p: summary(sorted(kept), base) for p, kept in self._kept.items() if kept}
         for position, level in self._levels.items():  # what has served was not compared
             launched = self._launched[position]
             if position not in found and launched:
-                found[position] = _summary([level] * min(launched, _KEPT), base)
-        return {p: summary for p, summary in found.items() if p not in self.failed}
+                found[position] = summary([level] * min(launched, _KEPT), base)
+        return {p: one for p, one in found.items() if p not in self.failed}
 
     def _ended(self, winner: int, certain: bool, passes: int) -> Verdict:
         tried = self._levels.keys() | self.failed | self.dropped
@@ -405,15 +392,10 @@ class Exploration:
             certain=certain,
             launches=self.launches,
             explored=self.explored,
-            excess=self.excess,
-            excess_ms=self.excess_ms,
+            excess=self.spent.launches,
+            excess_ms=self.spent.ms,
             passes=passes,
             dropped=frozenset(self.dropped),
             failed=frozenset(self.failed),
             untried=frozenset(self.candidates) - tried,
         )
-
-
-def _summary(ordered: list[float], base: float) -> Summary:
-    p20, p50, p80 = (exp(base + quantile(ordered, q)) for q in (0.2, 0.5, 0.8))
-    return Summary(median_ms=p50, p20_ms=p20, p80_ms=p80, samples=len(ordered), round=0)

@@ -12,6 +12,8 @@ from statistics import fmean
 
 # So many passes are under way at once. Arbitrary.
 _UNDER_WAY = 2
+# So many launches of the incumbent are timed in a pass; one is needed.
+_OF_INCUMBENT = 2
 
 
 class Passes:
@@ -23,6 +25,7 @@ class Passes:
         self._order: list[int] = []  # what is left of the pass that is begun
         self._open: dict[int, dict[int, list[float]]] = {}
         self._whole: list[dict[int, float]] = []
+        self._timed_in = self._timed = 0  # the incumbent's launches in a pass
         self.number = 0
         """That of the last pass that was begun."""
 
@@ -51,10 +54,16 @@ class Passes:
             self._random.shuffle(self._order)
         return self._order.pop()
 
-    def lacks(self, position: int) -> bool:
-        """Whether the pass that is under way has no time of this candidate yet."""
-        opened = self._open.get(self.number)
-        return opened is not None and position not in opened
+    def wants(self, incumbent: int, flying: int) -> bool:
+        """Whether the incumbent's next launch is to be timed; of `flying` the times will come."""
+        if self.number != self._timed_in:
+            self._timed_in, self._timed = self.number, 0
+        elif self._timed >= _OF_INCUMBENT:
+            opened = self._open.get(self.number)
+            if flying or opened is None or incumbent in opened:
+                return False
+        self._timed += 1
+        return True
 
     @property
     def whole(self) -> int:

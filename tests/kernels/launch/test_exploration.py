@@ -485,3 +485,22 @@ def test_a_forked_child_begins_anew() -> None:
                 run(kernel)
                 os._exit(0 if began and len(process.keys) == 1 else 1)
         assert os.waitpid(child, 0)[1] == 0
+
+
+def test_first_launches_are_named_until_they_are_over() -> None:
+    """One that ends the process is known to the next start, as in a tuning."""
+    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
+        kernel = tunable()
+        run(kernel)
+        [key] = process.keys
+        assert key.session.journal is not None
+        assert list(key._named) == [0]
+        process.supplied()
+        named = set()
+        while len(key.exploration.rank()) < len(SIZES):
+            run(kernel)
+            assert len(set(key._named) - {0}) <= 1
+            named |= set(key._named)
+            process.settle()
+        assert named | {0} == set(range(len(SIZES)))
+        assert not key._named

@@ -18,7 +18,6 @@ def test_each_runs_once_in_a_pass_and_the_incumbent_between() -> None:
     assert {passes.next(2), passes.next(2)} == {1, 5}
     assert passes.number == 1
     passes.add(1, 1, 3.0)
-    assert passes.lacks(2)
     passes.add(1, 2, 4.0)
     passes.add(1, 2, 6.0)
     assert passes.whole == 0
@@ -51,7 +50,6 @@ def test_what_is_out_is_waited_for_no_more() -> None:
     passes = begun(0, 1, 2)
     passes.next(0)
     passes.go_on_with([0, 2])
-    assert not passes.lacks(0)
     assert passes.next(0) == 2
     passes.add(passes.number, 2, 1.0)
     passes.add(passes.number, 0, 1.0)
@@ -61,3 +59,15 @@ def test_what_is_out_is_waited_for_no_more() -> None:
 def test_the_incumbent_alone_makes_no_pass() -> None:
     assert begun(3).next(3) is None
     assert begun().next(3) is None
+
+
+def test_of_the_incumbent_two_launches_are_timed_in_a_pass() -> None:
+    passes = begun(0, 1)
+    passes.next(0)
+    assert [passes.wants(0, flying) for flying in (0, 1, 2, 2)] == [True, True, False, False]
+    assert passes.wants(0, 0)  # neither came back, and without one the pass were never whole
+    passes.add(1, 0, 1.0)
+    assert not passes.wants(0, 0)
+    passes.add(1, 1, 1.0)
+    passes.next(0)
+    assert passes.wants(0, 0)

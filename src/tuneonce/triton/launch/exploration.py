@@ -35,7 +35,7 @@ from ..measure.launch_events import LaunchEvents, tells_times
 from ..measure.tuner import distinct
 from ..seams import autotuners, drivers
 from .explored_key import ExploredKey
-from .first_launches import begin_journal
+from .first_launches import begin_journal, close_journal, first_launch
 from .persistence import Persistence
 from .report import candidate_text, key_fields
 from .undecided import clashes
@@ -104,17 +104,21 @@ class Explorations:
         """
         autotuner, args, kwargs = session.autotuner, session.args, session.kwargs
         failed: dict[int, str] = {}
+        begin_journal(session, self._journals, self._persistence)
         for position in self._order(session) if order is None else order:
             try:
-                result = launch(autotuner, session.candidates[position], args, kwargs)
+                with first_launch(session, position):
+                    result = launch(autotuner, session.candidates[position], args, kwargs)
             except Exception as error:
                 if not is_passed_over(error):
+                    close_journal(session)
                     raise
                 failed[position] = f"{type(error).__name__}: {error}"
                 continue
             with self._persistence.guarded("explore"):
                 self._begin(session, position, failed, result)
             return result
+        close_journal(session)
         return launch(autotuner, session.candidates[0], args, kwargs)  # it says what is wrong
 
     def go_on(
@@ -166,6 +170,8 @@ class Explorations:
             choice = exploration.choose(size)
             if exploration.due:
                 self._wake(explored)
+            if choice.position not in explored.results:
+                explored.name(choice.position)
             if not choice.timed:
                 return choice, None
             pair = lane.begin()
@@ -223,8 +229,10 @@ class Explorations:
         )
         explored.results[first] = result
         if keep_exploring(session, explored) is not explored:
-            return  # another thread was first
+            explored.end()  # another thread was first
+            return
         self._keys.add(explored)
+        explored.name(first)  # its launch has not come back yet
         if not self._background.wake(explored):
             self._end(explored)
 
@@ -237,7 +245,7 @@ class Explorations:
             return None
         if explored.supply is None:
             self._start(explored)
-        supply = explored.supply
+        supply, named = explored.supply, explored.unname()
         assert supply is not None
         for arrived in supply.settled():
             self._arrive(explored, arrived)
@@ -253,7 +261,7 @@ class Explorations:
             self._conclude(explored, verdict)
             return None
         self._record_now_and_then(explored)
-        return again
+        return named if again is None else again
 
     def _start(self, explored: ExploredKey) -> None:
         session, persistence = explored.session, self._persistence
@@ -264,12 +272,6 @@ class Explorations:
             candidates=len(explored.exploration.candidates),
             known=len(session.known),
         )
-        begin_journal(session, self._journals, persistence)
-        for position, one in session.known.items():
-            if one.failed is not None and position not in explored.failed:
-                explored.failed[position] = one.failed
-                with self._lock:
-                    explored.exploration.fail(position)
         persistence.expect(session)
         explored.supply = Supply(
             session,

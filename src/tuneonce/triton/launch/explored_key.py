@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from ...tuning.exploration import Exploration
@@ -18,6 +20,9 @@ from .persistence import Persistence
 
 # A candidate's times are written down again when there are so many times as many. Arbitrary.
 _GROWN = 1.5
+# A first launch whose time does not come is over after so many seconds. Arbitrary: longer than a
+# device is behind its program, and so short that no process is killed just then by chance.
+_NAMED_S = 2.0
 
 
 class ExploredKey:
@@ -47,7 +52,7 @@ class ExploredKey:
         self.not_had: set[int] = set()
         """Candidates that cannot be compiled or loaded beside the launches."""
         self.ended = False
-        self.launching: dict[int, Any] = {}
+        self._named: dict[int, tuple[AbstractContextManager[None], float]] = {}
         self.results: dict[int, Any] = {}
         """What Triton returned of the first launch of each candidate."""
         self._recorded: dict[int, int] = {}
@@ -81,6 +86,27 @@ class ExploredKey:
         found = [p for p in exploration.candidates if p in exploration.pending]
         return sorted(found, key=expected)
 
+    def name(self, position: int) -> None:
+        """Its first launch is under way: the journal says so, in case it ends the process."""
+        journal, question = self.session.journal, self.session.question
+        if journal is not None and question is not None and position not in self._named:
+            launching = journal.launching(question.digests[position])
+            launching.__enter__()
+            self._named[position] = launching, time.monotonic()
+
+    def unname(self, *, at_the_end: bool = False) -> float | None:
+        """First launches that are over are not named any more; when to ask again, if not all are.
+
+        One is over when its time has come, and taken for it after a while: it may not be timed.
+        """
+        exploration, now = self.exploration, time.monotonic()
+        for position, (launching, since) in list(self._named.items()):
+            has_run = exploration.has_run(position) or position in exploration.failed
+            if at_the_end or has_run or now - since > _NAMED_S:
+                self._named.pop(position)
+                launching.__exit__(None, None, None)
+        return _NAMED_S if self._named else None
+
     def record(self, persistence: Persistence, *, all_of_them: bool) -> None:
         """Write down what is known, for a process that goes on with it."""
         for position, why in self.failed.items():
@@ -104,6 +130,7 @@ class ExploredKey:
         if self.supply is not None:
             for position in self.supply.close():
                 self.not_had.add(position)
+        self.unname(at_the_end=True)
         journal, self.session.journal = self.session.journal, None
         if journal is not None:
             journal.close()
