@@ -4,6 +4,8 @@
 ``TUNEONCE_ON_MISS_STARTING`` what a key without a verdict does before ``ready()``: ``tune``,
                               ``borrow``, ``explore`` or ``error``; default ``tune``
 ``TUNEONCE_ON_MISS_SERVING``  the same for after it; default ``tune``
+``TUNEONCE_EXPLORE_SHARE``    the most launches of a key that explore, as a share between 0 and 1;
+                              default 0.5
 ``TUNEONCE_DETERMINISTIC``    ``1``: stored verdicts or the first candidate, and nothing else:
                               what a miss does and ``TUNEONCE_RECHECK`` mean nothing then
 ============================  ===================================================================
@@ -42,6 +44,8 @@ class Policies:
     starting: OnMiss = OnMiss.TUNE
     serving: OnMiss = OnMiss.TUNE
     deterministic: bool = False
+    explore_share: float = 0.5
+    """The most launches of a key that run another candidate than the one that serves."""
 
     def on_miss(self, phase: Phase) -> OnMiss:
         """What a miss does in this phase."""
@@ -55,6 +59,7 @@ def read_policies(environ: Mapping[str, str]) -> Policies:
         _on_miss(environ, "TUNEONCE_ON_MISS_STARTING", usual.starting),
         _on_miss(environ, "TUNEONCE_ON_MISS_SERVING", usual.serving),
         _switch(environ, "TUNEONCE_DETERMINISTIC"),
+        _share(environ, "TUNEONCE_EXPLORE_SHARE", usual.explore_share),
     )
 
 
@@ -77,6 +82,17 @@ def _on_miss(environ: Mapping[str, str], name: str, usual: OnMiss) -> OnMiss:
     except ValueError:
         known = ", ".join(policy.value for policy in OnMiss)
         raise SettingsError(f"{name}={word!r} is not known: use {known}") from None
+
+
+def _share(environ: Mapping[str, str], name: str, usual: float) -> float:
+    word = environ.get(name, "").strip()
+    try:
+        share = float(word) if word else usual
+    except ValueError:
+        share = -1.0
+    if not 0 < share <= 1:  # also what is not a number
+        raise SettingsError(f"{name}={word!r} is no share: use a number above 0, up to 1")
+    return share
 
 
 def _switch(environ: Mapping[str, str], name: str) -> bool:

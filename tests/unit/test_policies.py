@@ -38,3 +38,14 @@ def test_a_word_that_is_not_known_is_told(name: str, word: str) -> None:
 @pytest.mark.parametrize(("word", "expected"), [("1", True), ("0", False), ("", False)])
 def test_deterministic_is_a_switch(word: str, expected: bool) -> None:
     assert read_policies({"TUNEONCE_DETERMINISTIC": word}).deterministic is expected
+
+
+def test_how_much_explores_is_a_share() -> None:
+    assert read_policies({}).explore_share == 0.5
+    assert read_policies({"TUNEONCE_EXPLORE_SHARE": "0.1"}).explore_share == 0.1
+
+
+@pytest.mark.parametrize("word", ["0", "1.1", "-1", "nan", "half"])
+def test_what_is_no_share_is_told(word: str) -> None:
+    with pytest.raises(SettingsError, match="TUNEONCE_EXPLORE_SHARE"):
+        read_policies({"TUNEONCE_EXPLORE_SHARE": word})

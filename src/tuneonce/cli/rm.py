@@ -45,7 +45,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--origin",
         metavar="ORIGIN",
-        help="only verdicts measured, assembled, rechecked, or from stock-cache",
+        help="only verdicts measured, assembled, rechecked, explored, or from stock-cache",
     )
     parser.add_argument("--yes", action="store_true", help="do not ask")
     add_store_option(parser)

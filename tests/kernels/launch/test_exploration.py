@@ -307,13 +307,18 @@ def test_in_a_capture_the_candidate_that_serves_runs_untimed() -> None:
         served(process, kernel)
 
 
-@pytest.mark.parametrize("why", ["own benchmark", "one candidate", "driver's", "policy"])
+@pytest.mark.parametrize(
+    "why", ["own benchmark", "one candidate", "driver's", "policy", "deterministic"]
+)
 def test_what_is_not_explored_is_tuned(why: str) -> None:
     options: dict[str, Any] = {}
     if why == "own benchmark":
         options["do_bench"] = lambda call, quantiles: [call(), 1.0, 1.0, 1.0][1:]
     sizes = (64,) * 2 if why == "one candidate" else (64, 128)
-    policies = Policies() if why == "policy" else None
+    policies = {
+        "policy": Policies(),
+        "deterministic": Policies(starting=OnMiss.EXPLORE, deterministic=True),
+    }.get(why)
     with (
         SimulatedGPU(do_bench=why != "driver's"),
         exploring(MemoryStore(), policies=policies) as process,

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ..kernel import captures
 from ..kernel.identity import innermost
 from ..kernel.session import Session
 from ..kernel.wrappers import honours_warmup
@@ -175,6 +176,7 @@ def load(session: Session, config: Any, device: Any) -> None:
         return
     if probing.missing(Feature.WARM) or not honours_warmup(autotuner.fn):
         raise NotShippable("what is launched may not only be warmed up")
+    captures.stand_aside()
     drivers.use_device(device)
     given: dict[Any, Any] = {}
 

@@ -18,6 +18,7 @@ from ...phase import Phases
 from ...policies import Policies
 from ...resolution.journal import Journals
 from ...resolution.resolver import Outcome
+from ...tuning.terms import Terms
 from ..compile.ahead import Ahead
 from ..compile.compilations import await_binary
 from ..compile.compile_errors import is_passed_over
@@ -71,7 +72,13 @@ class ColdPath:
         fixed = self._policies.deterministic
         self._deterministic = Deterministic(persistence, self._tell_known) if fixed else None
         self._undecided = Undecided(persistence, workers, compiles_all=not fixed)
-        self.exploration = Explorations(persistence, workers, journals=journals, usage=usage)
+        self.exploration = Explorations(
+            persistence,
+            workers,
+            journals=journals,
+            usage=usage,
+            terms=Terms(share=self._policies.explore_share),
+        )
         self._misses = Misses(
             persistence, self._phases, self._policies, explores=self.exploration.explores
         )
