@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...resolution.journal import Journals
@@ -50,6 +50,9 @@ _PAUSE = 1.0
 _RECORDED_EVERY_S = 5.0
 # A launch reads the times of so many: more than it adds itself.
 _READ = 2
+# A launch that has failed waits so long for the lock, which is held for milliseconds. Arbitrary; a
+# signal handler may launch in the middle of a launch.
+_PATIENCE_S = 1.0
 # A first launch looks for a candidate whose binary is there for so long, in seconds. Arbitrary:
 # asking for one takes half a millisecond.
 _AT_HAND_S = 0.005
@@ -137,8 +140,7 @@ class Explorations:
             if pair is not None:
                 explored.lane.give_back(pair)
             if choice is not None:
-                with self._lock:
-                    exploration.lose(choice)
+                self._change(lambda: exploration.lose(choice))
             if not isinstance(error, Exception) or not is_passed_over(error):
                 raise
             if not self._leave_out(explored, position, error):
@@ -193,12 +195,22 @@ class Explorations:
 
     def _leave_out(self, explored: ExploredKey, position: int, error: Exception) -> bool:
         """A candidate cannot run. False: nor can any other."""
-        with self._lock:
-            explored.failed[position] = f"{type(error).__name__}: {error}"
-            explored.exploration.fail(position)
-            others = explored.exploration.incumbent not in explored.exploration.failed
+        exploration = explored.exploration
+        explored.failed[position] = f"{type(error).__name__}: {error}"
+        if not self._change(lambda: exploration.fail(position)):
+            return False
         self._background.wake(explored)
-        return others
+        return exploration.incumbent not in exploration.failed
+
+    def _change(self, change: Callable[[], None]) -> bool:
+        """Have a launch that has failed say so. False: not now, another one is stuck in there."""
+        if not self._lock.acquire(timeout=_PATIENCE_S):
+            return False
+        try:
+            change()
+        finally:
+            self._lock.release()
+        return True
 
     def _order(self, session: Session) -> list[int]:
         """All that may run, a candidate whose binary is there first, of these the best known."""
@@ -240,7 +252,7 @@ class Explorations:
         """One piece of work for a key; when the next is wanted, if nothing happens until then."""
         if explored.ended:
             return None
-        if explored.session.autotuner.cache.get(explored.session.stock_key) is not None:
+        if explored.session.stock_key in explored.session.autotuner.cache:
             self._end(explored)  # the program, or another work class, has decided
             return None
         if explored.supply is None:
@@ -339,7 +351,8 @@ class Explorations:
         self._persistence.events.emit("problem", what="internal_explore", detail=repr(error))
         logger.warning("tuneonce: internal error in explore, %s: %r", session.label, error)
         incumbent = explored.candidates[explored.exploration.incumbent]
-        session.autotuner.cache.setdefault(session.stock_key, incumbent)
+        if session.stock_key not in session.autotuner.cache:
+            session.autotuner.cache[session.stock_key] = incumbent
         explored.ended = True
 
     def _end(self, explored: ExploredKey) -> None:
