@@ -106,7 +106,8 @@ def test_stats_by_phase(tell: Tell, events: Path) -> None:
     lines = [line.split() for line in said.out.splitlines()]
     assert ["starting", "1", "6", "1", "0.5", "2", "0.5", "0", "0", "0.75"] in lines
     assert ["serving", "0", "0", "0", "0", "0", "0", "1", "2", "3"] in lines
-    assert "7 variants replayed, 1 keys explored" in said.out
+    assert "7 variants replayed" in said.out
+    assert "1 keys tuned by their traffic" in said.out
     assert max(map(len, said.out.splitlines())) <= 80
     document = tell("stats", "--json").json["totals"]
     assert document["serving"]["tune"] == {"count": 1, "seconds": 3.0}

@@ -52,15 +52,11 @@ def test_every_kind_of_event() -> None:
         {"e": "untuned", "why": "warmup"},
         {"e": "untuned", "why": "no_programs"},
         {"e": "untuned", "why": "no_programs"},
-        {"e": "explore", "what": "begin"},
-        {"e": "explore", "what": "verdict", "excess_ms": 250.0},
         {"e": "of a later version"},
         {},
     )
     assert counted == Totals(
         processes=1,
-        explored=1,
-        explore_excess_s=0.25,
         hits=2,
         provisional=1,
         misses=3,

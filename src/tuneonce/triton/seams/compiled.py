@@ -56,8 +56,6 @@ def in_memory(jit: Any) -> list[tuple[str, Any]]:
     return [(str(key), one) for key, one in found if is_compiled(one)]
 
 
-
-
 def forget(jit: Any, known: Collection[str]) -> None:
     """Take the variants out of a kernel's own cache whose names are not among `known`."""
     for held in list(jit.device_caches.values()):
