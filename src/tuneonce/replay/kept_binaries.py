@@ -38,6 +38,9 @@ from ..triton.seams.caches import Kept
 # No folder of Triton's has more; of a large kernel, with all its texts, some 10 MB. Arbitrary.
 _MOST_BYTES, _MOST_FILES = 64 << 20, 64
 _ABOUT = "about.json"
+# Such a part of the limit is left free when the directory is looked through, and written before
+# that is done again. Arbitrary: it takes a call of the system for each file.
+_SPARE = 8
 _KEY = re.compile(r"[A-Za-z0-9_=-]{8,128}")
 _FILE = re.compile(r"[^/\0.][^/\0]{0,254}")
 _SUFFIX = ".zip"
@@ -61,6 +64,7 @@ class KeptBinaries:
         self._directory: Path | None = None
         self._opened = False
         self._kept: set[str] = set()
+        self._written = self._limit  # so that the first write has it looked through
 
     @property
     def directory(self) -> Path | None:
@@ -78,7 +82,9 @@ class KeptBinaries:
                 make_closed_directory(str(place.parent))
                 with contextlib.suppress(FileExistsError):
                     place.mkdir(0o700)
-                if (why := _not_private(place.lstat())) is None:
+                about = place.lstat()
+                why = _not_private(about) or (not stat.S_ISDIR(about.st_mode) and "no directory")
+                if not why:
                     return place
             except OSError as error:
                 why = str(error)
@@ -103,14 +109,14 @@ class KeptBinaries:
             kept, of_kernel = _read(path)
             if of_kernel and of_kernel != _fingerprint_of(kernel):
                 return None
-            os.utime(path)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            self._events.emit("problem", what="binary_unreadable", detail=f"{path.name}: {error}")
+        except Exception as error:  # damaged archives raise errors of many kinds
+            self._events.emit("problem", what="binary_unreadable", detail=f"{path.name}: {error!r}")
             with contextlib.suppress(OSError):  # it is ours, and of no use
                 path.unlink()
             return None
+        _use(path)
         self._events.emit(
             "restore",
             binaries=1,
@@ -141,7 +147,7 @@ class KeptBinaries:
         path = self._path(directory, folder.name)
         try:
             if path.is_file():
-                os.utime(path)
+                _use(path)
             else:
                 names = [n for group in groups.values() for n in group]
                 names = names or [one.name for one in folder.glob("*.so")]
@@ -149,6 +155,10 @@ class KeptBinaries:
                 if not files or sum(map(len, files.values())) > _MOST_BYTES:
                     return
                 self._write(directory, path, Kept(files, dict(groups)), of_kernel)
+                self._written += path.stat().st_size
+                if self._written >= self._limit // _SPARE:
+                    self._written = 0
+                    self.trim()
             self._kept.add(folder.name)
         except (OSError, ValueError) as error:  # the cache was emptied meanwhile, a full disk
             self._events.emit("problem", what="binary_not_kept", detail=f"{folder.name}: {error}")
@@ -169,7 +179,10 @@ class KeptBinaries:
             raise
 
     def trim(self) -> None:
-        """Remove what was used longest ago, until the rest is within the limit. Raises nothing."""
+        """Remove what was used longest ago, until the rest is well within the limit.
+
+        Raises nothing.
+        """
         directory = self.directory
         if directory is None:
             return
@@ -183,7 +196,7 @@ class KeptBinaries:
                     one.unlink()
             total = sum(size for _, size, _ in found)
             for _, size, path in sorted(found):
-                if total <= self._limit:
+                if total <= self._limit - self._limit // _SPARE:
                     return
                 path.unlink()
                 total -= size
@@ -191,6 +204,12 @@ class KeptBinaries:
     @staticmethod
     def _path(directory: Path, folder: str) -> Path:
         return directory / f"{folder}{_SUFFIX}"
+
+
+def _use(path: Path) -> None:
+    """Note that it was used just now."""
+    with contextlib.suppress(OSError):  # a read-only disk
+        os.utime(path)
 
 
 def _not_private(about: os.stat_result) -> str | None:

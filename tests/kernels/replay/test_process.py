@@ -133,6 +133,22 @@ def test_it_can_be_switched_off(warm_children: Children) -> None:
     assert (said["ready"]["compiled"], said["launch"]["loaded"]) == ([], 1)
 
 
+@pytest.mark.parametrize("steps", [("ready", "set", "reads"), ("set", "ready", "reads")])
+def test_a_global_that_is_set_before_the_first_launch_counts(
+    warm_children: Children, steps: tuple[str, ...]
+) -> None:
+    """What was ready would hold the value of the start before, and Triton would refuse another."""
+    old = start(warm_children, "reads", "ready")["reads"]["code"]
+    stock = start(warm_children, *steps, TUNEONCE="0")["reads"]["code"]
+    assert start(warm_children, *steps)["reads"]["code"] == stock
+    assert start(warm_children, "ready", "reads")["reads"]["code"] == old
+    # In an empty cache, where no version of Triton finds what was compiled with another value.
+    shutil.rmtree(warm_children.triton_cache)
+    new = start(warm_children, *steps, TUNEONCE="0")["reads"]["code"]
+    shutil.rmtree(warm_children.triton_cache)
+    assert start(warm_children, *steps)["reads"]["code"] == new != old
+
+
 INTERPRETED = """
 import json
 import torch
