@@ -53,7 +53,9 @@ class Unlaunched:
             if getattr(_ours, "on", False):
                 return
             kernels.remove_run_hook(self._jit, look)
-            if not self._is_as_it_was():
+            if self._is_as_it_was():
+                digests.fix(self._jit)
+            else:
                 self._take_back()
 
         kernels.add_run_hook(self._jit, look)

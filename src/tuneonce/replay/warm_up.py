@@ -43,7 +43,7 @@ from ..triton.compile.pool import CompilePool
 from ..triton.compile.shipment import NotShippable, Shipment, key_of, shipment_of, stopped
 from ..triton.compile.worker.frames import BadFrame
 from ..triton.compile.workers import Compilation, Workers
-from ..triton.kernel.capture_mode import take_no_part_in_captures
+from ..triton.kernel import captures
 from ..triton.kernel.identity import innermost
 from ..triton.seams import caches, compiled, compilers, drivers, kernels, knobs, probing
 from ..triton.seams.seam import Feature
@@ -184,13 +184,13 @@ class _Run:
 
         def make() -> None:
             drivers.use_device(device)
-            take_no_part_in_captures()
+            captures.stand_aside()
             while True:
                 try:
                     wanted, compilation = work.popleft()
                 except IndexError:
                     return
-                self._make(*wanted, compilation)
+                self._make(*wanted, compilation, device)
 
         together(make, min(_THREADS, usable_cpus(), len(work)), self._until - self._clock())
         for touched in self._kernels.values():
@@ -291,7 +291,9 @@ class _Run:
 
     # -- into the kernel's own cache ---------------------------------------------------------
 
-    def _make(self, entry: UsedVariant, kernel: _Kernel, compilation: Compilation | None) -> None:
+    def _make(
+        self, entry: UsedVariant, kernel: _Kernel, compilation: Compilation | None, device: Any
+    ) -> None:
         with self._left_out():
             if self._clock() > self._until:
                 raise LeftOut("budget")
@@ -299,20 +301,22 @@ class _Run:
                 self._await(compilation)
                 if not self._has_binary(entry, kernel):
                     raise LeftOut("no_binary", "Triton does not find it")
+            # Apart: no launch may find it while it is being loaded.
+            twin, taken_up = compiled.apart(kernel.jit, device)
             with trial(), making_ready():
-                one = kernels.warm_up(kernel.jit, *_call(entry, kernel))
+                one = kernels.warm_up(twin, *_call(entry, kernel))
             if not compiled.is_compiled(one):
                 raise LeftOut("hooked")
-            key = next((k for k, held in compiled.in_memory(kernel.jit) if held is one), "")
-            if digest_of(key) != entry.key:
+            key = next((key for key, held in taken_up.items() if held is one), "")
+            if digest_of(str(key)) != entry.key:
                 raise LeftOut("other_key")
-            if not compiled.is_loaded(one):
-                try:
-                    compiled.load(one)
-                except Exception as error:  # too large for this device: the launch says so
-                    raise LeftOut("does_not_run", str(error)) from error
-                if (recorder := self._recorder) is not None:
-                    compiled.on_first_launch(one, lambda: recorder.used(entry))
+            try:
+                compiled.load(one)
+            except Exception as error:  # too large for this device: the launch says so
+                raise LeftOut("does_not_run", str(error)) from error
+            if (recorder := self._recorder) is not None:
+                compiled.on_first_launch(one, lambda: recorder.used(entry))
+            compiled.give(kernel.jit, device, {key: one})
             with self._counting:
                 self._done.variants += 1
 

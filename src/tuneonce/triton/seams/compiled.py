@@ -78,6 +78,8 @@ def give(jit: Any, device: Any, variants: Mapping[Any, Any]) -> None:
     """Let launches of a kernel find these variants; those that it has stay."""
     known = jit.device_caches[device][0]
     for key, variant in variants.items():
+        if getattr(variant.src, "fn", None) is not None:  # else it is of the copy that was apart
+            variant.src.fn = jit
         known.setdefault(key, variant)
 
 
