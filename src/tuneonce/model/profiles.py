@@ -103,6 +103,14 @@ class Profile:
     variants: list[UsedVariant] = field(default_factory=list)
     keys: list[UsedKey] = field(default_factory=list)
 
+    def extended(self, other: Profile) -> Profile:
+        """This one, and behind it what another one has besides."""
+        variants = {one.identity: one for one in (*other.variants, *self.variants)}
+        keys = {one.identity: one for one in (*other.keys, *self.keys)}
+        more = [one for one in other.variants if variants[one.identity] is one]
+        more_keys = [one for one in other.keys if keys[one.identity] is one]
+        return Profile(self.starts, [*self.variants, *more], [*self.keys, *more_keys])
+
 
 def merge(parts: Iterable[ProfilePart]) -> Profile:
     """What parts come to. What the last complete starts did not use is left out."""

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..events.log import EventLog
+from ..model.codec import Unencodable
 from ..model.profiles import Profile, UsedVariant
 from ..resolution.profiles import Profiles
 from ..resolution.resolver import Resolver
@@ -40,13 +41,22 @@ from ..triton.compile.deadline import Overdue
 from ..triton.compile.helper_process import HelperLost
 from ..triton.compile.listener import trial
 from ..triton.compile.pool import CompilePool
-from ..triton.compile.shipment import NotShippable, Shipment, key_of, shipment_of, stopped
+from ..triton.compile.shipment import (
+    AlreadyThere,
+    NotShippable,
+    Shipment,
+    key_of,
+    shipment_of,
+    stopped,
+)
+from ..triton.compile.variants import Variant, describe_source
 from ..triton.compile.worker.frames import BadFrame
 from ..triton.compile.workers import Compilation, Workers
 from ..triton.kernel import captures
 from ..triton.kernel.identity import innermost
 from ..triton.seams import caches, compiled, compilers, drivers, kernels, knobs, probing
 from ..triton.seams.seam import Feature
+from .drift import Moved, moved_constants, with_moved
 from .first_launch import Unlaunched, making_ready
 from .recorder import Recorder, digest_of
 from .stand_ins import NoStandIn, arguments
@@ -174,7 +184,7 @@ class _Run:
             return
         there: list[_Wanted] = []
         missing: list[_Wanted] = []
-        for entry in variants:
+        for entry in self._as_of_now(variants):
             with self._left_out():
                 if (kernel := self._lacking(entry)) is not None:
                     found = self._has_binary(entry, kernel)
@@ -200,6 +210,22 @@ class _Run:
             with contextlib.suppress(IndexError):
                 work.popleft()
                 self._leave_out("budget")
+
+    def _as_of_now(self, variants: list[UsedVariant]) -> Iterator[UsedVariant]:
+        """What is recorded, and what has become of it where constants differ between starts."""
+        moved: Moved = {}
+        for name, entries in by_kernel(variants).items():
+            with contextlib.suppress(LeftOut):
+                kernel = self._kernel(name)
+                recorded = [entry.variant for entry in entries]
+                moved.update(moved_constants(recorded, _variants_of(kernel), kernel.names))
+        for entry in variants:
+            if moved:
+                with contextlib.suppress(LeftOut):
+                    now = with_moved(entry, self._kernel(entry.kernel).names, moved)
+                    if now is not None:
+                        yield now
+            yield entry
 
     def _lacking(self, entry: UsedVariant) -> _Kernel | None:
         """The kernel of a variant, if it lacks that. Raises LeftOut."""
@@ -308,14 +334,16 @@ class _Run:
             if not compiled.is_compiled(one):
                 raise LeftOut("hooked")
             key = next((key for key, held in taken_up.items() if held is one), "")
-            if digest_of(str(key)) != entry.key:
+            if entry.key and digest_of(str(key)) != entry.key:
                 raise LeftOut("other_key")
             try:
                 compiled.load(one)
             except Exception as error:  # too large for this device: the launch says so
                 raise LeftOut("does_not_run", str(error)) from error
             if (recorder := self._recorder) is not None:
-                compiled.on_first_launch(one, lambda: recorder.used(entry))
+                compiled.on_first_launch(
+                    one, lambda: recorder.used(entry) if entry.key else recorder.launched(one)
+                )
             compiled.give(kernel.jit, device, {key: one})
             with self._counting:
                 self._done.variants += 1
@@ -326,6 +354,9 @@ class _Run:
             yield
         except LeftOut as error:
             self._leave_out(error.reason)
+        except AlreadyThere:
+            with self._counting:
+                self._done.known += 1
         except NotShippable:
             self._leave_out("hooked")
         except Overdue:  # no error of the program's, so it is none of those below
@@ -339,6 +370,21 @@ class _Run:
     def _leave_out(self, reason: str) -> None:
         with self._counting:
             self._done.leave_out(reason)
+
+
+def by_kernel(variants: list[UsedVariant]) -> dict[str, list[UsedVariant]]:
+    """Variants by the name of their kernel."""
+    found: dict[str, list[UsedVariant]] = {}
+    for variant in variants:
+        found.setdefault(variant.kernel, []).append(variant)
+    return found
+
+
+def _variants_of(kernel: _Kernel) -> Iterator[Variant]:
+    """What a kernel was specialised for in this process."""
+    for _, one in compiled.in_memory(kernel.jit):
+        with contextlib.suppress(Unencodable):
+            yield describe_source(compiled.source_of(one))
 
 
 def _call(entry: UsedVariant, kernel: _Kernel) -> tuple[list[Any], dict[str, Any]]:

@@ -30,6 +30,9 @@ _MANY_PARTS = 32
 # program where it has none yet. Arbitrary.
 _MOST_PARTS, _MOST_BYTES, _SIBLINGS = 1024, 32 << 20, 8
 
+# After so many starts a profile says by itself what is needed. Arbitrary: one may have ended early.
+_KNOWN_AFTER = 2
+
 # How much one part holds: a variant has about a kilobyte, a record at most a megabyte.
 _OF_A_PART = 256
 
@@ -49,11 +52,17 @@ class Profiles:
         """What it is called, asked for when needed: a child may not have its arguments yet."""
         return self._name()
 
+    @property
+    def _folder(self) -> str:
+        return f"{PROFILES}{profile_folder(self.name)}/"
+
     def load(self) -> Profile:
-        """What is recorded; where nothing is, what the same program used with other arguments."""
+        """What is recorded; as long as that is little, what other arguments needed, too."""
         budget = _budget()
-        found = self._parts(f"{PROFILES}{profile_folder(self.name)}/", budget)
-        return merge(found or self._sibling(budget))
+        own = merge(self._parts(self._folder, budget))
+        if sum(start.complete for start in own.starts) >= _KNOWN_AFTER:
+            return own
+        return own.extended(merge(self._sibling(budget)))
 
     def keep(self, part: ProfilePart) -> bool:
         """Store a part, or what it has become. False: it could not be stored."""
@@ -61,8 +70,7 @@ class Profiles:
 
     def tidy(self) -> None:
         """Put what many parts come to in their place."""
-        folder = f"{PROFILES}{profile_folder(self.name)}/"
-        parts = self._parts(folder, _budget())
+        parts = self._parts(self._folder, _budget())
         if len(parts) < _MANY_PARTS:
             return
         whole = merge(parts)
@@ -85,8 +93,8 @@ class Profiles:
 
     def _sibling(self, budget: Budget) -> list[ProfilePart]:
         """The parts of the profile of this program that was used last."""
-        folders = self._access.children(profile_prefix(self.name), _SIBLINGS, budget)
-        profiles = [self._parts(folder, budget) for folder in sorted(folders)]
+        folders = set(self._access.children(profile_prefix(self.name), _SIBLINGS, budget))
+        profiles = [self._parts(folder, budget) for folder in sorted(folders - {self._folder})]
         return max(profiles, key=_last_used, default=[])
 
 

@@ -59,6 +59,10 @@ class Presence(enum.Enum):
     """It cannot be asked for without launching."""
 
 
+class AlreadyThere(Exception):
+    """The kernel has the variant."""
+
+
 class NotShippable(Exception):
     """What has to be compiled cannot leave this process."""
 
@@ -188,13 +192,13 @@ def stopped(
 ) -> tuple[Any, Any, Mapping[str, Any]]:
     """What a launch like this would give to the compiler: source, target and options.
 
-    Raises NotShippable, also for a variant that the kernel has, and what Triton raises.
+    Raises AlreadyThere for a variant that the kernel has, NotShippable, and what Triton raises.
     """
     try:
         kernels.warm_up(_stopping(jit), arguments, options)
     except _Stop as stop:
         return stop.src, stop.target, stop.options
-    raise NotShippable("the kernel has it")
+    raise AlreadyThere
 
 
 def key_of(src: Any, target: Any, options: Mapping[str, Any]) -> str:

@@ -87,7 +87,9 @@ _ours: dict[Any, Any] = {}
 
 def replaced(function: Any) -> Any:
     """Triton's own method in the place of ours; other functions as they are."""
-    return _ours.get(function, function)
+    while function in _ours:
+        function = _ours[function]
+    return function
 
 
 def look_in(finder: Finder) -> Callable[[], None]:
