@@ -13,12 +13,14 @@ from tests.fakes import candidate, measured
 from tuneonce.events.log import SCHEMA
 from tuneonce.model.codec import encode
 from tuneonce.model.key import KernelId, Key
-from tuneonce.model.record_names import journal_file
+from tuneonce.model.profiles import ProfilePart, Start, UsedKey, UsedVariant
+from tuneonce.model.record_names import journal_file, profile_part_name
 from tuneonce.model.records import Measurement, Origin, Variants, Verdict, Wanted, pack
 from tuneonce.model.wording import config_text
 from tuneonce.model.world import World
 from tuneonce.resolution.journal import Journals
 from tuneonce.resolution.resolver import Question, Resolver
+from tuneonce.settings import binaries_folder
 from tuneonce.store import Store
 from tuneonce.store.files import FileStore
 
@@ -181,6 +183,42 @@ def put_wanted(
     name = key.wanted_name(work_class, wanted.candidates)
     store.put(name, pack(wanted))
     return name
+
+
+def make_part(
+    profile: str = "server 1",
+    *,
+    start: str = "s1",
+    at: float = NOON,
+    complete: bool = True,
+    variants: Sequence[str] = ("kernels:add",),
+    keys: Sequence[str] = (),
+    number: int = 0,
+) -> ProfilePart:
+    """What one process of a start leaves in a profile: variants and keys of these kernels."""
+    return ProfilePart(
+        profile,
+        f"{start}-{number}",
+        [Start(start, at, complete)],
+        [UsedVariant(k, {"sig.x": "*fp32"}, [], k, k, "starting", [start], at) for k in variants],
+        [UsedKey(k, f"v1/{k}", "w", "serving", [start], at) for k in keys],
+    )
+
+
+def put_part(store: Store, part: ProfilePart) -> str:
+    """Leave a part of a profile; its name."""
+    name = profile_part_name(part)
+    store.put(name, pack(part))
+    return name
+
+
+def put_kept(store: Store, *keys: str) -> Path:
+    """Leave compiled binaries beside a store; their directory."""
+    place = Path(store.describe().location, binaries_folder())
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for key in keys:
+        (place / f"{key}.zip").write_bytes(b"x" * 1000)
+    return place
 
 
 def resolved(

@@ -417,6 +417,11 @@ def journals_near(environ: Mapping[str, str], store: str) -> Path | None:
     return None if usual is None else usual / "journal" / _place_of(store)
 
 
+def binaries_folder() -> str:
+    """What the folder is called that is beside a store's records; each user has one."""
+    return f".binaries-{os.geteuid()}"
+
+
 def binaries_near(environ: Mapping[str, str], store: str) -> Path | None:
     """Where binaries are kept if they cannot be beside a store; None: nowhere."""
     usual = user_directory(environ)

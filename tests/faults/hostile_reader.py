@@ -37,7 +37,7 @@ ALLOWED = (str(STORE), str(EVENTS), str(journals_near(os.environ, str(STORE))))
 
 # One of each for a store, by turns, for people and as JSON by turns.
 COMMANDS = (
-    (["ls"], ["show", "add"], ["why", "kernels:add"], ["verify"]),
+    (["ls"], ["ls", "--profiles"], ["show", "add"], ["why", "kernels:add"], ["verify"]),
     (
         ["verify", "--set-aside"],
         ["rm", "add", "--world", "h*", "--older-than", "1", "--yes"],

@@ -336,7 +336,7 @@ def _build(module: Any, installation: _Installation) -> None:
     from ..events.log import EventLog
     from ..events.totals import Live
     from ..phase import Phases
-    from ..settings import Mode, read
+    from ..settings import Mode, binaries_folder, read
 
     settings = installation.settings = read(installation.environ, server=_server())
     store = without_password(settings.store)
@@ -390,7 +390,7 @@ def _build(module: Any, installation: _Installation) -> None:
             installation.phases,
             settings.warm,
             start=os.environ.get("TUNEONCE_START", ""),
-            places=_places(opened, f".binaries-{os.geteuid()}", settings.binaries),
+            places=_places(opened, binaries_folder(), settings.binaries),
         )
         if installation.says_ready:
             installation.replay.await_ready()

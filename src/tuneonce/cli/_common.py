@@ -190,6 +190,18 @@ def events_directory(args: argparse.Namespace) -> Path | None:
         raise UsageError(str(error)) from error
 
 
+def binaries_directories(args: argparse.Namespace, store: Store) -> list[Path]:
+    """Where processes that use the store may keep compiled binaries: this user's directories."""
+    from pathlib import Path
+
+    from ..settings import binaries_folder, binaries_near
+
+    info = store.describe()
+    beside = [Path(info.location, binaries_folder())] if info.kind == "files" else []
+    near = binaries_near(os.environ, store_address(args))
+    return beside if near is None else [*beside, near]
+
+
 def required_events_directory(args: argparse.Namespace) -> Path:
     """As `events_directory`, and it can be read.
 

@@ -20,10 +20,19 @@ import msgspec
 
 from .._version import __version__
 from ..activation.install import bootstrap_dir
-from ..errors import SettingsError
+from ..errors import SettingsError, StoreError
+from ..inspect.kept_files import kept_files
 from ..policies import read_policies
 from ..resolution.frozen_file import read_frozen
-from ..settings import Mode, complaints, frozen_file, read, read_mode, store_to_look_at
+from ..settings import (
+    Mode,
+    binaries_folder,
+    complaints,
+    frozen_file,
+    read,
+    read_mode,
+    store_to_look_at,
+)
 from ..store import open_store
 from ._common import why_unreadable
 
@@ -81,6 +90,18 @@ class Seams(msgspec.Struct, frozen=True):
     off: dict[str, list[str]] = {}
 
 
+class Replay(msgspec.Struct, frozen=True):
+    """What is kept for the next start. `profile` is the name that was given; None: derived from the
+    program. `binaries` is where compiled binaries are, None where none are; `megabytes` how much
+    they take, of at most `limit_mb`."""
+
+    recorded: bool = True
+    profile: str | None = None
+    binaries: str | None = None
+    megabytes: float = 0.0
+    limit_mb: int = 0
+
+
 class Environment(msgspec.Struct, frozen=True):
     """`mode` is that of a Python process started here, `startup` the file that switches it on.
 
@@ -105,6 +126,7 @@ class Environment(msgspec.Struct, frozen=True):
     seams: Seams
     deterministic: bool = False
     frozen: FrozenPlace | None = None
+    replay: Replay = Replay()
 
 
 def describe_environment(
@@ -135,6 +157,26 @@ def describe_environment(
         seams=probe_seams(environ) if probe else Seams("not looked"),
         deterministic=_deterministic(environ),
         frozen=_frozen(environ),
+        replay=_replay(everything),
+    )
+
+
+def _replay(environ: Mapping[str, str]) -> Replay:
+    try:
+        settings = read({**environ, "TUNEONCE": "1"})
+        info = open_store(settings.store).describe()
+    except (SettingsError, StoreError):
+        return Replay(recorded=False)
+    warm = settings.warm
+    beside = Path(info.location, binaries_folder()) if info.kind == "files" else None
+    places = [place for place in (beside, settings.binaries) if place is not None]
+    found = next(iter(kept_files(places)), None)
+    return Replay(
+        recorded=warm.recorded,
+        profile=warm.profile,
+        binaries=None if found is None else found.directory,
+        megabytes=0.0 if found is None else round(found.bytes / (1 << 20), 1),
+        limit_mb=warm.binaries_mb,
     )
 
 

@@ -132,6 +132,11 @@ def count(number: int, noun: str, *, plural: str = "s") -> str:
     return f"{number} {noun}{'' if number == 1 else plural}"
 
 
+def megabytes(size: int) -> str:
+    """Bytes in units of 2^20, as ``0.4`` or ``17``."""
+    return f"{size / (1 << 20):.1f}" if size < 10 << 20 else f"{size >> 20:,}"
+
+
 def command_text(argv: list[str]) -> str:
     """A command as one line, its program without its directory."""
     if not argv:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ._common import add_json_option, add_probe_option, add_store_option
 
 if TYPE_CHECKING:
-    from ._environment import Environment, StorePlace
+    from ._environment import Environment, Replay, StorePlace
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,6 +52,8 @@ def _draw(found: Environment) -> None:
         ("startup file", found.startup or "not installed: TUNEONCE=1 alone does nothing here"),
         ("store", _store_text(found.store)),
         ("events", found.events or "none are written (TUNEONCE_EVENTS=0)"),
+        ("profile", _profile_text(found.replay)),
+        ("binaries", _binaries_text(found.replay)),
         ("Triton's cache", found.triton_cache),
         ("errors", "raised (TUNEONCE_RAISE)" if found.raise_errors else "logged, never raised"),
         ("versions", ", ".join(versions)),
@@ -63,6 +65,20 @@ def _draw(found: Environment) -> None:
     for name, text in rows:
         grid.add_row(name, plain(text))
     out.print(grid)
+
+
+def _profile_text(replay: Replay) -> str:
+    if not replay.recorded:
+        return "nothing is recorded for the next start (TUNEONCE_PROFILE=0)"
+    return replay.profile or "named after the program and its arguments"
+
+
+def _binaries_text(replay: Replay) -> str:
+    if replay.limit_mb <= 0:
+        return "none are kept (TUNEONCE_BINARIES_MB=0)"
+    if replay.binaries is None:
+        return f"none yet; at most {replay.limit_mb} MB"
+    return f"{replay.megabytes:g} of at most {replay.limit_mb} MB in {replay.binaries}"
 
 
 def _store_text(store: StorePlace) -> str:

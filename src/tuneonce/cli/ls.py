@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from ..errors import UsageError
 from ._common import (
     add_json_option,
     add_pattern,
@@ -16,6 +17,7 @@ from ._common import (
 
 if TYPE_CHECKING:
     from ..inspect.listing import Entry, Listing
+    from ..inspect.profile_reader import ProfileListing
     from ..inspect.wanted import WantedKeys
 
 
@@ -33,6 +35,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="only the keys that were met without a verdict and are to be measured",
     )
+    parser.add_argument(
+        "--profiles",
+        action="store_true",
+        help="instead, what programs needed: by program, for its next start",
+    )
     add_store_option(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
@@ -46,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     from ..inspect.wanted import wanted
     from ._render import give
 
+    if args.profiles:
+        return _list_profiles(args)
     with open_store_of(args) as store:
         if args.wanted:
             give(wanted(store, pattern=args.pattern), _draw_wanted, as_json=args.json)
@@ -56,6 +65,36 @@ def run(args: argparse.Namespace) -> int:
             raise unknown_kernel(args.pattern, where=found.location, known=names)
     give(found, _draw, as_json=args.json)
     return 0
+
+
+def _list_profiles(args: argparse.Namespace) -> int:
+    from ..inspect.profile_reader import profile_listing
+    from ._render import give
+
+    if args.pattern is not None:
+        raise UsageError("ls: --profiles lists programs, and takes no kernel")
+    with open_store_of(args) as store:
+        found = profile_listing(store)
+    give(found, _draw_profiles, as_json=args.json)
+    return 0
+
+
+def _draw_profiles(found: ProfileListing) -> None:
+    from ._render import age, console, count, plain, print_problems, table
+
+    out = console()
+    if found.profiles:
+        grid = table()
+        grid.add_column("profile", overflow="fold")
+        for heading in ("starts", "kernels", "variants", "keys", "last used"):
+            grid.add_column(heading, justify="right", no_wrap=True)
+        for row in found.profiles:
+            numbers = (row.starts, row.kernels, row.variants, row.keys)
+            grid.add_row(plain(row.name), *map(str, numbers), age(row.last_used))
+        out.print(grid)
+    print_problems(out, found.problems)
+    held = count(len(found.profiles), "profile")
+    out.print(f"{held} in {plain(found.location)}", soft_wrap=True)
 
 
 def _draw(found: Listing) -> None:

@@ -12,6 +12,7 @@ from ._common import (
     add_json_option,
     add_pattern,
     add_store_option,
+    binaries_directories,
     events_directory,
     open_store_of,
     unknown_kernel,
@@ -19,6 +20,7 @@ from ._common import (
 from ._numbers import not_negative
 
 if TYPE_CHECKING:
+    from ..inspect.kept_files import KeptFiles
     from ..inspect.upkeep import Removal, Selection
 
 _DAY = 24 * 3600.0
@@ -33,7 +35,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--yes answers.",
     )
     add_pattern(parser)
-    parser.add_argument("--all", action="store_true", help="the records of every kernel")
+    parser.add_argument("--all", action="store_true", help="every kernel, profile and kept binary")
     parser.add_argument(
         "--world",
         metavar="GLOB",
@@ -63,6 +65,7 @@ def _days(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     """Remove what the arguments select."""
     from ..events.history import KnownKeys
+    from ..inspect.kept_files import kept_files, remove_kept
     from ..inspect.record_reader import kernel_names
     from ..inspect.upkeep import plan_removal, remove
     from ._render import print_json
@@ -72,9 +75,11 @@ def run(args: argparse.Namespace) -> int:
         plan = plan_removal(store, selection, known=KnownKeys(events_directory(args)))
         if not plan.matched and args.pattern is not None and (names := kernel_names(store)):
             raise unknown_kernel(args.pattern, where=plan.location, known=names)
+        everything = selection.is_of_no_kernel and selection.before is None
+        kept = kept_files(binaries_directories(args, store)) if everything else []
         if not args.json:
-            _draw(plan)
-        if plan.records and not args.yes:
+            _draw(plan, kept)
+        if (plan.records or kept) and not args.yes:
             if args.json:
                 print_json(plan)
             if args.json or not _may_ask():
@@ -83,11 +88,13 @@ def run(args: argparse.Namespace) -> int:
                 print("Nothing was removed.")
                 return 1
         done = remove(store, plan)
+        binaries = remove_kept(kept)
     if args.json:
         print_json(done)
-    elif done.records:
+    elif done.records or binaries:
         changed = f", {done.changed} had changed and are left" if done.changed else ""
-        print(f"{done.removed} removed{changed}.")
+        also = f", and {binaries} of kept binaries" if binaries else ""
+        print(f"{done.removed} removed{also}{changed}.")
     return 0
 
 
@@ -117,14 +124,18 @@ def _asks() -> bool:
         return False
 
 
-def _draw(plan: Removal) -> None:
+def _draw(plan: Removal, kept: list[KeptFiles]) -> None:
     from collections import Counter
 
-    from ._render import console, count, plain, print_problems, table
+    from ._render import console, count, megabytes, plain, print_problems, table
 
     out = console()
     print_problems(out, plan.problems)
-    if not plan.records:
+    for one in kept:
+        files = count(one.files, "file")
+        held = f"{files} of compiled binaries, {megabytes(one.bytes)} MB, in {plain(one.directory)}"
+        out.print(held, soft_wrap=True)
+    if not plan.records and not kept:
         out.print(f"Nothing to remove in {plain(plan.location)}", soft_wrap=True)
         return
     grid = table()
@@ -133,12 +144,17 @@ def _draw(plan: Removal) -> None:
     grid.add_column("verdicts", justify="right", no_wrap=True)
     grid.add_column("measurements", justify="right", no_wrap=True)
     grid.add_column("variants", justify="right", no_wrap=True)
-    numbers = Counter((one.kernel, one.world, one.kind) for one in plan.records)
-    for kernel, world in sorted({(one.kernel, one.world) for one in plan.records}):
+    parts = Counter(one.kernel for one in plan.records if one.kind == "profile")
+    for profile, number in sorted(parts.items()):
+        out.print(f"profile {plain(profile)}: {count(number, 'part')}", soft_wrap=True)
+    of_kernels = [one for one in plan.records if one.kind != "profile"]
+    numbers = Counter((one.kernel, one.world, one.kind) for one in of_kernels)
+    for kernel, world in sorted({(one.kernel, one.world) for one in of_kernels}):
         kinds = ("verdict", "measurement", "variants")
         grid.add_row(
             plain(kernel), plain(world), *(str(numbers[kernel, world, kind]) for kind in kinds)
         )
-    out.print(grid)
+    if of_kernels:
+        out.print(grid)
     records = count(len(plan.records), "record")
     out.print(f"{records} in {plain(plan.location)}", soft_wrap=True)

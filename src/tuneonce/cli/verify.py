@@ -76,6 +76,9 @@ def _draw(found: Verification, *, set_aside: bool) -> None:
         f"are whole, {count(len(found.bad), 'record')} not, in {plain(found.location)}",
         soft_wrap=True,
     )
+    if found.profiles:
+        parts = count(found.profiles, "part")
+        out.print(f"{parts} of profiles {'is' if found.profiles == 1 else 'are'} whole, too.")
     if found.bad and not set_aside:
         out.print("`tuneonce verify --set-aside` moves them away; their keys are tuned again.")
 

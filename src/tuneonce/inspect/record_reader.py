@@ -119,7 +119,7 @@ def folders(store: Store, prefix: str = ROOT) -> Iterator[Folder]:
         try:
             names = store.children(name, limit=_NAMES)
         except RecordUnreadable as error:
-            folder.broken.append(_unreadable(error))
+            folder.broken.append(unreadable(error))
             yield folder
             continue
         if names:
@@ -130,7 +130,8 @@ def folders(store: Store, prefix: str = ROOT) -> Iterator[Folder]:
             yield folder
 
 
-def _unreadable(error: RecordUnreadable) -> Broken:
+def unreadable(error: RecordUnreadable) -> Broken:
+    """What a store does not hand out."""
     problem = Problem(error.name, error.reason.value, error.detail)
     return Broken(problem, movable=error.in_the_way)
 
@@ -154,26 +155,27 @@ def _read_folder(store: Store, names: Iterable[str], folder: Folder) -> None:
     for name in sorted(name.rstrip("/") for name in names):  # a folder in a record's place, too
         kind = kind_of(name)
         if kind is Verdict:
-            _sort_in(_read(store, name, Verdict, budget), folder.verdicts, folder.broken)
+            sort_in(read_record(store, name, Verdict, budget), folder.verdicts, folder.broken)
         elif kind is Measurement:
-            _sort_in(_read(store, name, Measurement, budget), folder.loose, folder.broken)
+            sort_in(read_record(store, name, Measurement, budget), folder.loose, folder.broken)
         elif kind is Variants:
-            _sort_in(_read(store, name, Variants, budget), folder.variants, folder.broken)
+            sort_in(read_record(store, name, Variants, budget), folder.variants, folder.broken)
         elif kind is Wanted:
-            _sort_in(_read(store, name, Wanted, budget), folder.wanted, folder.broken)
+            sort_in(read_record(store, name, Wanted, budget), folder.wanted, folder.broken)
         else:
             folder.unknown.append(name)
 
 
-def _sort_in(found: Held[R] | Broken | None, whole: list[Held[R]], broken: list[Broken]) -> None:
+def sort_in(found: Held[R] | Broken | None, whole: list[Held[R]], broken: list[Broken]) -> None:
+    """Put what was read where it belongs."""
     if isinstance(found, Broken):
         broken.append(found)
     elif found is not None:
         whole.append(found)
 
 
-def _read(store: Store, name: str, kind: type[R], budget: Budget) -> Held[R] | Broken | None:
-    """None: it was removed since it was listed."""
+def read_record(store: Store, name: str, kind: type[R], budget: Budget) -> Held[R] | Broken | None:
+    """A record, or why it is none; None: it was removed since it was listed."""
     if budget.left <= 0:
         beside = f"it lies beside {_BYTES_OF_KEY:,} bytes of other records of its key"
         return Broken(Problem(name, "unread", beside), movable=False)
@@ -186,7 +188,7 @@ def _read(store: Store, name: str, kind: type[R], budget: Budget) -> Held[R] | B
         sha256 = hashlib.sha256(data).hexdigest()
         return Held(name, sha256, unpack_named(name, data, kind))
     except RecordUnreadable as error:
-        return _unreadable(error)
+        return unreadable(error)
     except BadRecord as error:
         detail = str(error).removeprefix(f"{error.reason}: ")
         return Broken(Problem(name, error.reason, detail), sha256, movable=error.in_the_way)

@@ -18,6 +18,7 @@ from ..model.record_names import candidate_digest, is_folder_of, readable_name
 from ..model.records import Measurement, Variants, Verdict, Wanted
 from ..model.wording import world, world_text
 from ..store.base import Store
+from .profile_reader import ProfileFolder, last_used, profile_folders
 from .record_reader import (
     AnyHeld,
     Broken,
@@ -42,8 +43,8 @@ class Bad(msgspec.Struct, frozen=True):
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """`verdicts`, `measurements`, `variants` and `wanted` count good ones; `unknown` are names that
-    this version does not know, which are left alone."""
+    """`verdicts`, `measurements`, `variants`, `wanted` and `profiles` (parts of them) count good
+    ones; `unknown` are names that this version does not know, which are left alone."""
 
     schema: str
     store: str
@@ -54,11 +55,12 @@ class Verification(msgspec.Struct, frozen=True):
     wanted: int
     bad: list[Bad]
     unknown: list[str]
+    profiles: int = 0
 
 
 def verify(store: Store, *, set_aside: bool = False) -> Verification:
     """Read every record; with `set_aside`, move away those that cannot be used."""
-    verdicts = measurements = variants = wanted = 0
+    verdicts = measurements = variants = wanted = profiles = 0
     bad: list[Bad] = []
     unknown: list[str] = []
     for folder in folders(store):
@@ -77,6 +79,10 @@ def verify(store: Store, *, set_aside: bool = False) -> Verification:
             else:
                 measurements += 1
         bad += [_report(store, broken, set_aside=set_aside) for broken in found]
+    for profile in profile_folders(store):
+        unknown += profile.unknown
+        profiles += len(profile.parts)
+        bad += [_report(store, broken, set_aside=set_aside) for broken in profile.broken]
     info = store.describe()
     return Verification(
         schema="tuneonce.verify/1",
@@ -88,6 +94,7 @@ def verify(store: Store, *, set_aside: bool = False) -> Verification:
         wanted=wanted,
         bad=bad,
         unknown=unknown,
+        profiles=profiles,
     )
 
 
@@ -152,9 +159,17 @@ class Selection:
     before: float | None = None
     origin: str | None = None
 
+    @property
+    def is_of_no_kernel(self) -> bool:
+        """Whether what is of no kernel and world is meant, too: profiles."""
+        return self.pattern is None and self.world is None and self.origin is None
+
 
 class Doomed(msgspec.Struct, frozen=True):
-    """A record that is to be removed, as it was when it was read."""
+    """A record that is to be removed, as it was when it was read.
+
+    Of a part of a profile, `kernel` is the profile's name, and `written_at` when it was last used.
+    """
 
     name: str
     kernel: str
@@ -191,6 +206,10 @@ def plan_removal(store: Store, selection: Selection, *, known: Known = nothing_k
         matched = True
         doomed += [msgspec.structs.replace(one, kernel=kernel.label) for one in kernel.found]
         problems += kernel.problems
+    if selection.is_of_no_kernel:
+        for profile in profile_folders(store):
+            doomed += _doomed_parts(profile, selection)
+            problems += [broken.problem for broken in profile.broken]
     info = store.describe()
     return Removal("tuneonce.rm/1", info.url, info.location, matched, doomed, problems)
 
@@ -216,6 +235,15 @@ def _doomed(folder: Folder, selection: Selection, facts: dict[str, str]) -> list
         if selection.before is not None and written >= selection.before:
             continue
         found.append(Doomed(held.name, "", name, kind, written, held.sha256))
+    return found
+
+
+def _doomed_parts(profile: ProfileFolder, selection: Selection) -> list[Doomed]:
+    found = []
+    for held in profile.parts:
+        used = last_used(held.record)
+        if selection.before is None or used < selection.before:
+            found.append(Doomed(held.name, profile.name, "", "profile", used, held.sha256))
     return found
 
 

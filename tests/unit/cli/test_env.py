@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.factories import put_kept
 from tuneonce.activation.install import bootstrap_dir
 from tuneonce.cli._environment import explain_mode, probe_seams, startup_file
 from tuneonce.settings import read
+from tuneonce.store.files import FileStore
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Tell
@@ -109,6 +111,33 @@ def test_directories_that_cannot_be_resolved(tell: Tell) -> None:
     for words in (["ls"], ["stats"], ["why", "add"], ["rm", "--all"]):
         said = tell(*words)
         assert (said.code, said.out, len(said.err.splitlines())) == (2, "", 1)
+
+
+def test_what_is_kept_for_the_next_start(
+    tell: Tell, store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tell("env", "--no-probe")
+    assert "profile named after the program" in said.words
+    assert "binaries none yet; at most 256 MB" in said.words
+    place = put_kept(store, "ABCDEFGH")
+    (place / "IJKLMNOP.zip").write_bytes(bytes(3 << 20))
+    monkeypatch.setenv("TUNEONCE_PROFILE", "mine")
+    monkeypatch.setenv("TUNEONCE_BINARIES_MB", "100")
+    found = tell("env", "--no-probe", "--json").json["replay"]
+    assert found == {
+        "recorded": True,
+        "profile": "mine",
+        "binaries": str(place),
+        "megabytes": 3.0,
+        "limit_mb": 100,
+    }
+    assert "profile mine" in tell("env", "--no-probe").words
+    assert "3 of at most 100 MB in" in tell("env", "--no-probe").words
+    monkeypatch.setenv("TUNEONCE_PROFILE", "0")
+    monkeypatch.setenv("TUNEONCE_BINARIES_MB", "0")
+    said = tell("env", "--no-probe")
+    assert "nothing is recorded for the next start" in said.words
+    assert "none are kept (TUNEONCE_BINARIES_MB=0)" in said.words
 
 
 def test_startup_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

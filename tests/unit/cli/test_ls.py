@@ -10,8 +10,10 @@ import pytest
 from tests.factories import (
     H100,
     make_key,
+    make_part,
     process,
     put_loose,
+    put_part,
     put_verdict,
     put_wanted,
     resolved,
@@ -138,3 +140,43 @@ def test_ls_wanted_lists_what_is_to_be_measured(tell: Tell, store: FileStore) ->
 def test_ls_wanted_says_that_there_are_none(tell: Tell, store: FileStore) -> None:
     put_verdict(store, make_key(), TIMES)
     assert "0 keys to be measured" in tell("ls", "--wanted").words
+
+
+def test_ls_profiles_tells_programs_and_what_they_need(tell: Tell, store: FileStore) -> None:
+    put_verdict(store, make_key(), TIMES)
+    put_part(store, make_part("vllm 1", variants=("m:a", "m:b"), keys=("m:a",)))
+    put_part(
+        store, make_part("vllm 1", start="s2", at=1.7e9 + 9, complete=False, variants=("m:c",))
+    )
+    put_part(store, make_part("train 2", at=1.6e9))
+    said = tell("ls", "--profiles")
+    assert said.code == 0
+    rows = [line.split() for line in said.out.splitlines()]
+    assert rows[1][:6] == ["vllm", "1", "2", "3", "3", "1"]
+    assert rows[2][:6] == ["train", "2", "1", "1", "1", "0"]
+    assert "2 profiles in" in said.words
+    found = tell("ls", "--profiles", "--json").json
+    assert found["schema"] == "tuneonce.profiles/1"
+    assert found["problems"] == []
+    assert found["profiles"][0] == {
+        "name": "vllm 1",
+        "starts": 2,
+        "complete": 1,
+        "variants": 3,
+        "keys": 1,
+        "kernels": 3,
+        "parts": 2,
+        "last_used": 1.7e9 + 9,
+    }
+
+
+def test_ls_profiles_of_none_and_of_damaged_ones(tell: Tell, store: FileStore) -> None:
+    put_verdict(store, make_key(), TIMES)
+    assert "0 profiles in" in tell("ls", "--profiles").words
+    name = put_part(store, make_part())
+    store.put(name, b"{}")
+    store.put("profiles/stray", b"")
+    said = tell("ls", "--profiles", "--json")
+    assert (said.code, said.json["profiles"]) == (0, [])
+    assert [one["name"] for one in said.json["problems"]] == [name]
+    assert tell("ls", "--profiles", "add").code == 2

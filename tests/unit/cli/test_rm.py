@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.factories import H100, make_key, put_loose, put_verdict
+from tests.factories import (
+    H100,
+    make_key,
+    make_part,
+    put_kept,
+    put_loose,
+    put_part,
+    put_variants,
+    put_verdict,
+)
 from tuneonce.store.files import FileStore
 
 if TYPE_CHECKING:
@@ -127,3 +136,77 @@ def test_rm_from_a_store_that_is_only_read(tell: Tell, full: FileStore) -> None:
     said = tell("rm", "--all", "--yes", "--store", f"{full.describe().url}?readonly=1")
     assert (said.code, len(said.err.splitlines())) == (1, 1)
     assert len(records(full)) == 4
+
+
+@pytest.fixture
+def fuller(full: FileStore) -> FileStore:
+    put_variants(full, make_key("add"), 64, 128)
+    put_part(full, make_part("vllm 1"))
+    put_part(full, make_part("vllm 1", start="s2", at=time.time()))
+    put_part(full, make_part("train 2"))
+    put_kept(full, "ABCDEFGH", "IJKLMNOP")
+    return full
+
+
+def files(store: FileStore) -> list[Path]:
+    return [path for path in Path(store.describe().location).rglob("*") if path.is_file()]
+
+
+def test_rm_all_leaves_nothing_from_which_a_start_would_go_on(
+    tell: Tell, fuller: FileStore
+) -> None:
+    """Not what would be compiled ahead, nor made ready, nor given to Triton's cache."""
+    said = tell("rm", "--all")
+    assert said.code == 2
+    for text in ("profile vllm 1: 2 parts", "profile train 2: 1 part", "2 files of compiled"):
+        assert text in said.out
+    assert len(files(fuller)) == 10
+    said = tell("rm", "--all", "--yes")
+    assert said.code == 0
+    assert "8 removed, and 2 of kept binaries." in said.out
+    assert files(fuller) == []
+    assert "Nothing to remove" in tell("rm", "--all", "--yes").out
+
+
+def test_rm_all_where_only_binaries_are_kept(tell: Tell, store: FileStore) -> None:
+    put_kept(store, "ABCDEFGH")
+    assert tell("rm", "--all").code == 2
+    assert "1 of kept binaries" in tell("rm", "--all", "--yes").out
+    assert files(store) == []
+
+
+def test_rm_json_of_profiles(tell: Tell, fuller: FileStore) -> None:
+    found = tell("rm", "--all", "--json", "--yes").json
+    kinds = sorted(one["kind"] for one in found["records"])
+    assert kinds.count("profile") == 3
+    assert found["removed"] == 8
+    assert files(fuller) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "profiles", "binaries"),
+    [
+        (["add"], 3, 2),
+        (["*"], 3, 2),
+        (["--all", "--world", "nvidia*"], 3, 2),
+        (["--all", "--origin", "measured"], 3, 2),
+        (["--all", "--older-than", "1"], 1, 2),
+    ],
+)
+def test_rm_of_some_records_leaves_what_is_of_all(
+    tell: Tell, fuller: FileStore, words: list[str], profiles: int, binaries: int
+) -> None:
+    assert tell("rm", *words, "--yes").code == 0
+    left = files(fuller)
+    assert len([path for path in left if path.name.endswith(".profile.json")]) == profiles
+    assert len([path for path in left if path.suffix == ".zip"]) == binaries
+
+
+def test_rm_leaves_files_that_are_not_ours(tell: Tell, fuller: FileStore, tmp_path: Path) -> None:
+    place = put_kept(fuller)
+    (place / "notes.txt").write_text("theirs")
+    (place / "LINKLINK.zip").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").write_text("theirs")
+    tell("rm", "--all", "--yes")
+    assert sorted(path.name for path in place.iterdir()) == ["LINKLINK.zip", "notes.txt"]
+    assert (tmp_path / "elsewhere").exists()

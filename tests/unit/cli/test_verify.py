@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.factories import make_key, put_loose, put_verdict
+from tests.factories import make_key, make_part, put_loose, put_part, put_verdict
 from tuneonce.store.files import FileStore
 
 if TYPE_CHECKING:
@@ -47,3 +47,28 @@ def test_verify_a_bad_record(tell: Tell, store: FileStore) -> None:
     assert (said.code, records(store)) == (1, {good})
     assert f"set aside: {bad}" in said.out
     assert tell("verify").code == 0
+
+
+def test_verify_reads_profiles(tell: Tell, store: FileStore) -> None:
+    good = put_part(store, make_part())
+    assert "1 part of profiles is whole, too." in tell("verify").words
+    bad = put_part(store, make_part("train 2"))
+    data = store.get(good)
+    assert data is not None
+    store.put(bad, data)
+    said = tell("verify", "--json")
+    assert (said.code, said.json["profiles"]) == (1, 1)
+    assert [(one["name"], one["reason"]) for one in said.json["bad"]] == [(bad, "misplaced")]
+    assert tell("verify", "--set-aside").code == 1
+    assert set(store.list("profiles/")) == {good}
+    assert tell("verify").code == 0
+
+
+def test_verify_leaves_what_it_does_not_know_of_profiles(tell: Tell, store: FileStore) -> None:
+    put_part(store, make_part())
+    store.put("profiles/server~0123/x.profile.9.json", b"{}")
+    said = tell("verify")
+    assert said.code == 0
+    assert (
+        "not known to this version, left alone: profiles/server~0123/x.profile.9.json" in said.words
+    )
