@@ -33,7 +33,7 @@ from ..events.log import EventLog
 from ..system.file_modes import make_closed_directory
 from ..system.forks import renew_in_child
 from ..triton.kernel.identity import fingerprint
-from ..triton.seams.caches import Kept
+from ..triton.seams.lookups import Kept
 
 # No folder of Triton's has more; of a large kernel, with all its texts, some 10 MB. Arbitrary.
 _MOST_BYTES, _MOST_FILES = 64 << 20, 64

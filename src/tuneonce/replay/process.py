@@ -18,7 +18,7 @@ from ..triton.compile import preparation
 from ..triton.compile.workers import Workers
 from ..triton.launch.persistence import Persistence
 from ..triton.launch.usage import Usage
-from ..triton.seams import caches, probing
+from ..triton.seams import lookups, probing
 from ..triton.seams.seam import Feature
 from .beside import Beside
 from .kept_binaries import KeptBinaries
@@ -48,7 +48,7 @@ class Replay:
         self._persistence, self._profiles = persistence, profiles
         self._end_look_up: Callable[[], None] = lambda: None
         if binaries is not None and not probing.missing(Feature.BINARIES):
-            self._end_look_up = caches.look_in(binaries)
+            self._end_look_up = lookups.look_in(binaries)
 
     def warm(self, *, launched_only: bool = False) -> Warmed:
         """Make ready what earlier starts used; `launched_only`: of kernels that are in use."""

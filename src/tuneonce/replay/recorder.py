@@ -32,7 +32,8 @@ from ..system.greenlets import patched_by
 from ..triton.compile import variant_grammar as grammar
 from ..triton.compile.variants import describe_source
 from ..triton.kernel.identity import fingerprint, innermost
-from ..triton.seams import caches, compiled, kernels, sources
+from ..triton.seams import caches, compiled, kernels, probing, sources
+from ..triton.seams.seam import Feature
 from .kept_binaries import KeptBinaries
 
 # The compiler tells of a variant before the kernel has it. So often is it looked for, and after so
@@ -228,6 +229,9 @@ class Recorder:
         return True
 
     def _entry(self, met: _Met) -> UsedVariant | None:
+        # Asked here, not where the parts are made: Triton may be half imported there.
+        if probing.missing(Feature.PROFILE):
+            raise NotRecorded("another_triton")
         jit = sources.kernel_of(met.source)
         if not kernels.is_kernel(jit):
             raise NotRecorded("no_kernel")
@@ -235,7 +239,7 @@ class Recorder:
         if not held:
             return None
         found = fingerprint(jit)
-        if found is not None:  # else Triton's key may not hold all that it reads
+        if found is not None and not probing.missing(Feature.WARM):  # else Triton's key may not hold all that it reads
             self._keep_files(caches.folder_of(met.binary), found.digest)
         key, one = held[0]
         return described(jit, key, one)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..triton.compile import variant_grammar as grammar
 from ..triton.compile.variants import Variant
+from ..triton.seams import kernels
 
 Path = tuple[int, ...]
 
@@ -41,8 +42,22 @@ class Pointer:
         return 0 if self._near else 1 << 40
 
 
-def arguments(names: Sequence[str], variant: Variant, annotated: Collection[str] = ()) -> list[Any]:
-    """One for each parameter; the types of those that are `annotated` are the kernel's own.
+def takes_positions(jit: Any) -> bool:
+    """Whether all of a kernel's parameters can be given by their position."""
+    kinds = [parameter.kind for parameter in kernels.signature(jit, None).parameters.values()]
+    return all(kind is kind.POSITIONAL_OR_KEYWORD for kind in kinds)
+
+
+def annotated(jit: Any) -> frozenset[str]:
+    """The parameters of a kernel whose types may be its own, whatever a launch gives."""
+    parameters = kernels.signature(jit, None).parameters.values()
+    return frozenset(one.name for one in parameters if one.annotation is not one.empty)
+
+
+def arguments(
+    names: Sequence[str], variant: Variant, of_own_type: Collection[str] = ()
+) -> list[Any]:
+    """One for each parameter. `of_own_type` are those that are `annotated`.
 
     Raises `NoStandIn`, and ValueError for what no variant holds.
     """
@@ -62,7 +77,7 @@ def arguments(names: Sequence[str], variant: Variant, annotated: Collection[str]
     kinds = map(grammar.decode_type, signature.values())
     made = [_one(kind, (i,), constants, attributes) for i, kind in enumerate(kinds)]
     for i, name in enumerate(names):
-        if name in annotated and type(made[i]) is int and (i,) not in {*attributes, *constants}:
+        if name in of_own_type and type(made[i]) is int and (i,) not in {*attributes, *constants}:
             made[i] = _ONE
     return made
 

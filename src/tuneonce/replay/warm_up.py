@@ -59,7 +59,7 @@ from ..triton.seams.seam import Feature
 from .drift import Moved, moved_constants, with_moved
 from .first_launch import Unlaunched, making_ready
 from .recorder import Recorder, digest_of
-from .stand_ins import NoStandIn, arguments
+from .stand_ins import NoStandIn, annotated, arguments, takes_positions
 
 logger = logging.getLogger("tuneonce")
 
@@ -258,7 +258,7 @@ class _Run:
             raise LeftOut("not_loaded")
         if kernels.run_hooks(jit):
             raise LeftOut("hooked")
-        if not kernels.takes_positions(jit):
+        if not takes_positions(jit):
             raise LeftOut("parameters")
         unlaunched = None
         if not kernels.is_digested(jit):
@@ -269,7 +269,7 @@ class _Run:
             except ValueError as error:
                 raise LeftOut("may_change") from error
         held = {digest_of(key) for key, _ in compiled.in_memory(jit)}
-        return _Kernel(jit, list(jit.arg_names), kernels.annotated(jit), held, unlaunched)
+        return _Kernel(jit, list(jit.arg_names), annotated(jit), held, unlaunched)
 
     def _has_binary(self, entry: UsedVariant, kernel: _Kernel) -> bool:
         """Whether Triton finds the binary that the kernel asks for now.

@@ -19,7 +19,7 @@ import pytest
 from tests.fakes import RememberedEvents
 from tuneonce.replay import kept_binaries as module
 from tuneonce.replay.kept_binaries import KeptBinaries
-from tuneonce.triton.seams.caches import Kept
+from tuneonce.triton.seams.lookups import Kept
 
 KEY = "ABCDEFGHIJKLMNOP"
 FILES = {"add.cubin": bytes(range(256)) * 40, "add.json": b'{"name": "add"}', "add.ttir": b"\x00"}

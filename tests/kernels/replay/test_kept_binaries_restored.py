@@ -21,7 +21,7 @@ from triton.runtime.cache import FileCacheManager
 from tests.kernels.pool_lab import binaries
 from tests.kernels.replay.replay_kernels import N, plain, second, tune, x
 from tests.kernels.replay.replay_lab import Program, Start, empty_cache
-from tuneonce.triton.seams import caches
+from tuneonce.triton.seams import lookups
 
 
 def cache() -> Path:
@@ -281,7 +281,7 @@ def test_several_may_look_and_end_in_any_order(tmp_path: Path) -> None:
         Finder(lambda: asked.append("first")),
         Finder(lambda: asked.append("second")),
     )
-    end_first, end_second = caches.look_in(first), caches.look_in(second_one)
+    end_first, end_second = lookups.look_in(first), lookups.look_in(second_one)
     triton_cache.get_cache_manager("00" * 32).get_group("x.json")
     assert sorted(asked) == ["first", "second"]
     end_first()
@@ -301,9 +301,9 @@ def test_what_looks_does_not_look_again(tmp_path: Path) -> None:
 
     def kept() -> Any:
         asked.append(1)
-        return caches.Kept({"a": b"1"}, {"g": ["a"]})
+        return lookups.Kept({"a": b"1"}, {"g": ["a"]})
 
-    end = caches.look_in(Finder(kept))
+    end = lookups.look_in(Finder(kept))
     try:
         found = triton_cache.get_cache_manager("11" * 32).get_group("g")
         assert list(found) == ["a"]

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-from ..seams import backends, caches, compiler_knobs, compilers, installed, knobs, probing
+from ..seams import backends, compiler_knobs, compilers, installed, knobs, lookups, probing
 from ..seams.seam import Feature
 
 _GENERATED = frozenset({"<string>"})  # by dataclasses
@@ -105,7 +105,7 @@ def _is_installed(value: Any) -> bool:
     if isinstance(value, functools.partial):
         return _is_installed(value.func)
     if isinstance(value, FunctionType):
-        value = caches.replaced(value)
+        value = lookups.replaced(value)
         return _is_installed_function(value) and _is_installed(getattr(value, "__wrapped__", None))
     if isinstance(value, functools._lru_cache_wrapper):
         return _is_installed(value.__wrapped__)

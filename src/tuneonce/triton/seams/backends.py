@@ -63,7 +63,7 @@ SEAMS = (
     Seam(
         "compiler.make_backend",
         _COMPILER,
-        (Feature.RESULTS, *_COMPILING, Feature.VARIANTS),
+        (Feature.RESULTS, *_COMPILING, Feature.VARIANTS, Feature.WARM),
         "the backend of a target",
         can_be_called(_COMPILER, "make_backend", "target"),
         names=("make_backend",),
@@ -71,7 +71,7 @@ SEAMS = (
     Seam(
         "backends: hash, parse_options",
         "triton.backends.compiler",
-        (Feature.RESULTS, *_COMPILING, Feature.VARIANTS),
+        (Feature.RESULTS, *_COMPILING, Feature.VARIANTS, Feature.WARM),
         "a backend's part of a binary's key, and its options",
         _backends,
         names=("parse_options",),

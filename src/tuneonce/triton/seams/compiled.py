@@ -124,7 +124,6 @@ SEAMS = (
         (Feature.WARM,),
         "whether what was made ready is launched",
         _launcher,
-        names=("_run",),
-        words=("run",),
+        words=("run", "_run"),
     ),
 )

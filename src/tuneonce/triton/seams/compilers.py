@@ -100,7 +100,7 @@ SEAMS = (
     Seam(
         "compiler.compile",
         MODULE,
-        _COMPILING,
+        (*_COMPILING, Feature.WARM),
         "tells Triton's own compiler from a program's",
         can_be_called(MODULE, "compile", "src", target="target", options="options"),
         words=("compile",),
@@ -108,7 +108,7 @@ SEAMS = (
     Seam(
         "triton_key",
         _CACHE,
-        (Feature.RESULTS, *_COMPILING),
+        (Feature.RESULTS, *_COMPILING, Feature.WARM),
         "Triton's digest of its own installation",
         _triton_key,
         names=("triton_key",),
@@ -116,7 +116,7 @@ SEAMS = (
     Seam(
         "libtriton.get_cache_invalidating_env_vars",
         _EXTENSION,
-        (Feature.RESULTS, *_COMPILING),
+        (Feature.RESULTS, *_COMPILING, Feature.WARM),
         "the variables that change code",
         can_be_called(_EXTENSION, "get_cache_invalidating_env_vars"),
         names=("get_cache_invalidating_env_vars",),

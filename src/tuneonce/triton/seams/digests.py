@@ -123,14 +123,14 @@ SEAMS = (
     Seam(
         "the digest of constants",
         _MODULE,
-        (Feature.COMPILE_AHEAD,),
+        (Feature.COMPILE_AHEAD, Feature.WARM),
         "which globals may change a binary without changing its key",
         _has_no_preference,
     ),
     Seam(
         "JITFunction.cache_key, hash",
         _MODULE,
-        _COMPILING,
+        (*_COMPILING, Feature.WARM),
         "Triton's digest of a kernel: made once, in the launch or for it",
         _digests,
         names=("cache_key",),
@@ -139,7 +139,7 @@ SEAMS = (
     Seam(
         "JITFunction.used_global_vals",
         _MODULE,
-        _COMPILING,
+        (*_COMPILING, Feature.WARM),
         "the globals that were digested, with their values",
         _globals,
         names=("used_global_vals",),

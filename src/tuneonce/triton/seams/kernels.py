@@ -102,18 +102,6 @@ def warm_up(jit: Any, arguments: Sequence[Any], options: Mapping[str, Any]) -> A
     return jit.run(*arguments, grid=(1,), warmup=True, **options)
 
 
-def takes_positions(jit: Any) -> bool:
-    """Whether all of a kernel's parameters can be given by their position."""
-    kinds = [parameter.kind for parameter in jit.signature.parameters.values()]
-    return all(kind is kind.POSITIONAL_OR_KEYWORD for kind in kinds)
-
-
-def annotated(jit: Any) -> frozenset[str]:
-    """The parameters of a kernel whose types may be its own, whatever a launch gives."""
-    parameters = jit.signature.parameters.values()
-    return frozenset(one.name for one in parameters if one.annotation is not one.empty)
-
-
 # What a launch adds to its options by itself, after those that it is given.
 ADDED_OPTIONS = ("debug", "instrumentation_mode", "fpsan_homomorphic_casts")
 
@@ -192,7 +180,7 @@ SEAMS = (
     Seam(
         "JITFunction.pre_run_hooks",
         MODULE,
-        (*_COMPILING, Feature.STOCK_FILES),
+        (*_COMPILING, Feature.STOCK_FILES, Feature.WARM),
         "what of the program's is called before a launch compiles",
         _has("pre_run_hooks", list),
         names=("pre_run_hooks",),
@@ -209,7 +197,7 @@ SEAMS = (
     Seam(
         "JITFunction._call_hook",
         MODULE,
-        _COMPILING,
+        (*_COMPILING, Feature.WARM),
         "calls the program's listeners, which hear of launches and not of our asking",
         _calls_hooks,
         names=("_call_hook",),

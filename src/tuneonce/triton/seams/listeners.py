@@ -119,7 +119,7 @@ SEAMS = (
     Seam(
         "knobs.compilation.listener",
         _KNOBS,
-        (Feature.COMPILE_TIMES,),
+        (Feature.COMPILE_TIMES, Feature.PROFILE),
         "tells compiling from loading, and how long it took",
         is_there(_KNOBS, "compilation.listener"),
         words=("listener", "times", "cache_hit"),

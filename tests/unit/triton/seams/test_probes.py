@@ -28,6 +28,7 @@ from tuneonce.triton.seams.table import SEAMS
 
 VERSION = ".".join(triton.__version__.split(".")[:2])
 COMPILING = {Feature.COMPILE_POOL, Feature.COMPILE_AHEAD}
+LOOKUP = "FileCacheManager: key, cache_dir, lock_path, get_group, get_file"
 # Of which benchmark a result is, is a part of its key.
 TIMING = {Feature.BENCHMARKS, Feature.DEVICE_TIMER, Feature.RESULTS}
 
@@ -120,13 +121,13 @@ def triton_keys(patch: pytest.MonkeyPatch) -> None:
                 "hook of launches",
                 deleted(JITFunction, "_call_hook"),
                 {"JITFunction._call_hook"},
-                COMPILING,
+                {*COMPILING, Feature.WARM},
             ),
             (
                 "caches of devices",
                 without_an_attribute(JITFunction, "device_caches"),
                 {"JITFunction.device_caches, compile"},
-                COMPILING,
+                {*COMPILING, Feature.PROFILE, Feature.WARM},
             ),
             (
                 "what is not inlined",
@@ -138,25 +139,53 @@ def triton_keys(patch: pytest.MonkeyPatch) -> None:
                 "hooks before a run",
                 without_an_attribute(JITFunction, "pre_run_hooks"),
                 {"JITFunction.pre_run_hooks"},
-                {*COMPILING, Feature.STOCK_FILES},
+                {*COMPILING, Feature.STOCK_FILES, Feature.WARM},
             ),
             (
                 "names of folders",
                 replaced(cache, "_base32", lambda key: key),
                 {"cache._base32"},
-                COMPILING,
+                {*COMPILING, Feature.WARM, Feature.BINARIES},
             ),
             (
                 "groups of files",
                 replaced(cache.FileCacheManager, "put_group", lambda self, group: None),
-                {"CacheManager: get_group, put_group, put"},
-                COMPILING,
+                {"CacheManager: get_group, put_group, put", LOOKUP},
+                {*COMPILING, Feature.WARM, Feature.BINARIES},
             ),
             (
                 "files",
                 replaced(cache.FileCacheManager, "get_file", lambda self: None),
-                {"CacheManager: get_file, put"},
-                {Feature.STOCK_FILES},
+                {"CacheManager: get_file, put", LOOKUP},
+                {Feature.STOCK_FILES, Feature.BINARIES},
+            ),
+            (
+                "loading of variants",
+                deleted(compiler.CompiledKernel, "_init_handles"),
+                {
+                    "CompiledKernel.hash, src, module",
+                    "CompiledKernel._init_handles",
+                    "CompiledKernel.run, _run",
+                },
+                {Feature.PROFILE, Feature.WARM},
+            ),
+            (
+                "launchers of variants",
+                replaced(compiler.CompiledKernel, "_init_handles", lambda self: None),
+                {"CompiledKernel.run, _run"},
+                {Feature.WARM},
+            ),
+            (
+                "what a variant is of",
+                replaced(compiler.CompiledKernel, "__init__", lambda self, x: None),
+                {"CompiledKernel.hash, src, module"},
+                {Feature.PROFILE, Feature.WARM},
+            ),
+            (
+                "places of files",
+                replaced(cache.FileCacheManager, "__init__", lambda self, key: None),
+                {LOOKUP},
+                {Feature.BINARIES},
             ),
             (
                 "disk cache",
@@ -198,7 +227,7 @@ def triton_keys(patch: pytest.MonkeyPatch) -> None:
                 "listener",
                 no_listener,
                 {"knobs.compilation.listener"},
-                {Feature.COMPILE_TIMES},
+                {Feature.COMPILE_TIMES, Feature.PROFILE},
             ),
             (
                 "hook of the cache",
@@ -218,18 +247,18 @@ def triton_keys(patch: pytest.MonkeyPatch) -> None:
                 {"knobs.env_bool: key, default, get()"},
                 {Feature.RESULTS},
             ),
-            ("keys", triton_keys, {"triton_key"}, {*COMPILING, Feature.RESULTS}),
+            ("keys", triton_keys, {"triton_key"}, {*COMPILING, Feature.RESULTS, Feature.WARM}),
             (
                 "backends",
                 deleted(compiler, "make_backend"),
                 {"compiler.make_backend", "helper: compiler.get_cache_manager"},
-                {*COMPILING, Feature.RESULTS, Feature.VARIANTS},
+                {*COMPILING, Feature.RESULTS, Feature.VARIANTS, Feature.WARM},
             ),
             (
                 "options",
                 replaced(BaseBackend, "parse_options", None),
                 {"backends: hash, parse_options"},
-                {*COMPILING, Feature.RESULTS, Feature.VARIANTS},
+                {*COMPILING, Feature.RESULTS, Feature.VARIANTS, Feature.WARM},
             ),
             (
                 "what the generator is given",
@@ -280,8 +309,9 @@ def test_what_is_off_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
         told.clear()
         probing.begin(autotuner, told.append)
         for _ in range(2):
-            assert off() == COMPILING
-        assert sorted(told) == ["compile ahead: cache._base32", "compile pool: cache._base32"]
+            assert off() == {*COMPILING, Feature.WARM, Feature.BINARIES}
+        whats = ("compile ahead", "compile pool", "kept binaries", "warm start")
+        assert sorted(told) == [f"{what}: cache._base32" for what in whats]
 
 
 def test_an_interpreter_that_has_run_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,7 +394,7 @@ def test_a_probe_that_raises_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> N
         raise RuntimeError("no")
 
     monkeypatch.setattr(cache, "_base32", refused)
-    assert off() == COMPILING
+    assert off() == {*COMPILING, Feature.WARM, Feature.BINARIES}
 
 
 def test_triton_does_not_remember_our_samples() -> None:
