@@ -21,6 +21,7 @@ from triton.runtime.cache import FileCacheManager
 from tests.kernels.pool_lab import binaries
 from tests.kernels.replay.replay_kernels import N, plain, second, tune, x
 from tests.kernels.replay.replay_lab import Program, Start, empty_cache
+from tuneonce.triton.compile.stock_compiler import blocked
 from tuneonce.triton.seams import lookups
 
 
@@ -265,6 +266,30 @@ def test_under_a_wrapper_of_the_program_s_it_stays_and_does_nothing(
         FileCacheManager.get_group = stock
 
 
+def test_what_looks_keeps_nothing_from_being_compiled_elsewhere(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what a program has put in the place of Triton's does, under ours and over it."""
+    with program.start():
+        assert blocked() is None
+
+    def theirs(self: Any, filename: str) -> Any:
+        return None
+
+    stock = FileCacheManager.get_group
+    with monkeypatch.context() as patch:
+        patch.setattr(FileCacheManager, "get_group", theirs)
+        with program.start():
+            assert "get_group" in str(blocked())
+    with program.start():
+        ours = FileCacheManager.get_group
+        FileCacheManager.get_group = theirs
+        assert "get_group" in str(blocked())
+        FileCacheManager.get_group = ours
+    assert FileCacheManager.get_group is stock
+    assert blocked() is None
+
+
 class Finder:
     """Has everything, and is never to be asked."""
 
@@ -274,8 +299,9 @@ class Finder:
         self.used = lambda folder, file: do()
 
 
-def test_several_may_look_and_end_in_any_order(tmp_path: Path) -> None:
-    stock = FileCacheManager.get_group
+def test_several_may_look_and_end_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FileCacheManager, "get_group", FileCacheManager.get_group)
+    monkeypatch.setattr(FileCacheManager, "get_file", FileCacheManager.get_file)
     asked: list[str] = []
     first, second_one = (
         Finder(lambda: asked.append("first")),
@@ -292,7 +318,6 @@ def test_several_may_look_and_end_in_any_order(tmp_path: Path) -> None:
     asked.clear()
     triton_cache.get_cache_manager("00" * 32).get_group("x.json")
     assert asked == []
-    FileCacheManager.get_group = stock
 
 
 def test_what_looks_does_not_look_again(tmp_path: Path) -> None:

@@ -84,11 +84,11 @@ def test_a_program_that_is_killed_is_known_at_the_next_start(warm_children: Chil
 
 def test_a_start_that_fails_or_is_killed_is_not_complete(warm_children: Children) -> None:
     """Or a server that fails at each start would forget what it needs."""
-    for last in ("kill", "fail"):  # at its end it writes, too
+    for steps in (("launch", "written", "kill"), ("second", "written", "fail")):
         with pytest.raises(AssertionError, match="exit"):
-            start(warm_children, "launch", "written", last)
+            start(warm_children, *steps)
     assert [one.complete for one in profile_of(warm_children).starts] == [False, False]
-    start(warm_children, "launch")  # ends as it should
+    start(warm_children, "tune", "written")  # ends as it should
     assert sorted(one.complete for one in profile_of(warm_children).starts) == [False, False, True]
 
 

@@ -105,7 +105,6 @@ def _is_installed(value: Any) -> bool:
     if isinstance(value, functools.partial):
         return _is_installed(value.func)
     if isinstance(value, FunctionType):
-        value = lookups.replaced(value)
         return _is_installed_function(value) and _is_installed(getattr(value, "__wrapped__", None))
     if isinstance(value, functools._lru_cache_wrapper):
         return _is_installed(value.__wrapped__)
@@ -122,6 +121,8 @@ def _is_installed_function(function: FunctionType) -> bool:
     module = sys.modules.get(name) if isinstance(name, str) else None
     if module is None or vars(module) is not function.__globals__:
         return False
+    if module is lookups:  # ours, over what it says that it wraps: helpers need not ask for more
+        return True
     if not _is_known_module(module.__name__):
         return False
     file = function.__code__.co_filename

@@ -42,14 +42,6 @@ class Finder(Protocol):
 _finders: list[Finder] = []
 _looking = threading.local()
 _asking = threading.local()
-_ours: dict[Any, Any] = {}
-
-
-def replaced(function: Any) -> Any:
-    """Triton's own method in the place of ours; other functions as they are."""
-    while function in _ours:
-        function = _ours[function]
-    return function
 
 
 @contextmanager
@@ -86,7 +78,8 @@ def look_in(finder: Finder) -> Callable[[], None]:
             finder.used(self.key, filename)
         return found
 
-    _ours.update({get_group: stock_group, get_file: stock_file})
+    # So that others, and we, can tell what is behind them.
+    vars(get_group)["__wrapped__"], vars(get_file)["__wrapped__"] = stock_group, stock_file
     kind.get_group, kind.get_file = get_group, get_file
     _finders.append(finder)
 
