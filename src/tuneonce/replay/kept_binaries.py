@@ -99,7 +99,7 @@ class KeptBinaries:
         directory = self.directory
         return directory is not None and self._path(directory, folder).is_file()
 
-    def find(self, folder: str, kernel: Any) -> Kept | None:
+    def find(self, folder: str, kernel: Any = None) -> Kept | None:
         directory = self.directory
         if directory is None or _KEY.fullmatch(folder) is None:
             return None
@@ -135,7 +135,7 @@ class KeptBinaries:
 
     # -- what the next start may lack --------------------------------------------------------
 
-    def keep(self, folder: Path, groups: Mapping[str, list[str]], of_kernel: str) -> None:
+    def keep(self, folder: Path, groups: Mapping[str, list[str]], of_kernel: str = "") -> None:
         """Keep the files of a folder of Triton's cache, unless they are here already.
 
         Of those, what is in `groups`; where there are none, its modules. `of_kernel` is the

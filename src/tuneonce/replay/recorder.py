@@ -239,9 +239,8 @@ class Recorder:
         if not held:
             return None
         found = fingerprint(jit)
-        if found is not None and not probing.missing(
-            Feature.WARM
-        ):  # else Triton's key may not hold all that it reads
+        # Without one, Triton's key may not hold all that the kernel reads.
+        if found is not None and not probing.missing(Feature.WARM):
             self._keep_files(caches.folder_of(met.binary), found.digest)
         key, one = held[0]
         return described(jit, key, one)
