@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..activation.imports import when_imported
 from ..phase import Phases
 from ..resolution.profiles import Profiles
 from ..resolution.resolver import Resolver
@@ -18,7 +19,7 @@ from ..triton.compile import preparation
 from ..triton.compile.workers import Workers
 from ..triton.launch.persistence import Persistence
 from ..triton.launch.usage import Usage
-from ..triton.seams import lookups, probing
+from ..triton.seams import compilers, lookups, probing
 from ..triton.seams.seam import Feature
 from .beside import Beside
 from .kept_binaries import KeptBinaries
@@ -47,8 +48,13 @@ class Replay:
         self._recorder, self._warmer, self._binaries = recorder, warmer, binaries
         self._persistence, self._profiles = persistence, profiles
         self._end_look_up: Callable[[], None] = lambda: None
-        if binaries is not None and not probing.missing(Feature.BINARIES):
-            self._end_look_up = lookups.look_in(binaries)
+        # Once Triton's compiler is there: we may be switched on before Triton, or amid its import.
+        self._cancel = when_imported(compilers.MODULE, lambda module: self._look_up())
+
+    def _look_up(self) -> None:
+        with self._persistence.guarded("binaries"):
+            if self._binaries is not None and not probing.missing(Feature.BINARIES):
+                self._end_look_up = lookups.look_in(self._binaries)
 
     def warm(self, *, launched_only: bool = False) -> Warmed:
         """Make ready what earlier starts used; `launched_only`: of kernels that are in use."""
@@ -94,6 +100,7 @@ class Replay:
 
     def close(self) -> None:
         """Write what is left, and let Triton's cache be."""
+        self._cancel()
         self._end_look_up()
         self._beside.end()
         self._finish(complete=False)
