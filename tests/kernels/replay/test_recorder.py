@@ -268,9 +268,9 @@ def test_no_thread_can_be_started(program: Program, monkeypatch: pytest.MonkeyPa
         raise RuntimeError("can't start new thread")
 
     with program.start() as start:
-        monkeypatch.setattr(threading.Thread, "start", refuse)
-        plain[(1,)](x(), 5, 2)
-        monkeypatch.undo()
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            plain[(1,)](x(), 5, 2)
         start.ready()
     assert program.recorded() == ["plain"]
 

@@ -177,9 +177,9 @@ def test_a_hook_that_raises_after_a_compile_stops_nothing(
         raise RuntimeError("not in production")
 
     with program.start() as start:
-        monkeypatch.setattr(triton.knobs.runtime, "jit_post_compile_hook", refuse)
-        assert start.ready().left_out == {"failed:RuntimeError": ALL}
-        monkeypatch.undo()
+        with monkeypatch.context() as patch:
+            patch.setattr(triton.knobs.runtime, "jit_post_compile_hook", refuse)
+            assert start.ready().left_out == {"failed:RuntimeError": ALL}
         everything()
 
 
@@ -237,9 +237,9 @@ def test_a_variant_that_does_not_fit_the_device_is_left(
         raise RuntimeError("out of resource: shared memory")
 
     with program.start() as start:
-        monkeypatch.setattr(compiled, "load", refuse)
-        assert start.ready().left_out == {"does_not_run": ALL}
-        monkeypatch.undo()
+        with monkeypatch.context() as patch:
+            patch.setattr(compiled, "load", refuse)
+            assert start.ready().left_out == {"does_not_run": ALL}
         everything()
 
 
