@@ -35,7 +35,7 @@ class SettingsError(TuneonceError):
 
 
 class KeyNotTuned(TuneonceError, RuntimeError):
-    """A launch met a key that has no verdict, where ``TUNEONCE_ON_MISS_...=error``.
+    """A launch met a key that has no verdict, and the policy for misses is ``error``.
 
     `kernel` is ``module:name``, `key` the values that it is tuned by as people write them, `phase`
     ``starting`` or ``serving``. `nearest` is the key of the nearest record, None where the store

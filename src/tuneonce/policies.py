@@ -24,6 +24,13 @@ _FALSE = frozenset({"", "0", "false", "no", "off", "n"})
 _TRUE = frozenset({"1", "true", "yes", "on", "y"})
 
 
+ON_MISS = {
+    "starting": "TUNEONCE_ON_MISS_STARTING",
+    "serving": "TUNEONCE_ON_MISS_SERVING",
+}
+"""The variable that says what a miss does, by phase."""
+
+
 class OnMiss(enum.Enum):
     """What a launch does whose key has no verdict."""
 
@@ -56,8 +63,8 @@ def read_policies(environ: Mapping[str, str]) -> Policies:
     """The policies that `environ` asks for. Raises `SettingsError` for a word it does not know."""
     usual = Policies()
     return Policies(
-        _on_miss(environ, "TUNEONCE_ON_MISS_STARTING", usual.starting),
-        _on_miss(environ, "TUNEONCE_ON_MISS_SERVING", usual.serving),
+        _on_miss(environ, ON_MISS["starting"], usual.starting),
+        _on_miss(environ, ON_MISS["serving"], usual.serving),
         _switch(environ, "TUNEONCE_DETERMINISTIC"),
         _share(environ, "TUNEONCE_EXPLORE_SHARE", usual.explore_share),
     )

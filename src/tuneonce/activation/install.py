@@ -355,6 +355,7 @@ def _build(module: Any, installation: _Installation) -> None:
         installation.hook = Observer(module, installation.events)
     else:
         import atexit
+        from dataclasses import replace
 
         from ..events.progress import Progress
         from ..replay.process import build_replay
@@ -370,9 +371,10 @@ def _build(module: Any, installation: _Installation) -> None:
         from ..triton.launch.persistence import Persistence
 
         inner = open_with_older(settings.store, settings.older)
-        journals, answers = None, FrozenResolver
+        journals, answers, warmed = None, FrozenResolver, settings.warm
         if settings.policies.deterministic:  # nothing is kept, whatever asks for it
             inner, answers = ReadOnlyStore(inner), DeterministicResolver
+            warmed = replace(warmed, recorded=False)
         opened = BoundedStore(inner, store)
         if not settings.policies.deterministic:
             journals = Journals(_places(opened, FOLDER, settings.journals))
@@ -388,7 +390,7 @@ def _build(module: Any, installation: _Installation) -> None:
             workers,
             persistence,
             installation.phases,
-            settings.warm,
+            warmed,
             start=os.environ.get("TUNEONCE_START", ""),
             places=_places(opened, binaries_folder(), settings.binaries),
         )

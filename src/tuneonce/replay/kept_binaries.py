@@ -49,47 +49,67 @@ _SUFFIX = ".zip"
 class KeptBinaries:
     """A private directory of binaries, at most `limit` bytes. Raises nothing. Thread-safe.
 
-    `places` are asked in turn when the directory is first needed: the first that is private, or can
-    be made so, is used.
+    `places` are asked in turn: what is kept goes to the first that is private, or can be made so;
+    until then files are found in the first that is there and private. `writes`: with False, nothing
+    is kept, removed, made or marked as used.
     """
 
-    def __init__(self, places: Callable[[], list[Path]], limit: int, events: EventLog) -> None:
+    def __init__(
+        self,
+        places: Callable[[], list[Path]],
+        limit: int,
+        events: EventLog,
+        *,
+        writes: bool = True,
+    ) -> None:
         self._places, self._limit, self._events = places, limit, events
+        self._writes = writes and limit > 0
         self._folders: Callable[[str, str], Any] = lambda folder, file: None
         self.renew()
         renew_in_child(self)
 
     def renew(self) -> None:
         self._lock = threading.Lock()
-        self._directory: Path | None = None
-        self._opened = False
+        self._made: Path | None = None
+        self._asked = self._told = False
         self._kept: set[str] = set()
         self._written = self._limit  # so that the first write has it looked through
 
     @property
     def directory(self) -> Path | None:
-        """Where binaries are; None where there is no private place."""
+        """Where binaries are; None where there is no private place, or none was made yet."""
         with self._lock:
-            if not self._opened:
-                self._opened = True
-                self._directory = self._open()
-            return self._directory
+            return self._made or self._first(make=False)
 
-    def _open(self) -> Path | None:
+    def _opened(self) -> Path | None:
+        """Where to keep binaries, made if it was not there; None where there is no such place."""
+        with self._lock:
+            if not self._asked:
+                self._asked = True
+                self._made = self._first(make=True)
+            return self._made
+
+    def _first(self, *, make: bool) -> Path | None:
         refused = []
         for place in self._places():
             try:
-                make_closed_directory(str(place.parent))
-                with contextlib.suppress(FileExistsError):
-                    place.mkdir(0o700)
+                if make:
+                    make_closed_directory(str(place.parent))
+                    with contextlib.suppress(FileExistsError):
+                        place.mkdir(0o700)
                 about = place.lstat()
                 why = _not_private(about) or (not stat.S_ISDIR(about.st_mode) and "no directory")
                 if not why:
                     return place
+            except FileNotFoundError as error:
+                if not make:
+                    continue
+                why = str(error)
             except OSError as error:
                 why = str(error)
             refused.append(f"{place}: {why}")
-        if refused:
+        if refused and not self._told:
+            self._told = True
             self._events.emit("problem", what="binaries_not_kept", detail="; ".join(refused))
         return None
 
@@ -113,10 +133,12 @@ class KeptBinaries:
             return None
         except Exception as error:  # damaged archives raise errors of many kinds
             self._events.emit("problem", what="binary_unreadable", detail=f"{path.name}: {error!r}")
-            with contextlib.suppress(OSError):  # it is ours, and of no use
-                path.unlink()
+            if self._writes:
+                with contextlib.suppress(OSError):  # it is ours, and of no use
+                    path.unlink()
             return None
-        _use(path)
+        if self._writes:
+            _use(path)
         self._events.emit(
             "restore",
             binaries=1,
@@ -141,8 +163,10 @@ class KeptBinaries:
         Of those, what is in `groups`; where there are none, its modules. `of_kernel` is the
         fingerprint of the kernel, "" for what is of none. Raises nothing.
         """
-        directory = self.directory
-        if directory is None or folder.name in self._kept or self._limit <= 0:
+        if not self._writes or folder.name in self._kept:
+            return
+        directory = self._opened()
+        if directory is None:
             return
         path = self._path(directory, folder.name)
         try:
@@ -183,7 +207,7 @@ class KeptBinaries:
 
         Raises nothing.
         """
-        directory = self.directory
+        directory = self.directory if self._writes else None
         if directory is None:
             return
         with contextlib.suppress(OSError):

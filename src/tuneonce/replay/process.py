@@ -121,7 +121,8 @@ def build_replay(
     profiles = Profiles(resolver.access, lambda: settings.profile or _own_name())
     binaries = None
     if settings.binaries_mb > 0:
-        binaries = KeptBinaries(places, settings.binaries_mb << 20, events)
+        limit = settings.binaries_mb << 20
+        binaries = KeptBinaries(places, limit, events, writes=settings.recorded)
 
     def keep(what: str, call: Callable[[], Any]) -> None:
         persistence.keep(what, call, meanwhile=None, wait_s=_WRITTEN_WITHIN_S)

@@ -308,13 +308,22 @@ def test_in_a_capture_the_candidate_that_serves_runs_untimed() -> None:
 
 
 @pytest.mark.parametrize(
-    "why", ["own benchmark", "one candidate", "driver's", "policy", "deterministic"]
+    ("why", "instead"),
+    [
+        ("own benchmark", "borrow"),
+        ("driver's", "borrow"),
+        ("twice the same", "borrow"),
+        ("deterministic", None),
+        ("policy", "tune"),
+    ],
 )
-def test_what_is_not_explored_is_tuned(why: str) -> None:
+def test_what_is_not_explored_is_borrowed_or_as_the_policy_says(
+    why: str, instead: str | None
+) -> None:
     options: dict[str, Any] = {}
     if why == "own benchmark":
         options["do_bench"] = lambda call, quantiles: [call(), 1.0, 1.0, 1.0][1:]
-    sizes = (64,) * 2 if why == "one candidate" else (64, 128)
+    sizes = (64,) * 2 if why == "twice the same" else (64, 128)
     policies = {
         "policy": Policies(),
         "deterministic": Policies(starting=OnMiss.EXPLORE, deterministic=True),
@@ -326,7 +335,9 @@ def test_what_is_not_explored_is_tuned(why: str) -> None:
         run(kernel := tunable(*sizes, **options))
         assert len(kernel.cache) == 1
         assert process.keys == process.events.of("explore") == []
-        assert len(process.events.of("tune")) == 1
+        done = [e for e in ("tune", "borrow") if process.events.of(e)]
+        assert done == ([] if instead is None else [instead])
+        assert str(kernel.best_config) in map(str, kernel.configs)
 
 
 def test_a_launch_of_nothing_and_one_that_only_compiles_decide_nothing() -> None:

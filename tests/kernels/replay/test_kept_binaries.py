@@ -146,7 +146,8 @@ def test_there_may_be_no_place(lab: Lab) -> None:
 def archive(*members: tuple[str, bytes], groups: Any = None, how: int = 8) -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", how) as made:
-        made.writestr("groups.json", json.dumps(GROUPS if groups is None else groups))
+        about = {"kernel": "", "groups": GROUPS if groups is None else groups}
+        made.writestr("about.json", json.dumps(about))
         for name, content in members:
             made.writestr(name, content)
     return data.getvalue()
@@ -172,7 +173,7 @@ BAD: dict[str, bytes] = {
     "another byte": GOOD[:80] + bytes([GOOD[80] ^ 0xFF]) + GOOD[81:],
     "a password": patched(6, 1, central=8),
     "a method that is not known": patched(8, 77, central=10),
-    "no groups": archive(*FILES.items(), groups=0).replace(b"groups.json", b"groups.jsox"),
+    "nothing about it": GOOD.replace(b"about.json", b"about.jsox"),
     "groups of another kind": archive(*FILES.items(), groups=[["add.json"]]),
     "groups of a number": archive(*FILES.items(), groups=5),
     "groups of names that are none": archive(*FILES.items(), groups={"g": [{}]}),
@@ -287,7 +288,37 @@ def test_what_a_killed_process_left_is_removed_later(lab: Lab) -> None:
 
 def test_nothing_is_kept_where_that_is_off(lab: Lab) -> None:
     lab.kept(0).keep(lab.folder(), GROUPS)
-    assert lab.left() == []
+    assert not lab.place.parent.exists()
+
+
+def everything_below(root: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in [root, *root.rglob("*")]}
+
+
+def test_a_process_that_writes_nothing_finds_what_is_there(lab: Lab) -> None:
+    silent = KeptBinaries(lambda: [lab.place], 64 * MB, lab.events, writes=False)
+    folder = lab.folder()
+    silent.keep(folder, GROUPS)
+    assert (silent.has(KEY), silent.find(KEY), silent.directory) == (False, None, None)
+    assert not lab.place.parent.exists()
+    lab.kept().keep(folder, GROUPS)
+    os.utime(lab.zip(), (1, 1))
+    lab.zip("SPOILED0").write_bytes(b"")
+    lab.zip("SPOILED0").chmod(0o600)
+    before = everything_below(lab.root)
+    assert silent.find(KEY) == Kept(FILES, GROUPS)
+    assert silent.find("SPOILED0") is None
+    silent.trim()
+    assert everything_below(lab.root) == before
+
+
+def test_looking_makes_no_directory_and_finds_one_that_comes_later(lab: Lab) -> None:
+    one = lab.kept()
+    assert (one.has(KEY), one.find(KEY)) == (False, None)
+    assert not lab.place.parent.exists()
+    lab.kept().keep(lab.folder(), GROUPS)  # another process
+    assert one.find(KEY) == Kept(FILES, GROUPS)
+    assert lab.events.problems() == []
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO])
@@ -298,13 +329,13 @@ def test_a_disk_that_takes_nothing(
     def refuse(*args: Any, **more: Any) -> Any:
         raise OSError(number, os.strerror(number))
 
+    lab.kept().keep(lab.folder("THEFIRST"), GROUPS)
     one = lab.kept()
-    assert one.directory is not None
     with monkeypatch.context() as patch:
         patch.setattr(*((tempfile, "mkstemp") if where == "mkstemp" else (Path, "replace")), refuse)
         one.keep(lab.folder(), GROUPS)
     assert lab.events.problems() == ["binary_not_kept"]
-    assert lab.left() == []
+    assert lab.left() == ["THEFIRST.zip"]
     one.keep(lab.folder(), GROUPS)  # there is room again
     assert lab.kept().find(KEY) == Kept(FILES, GROUPS)
 

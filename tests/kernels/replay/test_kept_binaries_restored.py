@@ -146,7 +146,8 @@ def test_from_a_bad_archive_nothing_is_taken_and_it_is_compiled(
             path.chmod(0o666)
         else:
             with zipfile.ZipFile(path, "w") as made:
-                made.writestr("groups.json", '{"plain.json": ["../../evil"]}')
+                about = {"kernel": "", "groups": {"plain.json": ["../../evil"]}}
+                made.writestr("about.json", json.dumps(about))
                 made.writestr("../../evil", b"evil")
     empty_cache()
     with program.start() as start:
@@ -294,7 +295,9 @@ class Finder:
     """Has everything, and is never to be asked."""
 
     def __init__(self, do: Callable[[], Any]) -> None:
-        self.has = self.find = self.used = lambda *asked: do()
+        self.has = lambda folder: do()
+        self.find = lambda folder, kernel: do()
+        self.used = lambda folder, file: do()
 
 
 def test_several_may_look_and_end_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:

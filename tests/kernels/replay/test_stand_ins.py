@@ -38,7 +38,7 @@ def recorded(kernel: Any, *args: Any, **options: Any) -> UsedVariant:
 
 def made_ready(kernel: Any, entry: UsedVariant) -> tuple[str, Any]:
     kernel.device_caches.clear()
-    loaded = _Kernel(kernel, list(kernel.arg_names), annotated(kernel))
+    loaded = _Kernel(kernel, list(kernel.arg_names), annotated(kernel), set(), None)
     values, options = _call(entry, loaded)
     assert not [one for one in values if isinstance(one, torch.Tensor)]
     kernels.warm_up(kernel, values, options)

@@ -89,7 +89,7 @@ def test_the_real_log_of_this_very_process_is_its_own(tmp_path: Path, follow: Fo
         {"schema": "tuneonce.events/2"},
         {"run": "another", "lineage": []},
     ],
-    ids=str,
+    ids=lambda about: next(iter(about)),  # the same in each process of a parallel run
 )
 def test_other_programs_do_not_count(
     tmp_path: Path, follow: Follower, about: dict[str, Any]

@@ -15,7 +15,7 @@ from ...errors import KeyNotTuned
 from ...model.key import compare
 from ...model.wording import difference_text, kernel_name, tuning, tuning_text
 from ...phase import Phases
-from ...policies import OnMiss, Policies
+from ...policies import ON_MISS, OnMiss, Policies
 from ...resolution.resolver import Outcome, Question, Resolution
 from ...tuning.siblings import Endless, Sibling, Siblings, adapted, times_of
 from ..kernel.session import Session
@@ -199,7 +199,7 @@ class Misses:
             told = "; ".join(differences) or "the size of the launch"
             beside = f"the nearest record, {nearest}, differs: {told}"
         return KeyNotTuned(
-            f"{label} {key} has {why}, and TUNEONCE_ON_MISS_{phase.upper()}=error; {beside}. "
+            f"{label} {key} has {why}, and {ON_MISS[phase]}=error; {beside}. "
             f"`tuneonce tune SCRIPT` measures what a program launches; "
             f"`tuneonce why {kernel_name(label)}` compares records.",
             kernel=label,
