@@ -29,13 +29,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..events.log import EventLog
-from ..model.codec import Unencodable
 from ..model.profiles import Profile, UsedVariant
 from ..resolution.profiles import Profiles
 from ..resolution.resolver import Resolver
 from ..system.cpus import usable_cpus
 from ..system.greenlets import patched_by
-from ..triton.compile import variant_grammar as grammar
 from ..triton.compile.code_texts import CodeTexts
 from ..triton.compile.deadline import Overdue
 from ..triton.compile.helper_process import HelperLost
@@ -49,31 +47,21 @@ from ..triton.compile.shipment import (
     shipment_of,
     stopped,
 )
-from ..triton.compile.variants import Variant, describe_source
 from ..triton.compile.worker.frames import BadFrame
 from ..triton.compile.workers import Compilation, Workers
 from ..triton.kernel import captures
-from ..triton.kernel.identity import innermost
 from ..triton.seams import caches, compiled, compilers, drivers, kernels, knobs, probing
 from ..triton.seams.seam import Feature
 from .drift import Moved, moved_constants, with_moved
-from .first_launch import Unlaunched, making_ready
+from .live_kernels import LeftOut, LiveKernel, look_up
 from .recorder import Recorder, digest_of
-from .stand_ins import NoStandIn, annotated, arguments, takes_positions
+from .stand_ins import NoStandIn
 
 logger = logging.getLogger("tuneonce")
 
 # Threads that load: most of it is Python under the interpreter's lock, the rest waits for files and
 # for the device. Arbitrary.
 _THREADS = 4
-
-
-class LeftOut(Exception):
-    """Why something is not made ready; `reason` is one of the words above."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        self.reason = reason
-        super().__init__(f"{reason}: {detail}" if detail else reason)
 
 
 @dataclass
@@ -91,23 +79,7 @@ class Warmed:
         self.left_out[reason] = self.left_out.get(reason, 0) + 1
 
 
-@dataclass
-class _Kernel:
-    """One that is loaded. `names` are its parameters, of which some are `annotated`.
-
-    `held` are digests of what it has already.
-
-    `unlaunched`: what it was before it was touched, where the program has not launched it yet.
-    """
-
-    jit: Any
-    names: list[str]
-    annotated: frozenset[str]
-    held: set[str]
-    unlaunched: Unlaunched | None
-
-
-_Wanted = tuple[UsedVariant, _Kernel]
+_Wanted = tuple[UsedVariant, LiveKernel]
 
 
 class Warmer:
@@ -174,7 +146,7 @@ class _Run:
         self._recorder, self._workers = warmer._recorder, warmer._workers
         self._clock, self._events = warmer._clock, warmer._events
         self._done, self._until, self._launched_only = done, until, launched_only
-        self._kernels: dict[str, _Kernel | LeftOut] = {}
+        self._kernels: dict[str, LiveKernel | LeftOut] = {}
         self._counting = threading.Lock()
 
     def run(self, variants: list[UsedVariant]) -> None:
@@ -182,6 +154,14 @@ class _Run:
             device = drivers.current_device()
         except Exception:  # no device: nothing was launched, and nothing will be
             return
+        try:
+            self._make_all(variants, device)
+        finally:
+            for touched in self._kernels.values():
+                if isinstance(touched, LiveKernel) and touched.unlaunched is not None:
+                    touched.unlaunched.settle()
+
+    def _make_all(self, variants: list[UsedVariant], device: Any) -> None:
         there: list[_Wanted] = []
         missing: list[_Wanted] = []
         for entry in self._as_of_now(variants):
@@ -203,9 +183,6 @@ class _Run:
                 self._make(*wanted, compilation, device)
 
         together(make, min(_THREADS, usable_cpus(), len(work)), self._until - self._clock())
-        for touched in self._kernels.values():
-            if isinstance(touched, _Kernel) and touched.unlaunched is not None:
-                touched.unlaunched.guard()
         for _ in range(len(work)):  # those threads are stuck, or have ended in an error
             with contextlib.suppress(IndexError):
                 work.popleft()
@@ -218,7 +195,7 @@ class _Run:
             with contextlib.suppress(LeftOut):
                 kernel = self._kernel(name)
                 recorded = [entry.variant for entry in entries]
-                moved.update(moved_constants(recorded, _variants_of(kernel), kernel.names))
+                moved.update(moved_constants(recorded, kernel.variants(), kernel.names))
         for entry in variants:
             if moved:
                 with contextlib.suppress(LeftOut):
@@ -227,7 +204,7 @@ class _Run:
                         yield now
             yield entry
 
-    def _lacking(self, entry: UsedVariant) -> _Kernel | None:
+    def _lacking(self, entry: UsedVariant) -> LiveKernel | None:
         """The kernel of a variant, if it lacks that. Raises LeftOut."""
         kernel = self._kernel(entry.kernel)
         if entry.key not in kernel.held:
@@ -236,11 +213,11 @@ class _Run:
             self._done.known += 1
         return None
 
-    def _kernel(self, name: str) -> _Kernel:
+    def _kernel(self, name: str) -> LiveKernel:
         known = self._kernels.get(name)
         if known is None:
             try:
-                known = self._look_up(name)
+                known = look_up(name, self._events, launched_only=self._launched_only)
             except LeftOut as error:
                 known = error
             self._kernels[name] = known
@@ -248,35 +225,12 @@ class _Run:
             raise LeftOut(known.reason)
         return known
 
-    def _look_up(self, name: str) -> _Kernel:
-        module, _, qualname = name.partition(":")
-        try:
-            jit = innermost(grammar.find(module, qualname))
-        except Exception as error:
-            raise LeftOut("not_loaded") from error
-        if not kernels.is_tritons_kernel(jit):
-            raise LeftOut("not_loaded")
-        if kernels.run_hooks(jit):
-            raise LeftOut("hooked")
-        if not takes_positions(jit):
-            raise LeftOut("parameters")
-        unlaunched = None
-        if not kernels.is_digested(jit):
-            if self._launched_only:
-                raise LeftOut("may_change")
-            try:
-                unlaunched = Unlaunched(jit, self._events)
-            except ValueError as error:
-                raise LeftOut("may_change") from error
-        held = {digest_of(key) for key, _ in compiled.in_memory(jit)}
-        return _Kernel(jit, list(jit.arg_names), annotated(jit), held, unlaunched)
-
-    def _has_binary(self, entry: UsedVariant, kernel: _Kernel) -> bool:
+    def _has_binary(self, entry: UsedVariant, kernel: LiveKernel) -> bool:
         """Whether Triton finds the binary that the kernel asks for now.
 
         That need not be the recorded one: the source may have changed, or Triton.
         """
-        key = key_of(*stopped(kernel.jit, *_call(entry, kernel)))
+        key = key_of(*stopped(kernel.jit, *kernel.call(entry)))
         return caches.can_find_binary(key, kernel.jit.__name__)
 
     # -- what Triton's cache does not have ---------------------------------------------------
@@ -289,7 +243,7 @@ class _Run:
                 self._leave_out("no_binary")
                 continue
             with self._left_out():
-                source = stopped(kernel.jit, *_call(entry, kernel))
+                source = stopped(kernel.jit, *kernel.call(entry))
                 # A record alone asks for it: generating code takes no longer than such may take.
                 shipment = shipment_of(
                     *source, CodeTexts(), on_its_way=lambda key: False, recorded=True
@@ -318,7 +272,7 @@ class _Run:
     # -- into the kernel's own cache ---------------------------------------------------------
 
     def _make(
-        self, entry: UsedVariant, kernel: _Kernel, compilation: Compilation | None, device: Any
+        self, entry: UsedVariant, kernel: LiveKernel, compilation: Compilation | None, device: Any
     ) -> None:
         with self._left_out():
             if self._clock() > self._until:
@@ -329,8 +283,8 @@ class _Run:
                     raise LeftOut("no_binary", "Triton does not find it")
             # Apart: no launch may find it while it is being loaded.
             twin, taken_up = compiled.apart(kernel.jit, device)
-            with trial(), making_ready():
-                one = kernels.warm_up(twin, *_call(entry, kernel))
+            with trial():
+                one = kernels.warm_up(twin, *kernel.call(entry))
             if not compiled.is_compiled(one):
                 raise LeftOut("hooked")
             key = next((key for key, held in taken_up.items() if held is one), "")
@@ -344,7 +298,14 @@ class _Run:
                 compiled.on_first_launch(
                     one, lambda: recorder.used(entry) if entry.key else recorder.launched(one)
                 )
-            compiled.give(kernel.jit, device, {key: one})
+
+            def give() -> None:
+                compiled.give(kernel.jit, device, {key: one})
+
+            if kernel.unlaunched is None:
+                give()
+            elif not kernel.unlaunched.give(give):
+                raise LeftOut("may_change", "it has, and was launched")
             with self._counting:
                 self._done.variants += 1
 
@@ -378,22 +339,6 @@ def by_kernel(variants: list[UsedVariant]) -> dict[str, list[UsedVariant]]:
     for variant in variants:
         found.setdefault(variant.kernel, []).append(variant)
     return found
-
-
-def _variants_of(kernel: _Kernel) -> Iterator[Variant]:
-    """What a kernel was specialised for in this process."""
-    for _, one in compiled.in_memory(kernel.jit):
-        with contextlib.suppress(Unencodable):
-            yield describe_source(compiled.source_of(one))
-
-
-def _call(entry: UsedVariant, kernel: _Kernel) -> tuple[list[Any], dict[str, Any]]:
-    """What to warm a kernel up with. Raises NoStandIn and ValueError."""
-    values = arguments(kernel.names, entry.variant, kernel.annotated)
-    options = {name: grammar.check_option(name, value) for name, value in entry.options}
-    if not options.keys().isdisjoint(kernel.names):
-        raise NoStandIn("an option is a parameter now")
-    return values, options
 
 
 def together(work: Callable[[], None], threads: int, seconds: float) -> None:

@@ -17,9 +17,9 @@ import triton.language as tl
 from tests.kernels.replay import signature_kernels
 from tests.kernels.replay.signature_kernels import X, calls, constant, plain
 from tuneonce.model.profiles import UsedVariant
+from tuneonce.replay.live_kernels import LiveKernel
 from tuneonce.replay.recorder import NotRecorded, described
 from tuneonce.replay.stand_ins import NoStandIn, Pointer, annotated, arguments
-from tuneonce.replay.warm_up import _call, _Kernel
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.seams import compiled, kernels
 
@@ -38,8 +38,8 @@ def recorded(kernel: Any, *args: Any, **options: Any) -> UsedVariant:
 
 def made_ready(kernel: Any, entry: UsedVariant) -> tuple[str, Any]:
     kernel.device_caches.clear()
-    loaded = _Kernel(kernel, list(kernel.arg_names), annotated(kernel), set(), None)
-    values, options = _call(entry, loaded)
+    loaded = LiveKernel(kernel, list(kernel.arg_names), annotated(kernel), set(), None)
+    values, options = loaded.call(entry)
     assert not [one for one in values if isinstance(one, torch.Tensor)]
     kernels.warm_up(kernel, values, options)
     (found,) = compiled.in_memory(kernel)

@@ -33,6 +33,7 @@ from ..seams import (
     knobs,
     languages,
     probing,
+    run_hooks,
     sources,
     wrappers,
 )
@@ -159,7 +160,7 @@ def presence_of(session: Session, config: Any) -> Presence:
 
 def _is_hooked(kernel: Any) -> bool:
     """Whether a launch calls something of the program's before it compiles."""
-    return bool(kernels.run_hooks(kernel)) or knobs.has_jit_hook()
+    return bool(run_hooks.of_program(kernel)) or knobs.has_jit_hook()
 
 
 def _warmed_up(fn: Any) -> Any:

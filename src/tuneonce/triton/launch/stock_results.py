@@ -13,7 +13,7 @@ from typing import Any
 from ..kernel.call import view_of
 from ..kernel.identity import innermost
 from ..kernel.session import Session
-from ..seams import autotuners, kernels, knobs, probing, result_files
+from ..seams import autotuners, knobs, probing, result_files, run_hooks
 from ..seams.seam import Feature
 
 # What we add to the file. Triton reads the timings alone.
@@ -67,7 +67,7 @@ def _may_be_digested(view: Any) -> bool:
     """Whether Triton's digest of the kernel is no other now than in a launch."""
     if probing.missing(Feature.STOCK_FILES):
         return False
-    hooks = kernels.run_hooks(innermost(view.fn))  # interpreted kernels have none
+    hooks = run_hooks.of_program(innermost(view.fn))  # interpreted kernels have none
     return not knobs.interpreting() and hooks is not None and not hooks
 
 

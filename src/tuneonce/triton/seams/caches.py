@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import knobs, lookups
+from . import asked_for, knobs, lookups
 from .seam import Feature, Finding, Seam, all_of, as_read, can_be_called, follow, is_there
 
 MODULE = "triton.runtime.cache"
@@ -36,7 +36,7 @@ def has_binary(key: str, name: str, kernel: Any = None) -> bool:
     there = not keeps_files or Path(knobs.cache_directory(), cache._base32(key)).is_dir()
     if not there and not lookups.may_find(cache._base32(key)):
         return False
-    with lookups.asking_for(kernel):
+    with asked_for.asking_for(kernel):
         return bool(manager(key).get_group(metadata_name(name)))
 
 

@@ -66,11 +66,13 @@ def forget(jit: Any, known: Collection[str]) -> None:
 def apart(jit: Any, device: Any) -> tuple[Any, dict[Any, Any]]:
     """A copy of a kernel that keeps what it takes up to itself, and where it keeps that.
 
-    No launch finds a variant there whose module is just being loaded.
+    No launch finds a variant there whose module is just being loaded. It calls no hook that a
+    launch calls first.
     """
     variants: dict[Any, Any] = {}
     _, *others = jit.device_caches[device]
-    twin = digests.double(jit, device_caches={device: (variants, *others)})
+    caches = {device: (variants, *others)}
+    twin = digests.double(jit, device_caches=caches, pre_run_hooks=[])
     return twin, variants
 
 

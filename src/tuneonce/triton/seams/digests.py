@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -45,8 +46,18 @@ def forget(jit: Any) -> None:
 
 def unchanged(jit: Any) -> bool:
     """Whether all globals are as they were when a kernel was digested; launches ask the same."""
-    digested = jit.used_global_vals.items()
-    return not any(scope.get(name) != value for (name, _), (value, scope) in digested)
+    return are_unchanged(globals_of(jit))
+
+
+def globals_of(jit: Any) -> dict[Any, Any]:
+    """The globals that a kernel was digested with, and their values."""
+    return dict(jit.used_global_vals)
+
+
+def are_unchanged(digested: Mapping[Any, Any]) -> bool:
+    """Whether such globals have the values that they had."""
+    held = digested.items()
+    return not any(scope.get(name) != value for (name, _), (value, scope) in held)
 
 
 _known: dict[Any, bool] = {}

@@ -1,4 +1,4 @@
-"""``triton.runtime.jit``: a kernel, its source, its hooks and how it turns to the compiler."""
+"""``triton.runtime.jit``: a kernel, its source and how it turns to the compiler."""
 
 from __future__ import annotations
 
@@ -57,27 +57,6 @@ def signature(kernel: Any, otherwise: Any) -> Any:
     return getattr(kernel, "signature", otherwise)
 
 
-def run_hooks(kernel: Any) -> Any:
-    """What of the program's a launch calls first; None where there can be nothing."""
-    hooks = getattr(kernel, "pre_run_hooks", None)
-    return None if hooks is None else [hook for hook in hooks if hook not in _our_hooks]
-
-
-_our_hooks: set[Any] = set()
-
-
-def add_run_hook(kernel: Any, hook: Any) -> None:
-    """Have a launch call `hook` first, which is none of the program's."""
-    _our_hooks.add(hook)
-    kernel.pre_run_hooks = [*kernel.pre_run_hooks, hook]
-
-
-def remove_run_hook(kernel: Any, hook: Any) -> None:
-    """Have later launches not call it; a launch that is going through the hooks goes on."""
-    kernel.pre_run_hooks = [one for one in kernel.pre_run_hooks if one is not hook]
-    _our_hooks.discard(hook)
-
-
 def compile_function(jit: Any, device: Any) -> Any:
     """What a launch on this device calls to compile."""
     _ = jit.device_caches[device]  # sets it
@@ -111,18 +90,6 @@ def _call_nothing(*args: Any, **kwargs: Any) -> None:
 
 
 # -- probes ----------------------------------------------------------------------------------
-
-
-def _has(name: str, kind: type | None = None) -> Callable[[], Finding]:
-    def probe() -> Finding:
-        one = samples.kernel()
-        if one is None:
-            return Finding.AS_READ
-        if name not in vars(one):
-            return Finding.ABSENT
-        return as_read(kind is None or isinstance(vars(one)[name], kind))
-
-    return probe
 
 
 def _source() -> Finding:
@@ -166,7 +133,7 @@ SEAMS = (
         MODULE,
         (Feature.RESULTS,),
         "the only option that changes the code of a kernel's callers",
-        _has("noinline"),
+        samples.holds("noinline"),
         names=("noinline",),
     ),
     Seam(
@@ -174,16 +141,8 @@ SEAMS = (
         MODULE,
         (Feature.RESULTS,),
         "the defaults of parameters, which a grid may read",
-        _has("signature"),
+        samples.holds("signature"),
         words=("signature",),
-    ),
-    Seam(
-        "JITFunction.pre_run_hooks",
-        MODULE,
-        (*_COMPILING, Feature.STOCK_FILES, Feature.WARM),
-        "what of the program's is called before a launch compiles",
-        _has("pre_run_hooks", list),
-        names=("pre_run_hooks",),
     ),
     Seam(
         "JITFunction.device_caches, compile",

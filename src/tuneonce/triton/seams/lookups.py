@@ -7,12 +7,11 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from . import knobs
+from . import asked_for, knobs
 from .seam import Feature, Finding, Seam, all_of, as_read, can_be_called, follow
 
 MODULE = "triton.runtime.cache"
@@ -41,18 +40,6 @@ class Finder(Protocol):
 
 _finders: list[Finder] = []
 _looking = threading.local()
-_asking = threading.local()
-
-
-@contextmanager
-def asking_for(kernel: Any) -> Iterator[None]:
-    """What this thread looks for inside is a binary of `kernel`."""
-    before = getattr(_asking, "kernel", None)
-    _asking.kernel = kernel
-    try:
-        yield
-    finally:
-        _asking.kernel = before
 
 
 def look_in(finder: Finder) -> Callable[[], None]:
@@ -66,7 +53,7 @@ def look_in(finder: Finder) -> Callable[[], None]:
 
     def get_group(self: Any, filename: str) -> Any:
         found = stock_group(self, filename)
-        if not found and _fetch(self, finder, _kernel_asked_for()):
+        if not found and _fetch(self, finder, asked_for.kernel()):
             found = stock_group(self, filename)
         return found
 
@@ -150,24 +137,6 @@ def _put_all(manager: Any, files: dict[str, bytes]) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _kernel_asked_for() -> Any:
-    """The kernel whose binary is looked for: Triton's compiler says it to its cache by no argument.
-
-    It is the source that `compile` was given, a few frames up; None where that is not to be seen.
-    """
-    if (kernel := getattr(_asking, "kernel", None)) is not None:
-        return kernel
-    compiler: Any = sys.modules.get("triton.compiler.compiler")
-    frame = sys._getframe(2)
-    for _ in range(3):  # somebody may have wrapped our method
-        if frame.f_code is compiler.compile.__code__:
-            return getattr(frame.f_locals.get("src"), "fn", None)
-        if frame.f_back is None:
-            break
-        frame = frame.f_back
-    return None
-
-
 # -- probes ----------------------------------------------------------------------------------
 
 
@@ -177,11 +146,6 @@ def _where_it_looks() -> Finding:
     code = getattr(getattr(kind, "__init__", None), "__code__", None)
     held = {"key", "cache_dir", "lock_path"}
     return as_read(code is not None and held <= set(code.co_names))
-
-
-def _says_the_source() -> Finding:
-    code = getattr(follow("triton.compiler.compiler", "compile"), "__code__", None)
-    return as_read(code is not None and "src" in code.co_varnames)
 
 
 SEAMS = (
@@ -196,7 +160,6 @@ SEAMS = (
                 for name, count in _METHODS
             ),
             _where_it_looks,
-            _says_the_source,
         ),
         names=("lock_path",),
         words=("key", "cache_dir"),

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any
+
+from .seam import Finding, as_read
 
 _MODULE = "triton.runtime.jit"
 
@@ -54,3 +57,17 @@ def with_constant(value: Any) -> FunctionType:
     """The sample's function, where its global has this value."""
     scope = {**globals(), "CONSTANT": value}
     return FunctionType(_sample.__code__, scope, _sample.__name__)
+
+
+def holds(name: str, kind: type | None = None) -> Callable[[], Finding]:
+    """A probe: whether a kernel has an attribute of its own of this name, and of this kind."""
+
+    def probe() -> Finding:
+        one = kernel()
+        if one is None:
+            return Finding.AS_READ
+        if name not in vars(one):
+            return Finding.ABSENT
+        return as_read(kind is None or isinstance(vars(one)[name], kind))
+
+    return probe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    asked_for,
     autotuners,
     backends,
     benchmarks,
@@ -22,6 +23,7 @@ from . import (
     listeners,
     lookups,
     result_files,
+    run_hooks,
     sources,
     wrappers,
 )
@@ -35,6 +37,7 @@ BY_FILE: dict[str, tuple[Seam, ...]] = {
         result_files,
         wrappers,
         kernels,
+        run_hooks,
         digests,
         languages,
         compilers,
@@ -45,6 +48,7 @@ BY_FILE: dict[str, tuple[Seam, ...]] = {
         installed,
         caches,
         lookups,
+        asked_for,
         errors,
         helpers,
         knobs,
