@@ -34,19 +34,21 @@ def moved_constants(
 ) -> Moved:
     """Integers that have other values now, by what a kernel had at other starts and has at this.
 
-    `names` are those of the kernel's parameters.
+    `names` are those of the kernel's parameters. What it has had before and has again has not
+    moved; nor has a value in whose place there are several now, which are several uses.
     """
-    moved: Moved = {}
-    for variant in now:
-        if any(_same(variant, other) for other in recorded):
-            continue
-        differences = (_difference(other, variant) for other in recorded)
+    now = list(now)
+    new_ones = [one for one in now if not any(_same(one, other) for other in recorded)]
+    gone = [one for one in recorded if not any(_same(one, other) for other in now)]
+    found: dict[tuple[str, int], set[int]] = {}
+    for variant in new_ones:
+        differences = (_difference(other, variant) for other in gone)
         near = [one for one in differences if one is not None and 0 < len(one) <= _MOST]
         if near:
             for path, (old, new) in min(near, key=len).items():
                 if (name := _parameter(path, names)) is not None:
-                    moved[name, old] = new
-    return moved
+                    found.setdefault((name, old), set()).add(new)
+    return {moved: values.pop() for moved, values in found.items() if len(values) == 1}
 
 
 def with_moved(entry: UsedVariant, names: Sequence[str], moved: Moved) -> UsedVariant | None:

@@ -20,6 +20,7 @@ budget              the time is over
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import threading
 import time
@@ -196,13 +197,15 @@ class _Run:
                 kernel = self._kernel(name)
                 recorded = [entry.variant for entry in entries]
                 moved.update(moved_constants(recorded, kernel.variants(), kernel.names))
+        seen: set[tuple[str, str]] = set()
         for entry in variants:
             if moved:
                 with contextlib.suppress(LeftOut):
                     now = with_moved(entry, self._kernel(entry.kernel).names, moved)
-                    if now is not None:
+                    if now is not None and _is_new(now, seen):
                         yield now
-            yield entry
+            if _is_new(entry, seen):
+                yield entry
 
     def _lacking(self, entry: UsedVariant) -> LiveKernel | None:
         """The kernel of a variant, if it lacks that. Raises LeftOut."""
@@ -331,6 +334,18 @@ class _Run:
     def _leave_out(self, reason: str) -> None:
         with self._counting:
             self._done.leave_out(reason)
+
+
+def _is_new(entry: UsedVariant, seen: set[tuple[str, str]]) -> bool:
+    """Whether no such variant is among those seen, where it is entered.
+
+    Binaries of another source or Triton may have the same variant under the same key.
+    """
+    text = json.dumps([entry.kernel, entry.variant, entry.options], sort_keys=True)
+    if (text, entry.key) in seen or (text, "") in seen:
+        return False
+    seen.add((text, entry.key))
+    return True
 
 
 def by_kernel(variants: list[UsedVariant]) -> dict[str, list[UsedVariant]]:

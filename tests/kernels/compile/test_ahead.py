@@ -31,6 +31,7 @@ def start(tmp_path: Path, warm_python: WarmPython) -> Any:
             "TUNEONCE_EVENTS": str(tmp_path / f"events-{number}"),
             "TUNEONCE_RAISE": "1",
             "TUNEONCE_WORKERS": "2",
+            "TUNEONCE_BINARIES_MB": "0",  # what is found there is not compiled ahead
             "TRITON_DEFAULT_FP_FUSION": "1",
             **settings,
         }
@@ -84,20 +85,22 @@ def test_an_emptied_triton_cache_costs_the_winners_only(start: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("product", "workers"),
+    ("product", "workers", "kept"),
     [
-        ("one", "4"),
-        ("another", "2"),
-        pytest.param("one", "2", marks=pytest.mark.thorough),
-        pytest.param("another", "4", marks=pytest.mark.thorough),
+        ("one", "4", "0"),
+        ("another", "2", "0"),
+        ("one", "2", "64"),
+        pytest.param("one", "2", "0", marks=pytest.mark.thorough),
+        pytest.param("another", "4", "0", marks=pytest.mark.thorough),
     ],
 )
 def test_a_program_may_set_globals_until_a_kernels_first_launch(
-    start: Any, product: str, workers: str
+    start: Any, product: str, workers: str, kept: str
 ) -> None:
     settings = {
         "child": CHILD.with_name("ahead_globals_child.py"),
         "TUNEONCE_WORKERS": workers,
+        "TUNEONCE_BINARIES_MB": kept,
     }
     before = start(1, "one", cache="triton-1", **settings)
     assert before[-1]["kernels"] == ["float32", "1"]
@@ -105,6 +108,8 @@ def test_a_program_may_set_globals_until_a_kernels_first_launch(
     assert changed[-1]["kernels"] == ["float16", "3"]
     # Triton's digest does not cover a dtype: compiled ahead, it would be launched as it was.
     assert min(of(changed, "compile", "second")) > min(of(changed, "resolve", "second"))
+    if kept != "0":  # the first kernel's is found, and nothing is compiled ahead
+        return
     # Since 3.6 it covers constexprs.
     if "constexpr" in inspect.getsource(triton.JITFunction.cache_key.fget):
         assert of(changed, "ahead")

@@ -39,6 +39,7 @@ class Starts:
             "TUNEONCE_EVENTS": str(self.home / f"events-{number}"),
             "TUNEONCE_RAISE": "1",
             "TUNEONCE_WORKERS": "2",
+            "TUNEONCE_BINARIES_MB": "0",  # what is found there is not compiled from a record
             "TRITON_DEFAULT_FP_FUSION": "1",
             **settings,
         }
