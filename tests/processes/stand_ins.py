@@ -135,6 +135,26 @@ VLLM = {
                 function()  # not guarded: what a plugin raises ends the process
         """),
     "utils/__init__.py": PROCESS_TITLE,
+    "utils/jit_monitor.py": """
+        from triton import knobs
+
+        active, heard = False, []
+
+        def activate(*, mode="warn", verbose=False):
+            global active
+            if active:
+                return
+            active = True
+            before = knobs.runtime.jit_post_compile_hook
+
+            def hook(**kwargs):
+                heard.append(kwargs["fn"].name)
+                if mode == "error":
+                    raise RuntimeError("Triton kernel JIT compilation during inference")
+                return None if before is None else before(**kwargs)
+
+            knobs.runtime.jit_post_compile_hook = hook
+        """,
     "v1/__init__.py": "",
     "v1/serial_utils.py": """
         def run_method(obj, method, args, kwargs):
@@ -181,6 +201,9 @@ VLLM = {
                 best = [self.launch(n) for n in self.warm_up]
                 if not best:
                     raise RuntimeError("the warm-up failed")
+                # As the last thing: `--jit-monitor-mode`.
+                from vllm.utils.jit_monitor import activate
+                activate(mode=os.environ.get("JIT_MONITOR_MODE", "warn"))
                 return best
 
             def execute_model(self, n):

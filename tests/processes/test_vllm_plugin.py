@@ -400,6 +400,79 @@ def test_logging_that_somebody_configured_stays(server: Machine) -> None:
     assert error == f"tuneonce: on, store {server.store}\n"
 
 
+# -- vLLM's monitor of what is compiled while it serves ------------------------------------------
+
+COMPILED = """
+import torch, triton, triton.language as tl
+from triton import knobs
+from tuneonce.testing import SimulatedGPU
+
+SimulatedGPU(do_bench=True).install()
+
+told = []
+knobs.runtime.jit_post_compile_hook = lambda **call: told.append(call["fn"].name)
+
+@triton.autotune([triton.Config({"B": b}) for b in (16, 32)], key=["n"])
+@triton.jit
+def tuned(x, n, B: tl.constexpr):
+    tl.store(x + tl.arange(0, B), n)
+
+@triton.jit
+def plain(x, n):
+    tl.store(x, n)
+
+def launch(n=1):
+    x = torch.zeros(64)
+    tuned[(1,)](x, n)
+    if n == 3:  # no warm-up does this
+        plain[(1,)](x, n)
+    return str(tuned.best_config)
+"""
+
+WATCHED = """
+import json
+from vllm.plugins import load_general_plugins
+load_general_plugins()
+from vllm.v1.serial_utils import run_method
+from vllm.v1.worker.worker_base import WorkerWrapperBase
+wrapper = WorkerWrapperBase(0)
+for method in ("init_worker", "init_device", "load_model"):
+    run_method(wrapper, method, (), {})
+from vllm.v1.worker import kernels
+from vllm.utils import jit_monitor
+run_method(wrapper, "compile_or_warm_up_model", (), {})
+warm_up = [name.rpartition(".")[2] for name in kernels.told]
+try:
+    answer = run_method(wrapper, "execute_model", (3,), {})
+except RuntimeError as error:
+    answer = str(error)
+print(json.dumps([answer, warm_up, len(kernels.told) - len(warm_up), jit_monitor.heard]))
+"""
+
+
+def test_a_second_start_passes_vllm_s_monitor_in_error_mode(server: Machine) -> None:
+    pytest.importorskip("torch")
+    server.write("site/vllm/v1/worker/kernels.py", COMPILED)
+
+    def start(mode: str) -> Any:
+        compiled = {"TRITON_INTERPRET": None, "TRITON_DEFAULT_FP_FUSION": "1"}
+        said, _, error = run(server, WATCHED, JIT_MONITOR_MODE=mode, **compiled)
+        assert error == ""
+        return said
+
+    refused, _, _, heard = start("error")
+    assert refused == "Triton kernel JIT compilation during inference"
+    assert [name.rpartition(".")[2] for name in heard] == ["plain"]
+    for _ in range(2):
+        answer, warm_up, later, heard = start("error")
+        assert answer.startswith("B: ")
+        assert (later, heard) == (0, [])
+        # The hook that was there hears of what is made ready, and the monitor is over it later.
+        assert warm_up.count("plain") == 1
+    # Once a start: `ready` comes when the monitor is armed.
+    assert len([event for event in server.events() if event.get("e") == "replay"]) == 2
+
+
 # -- vLLM's metrics ------------------------------------------------------------------------------
 
 # As in vLLM's API server, which imports the client after or before its plugins, removes what it

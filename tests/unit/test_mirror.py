@@ -54,6 +54,7 @@ ELSEWHERE = {
     "demo/kernels/gla.py": "kernels/demo/test_demo_kernels.py",
     "demo/presets.py": "unit/demo/test_model.py",
     "demo/reference.py": "unit/demo/test_model.py",
+    "replay/live_kernels.py": "kernels/replay/test_warm_up.py",
     "store/_atomic.py": "unit/store/test_files.py",
     "store/_below.py": "faults/test_file_store_links.py",
     "store/base.py": "contract/test_store_contract.py",

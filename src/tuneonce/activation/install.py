@@ -53,6 +53,7 @@ class _Installation:
         self.phases: Any = None
         self.replay: Any = None
         self.says_ready = False
+        self.watched = False
         self.frozen: Any = None
         self.exported: dict[str, tuple[str | None, str]] = {}
 
@@ -192,7 +193,8 @@ def ready() -> None:
     if installation is None or installation.live is None or installation.live.ready:
         return
     check()
-    warm()
+    if not installation.watched:
+        warm()
     if installation.hook is not None:
         installation.hook.finish()
     totals = installation.live.now()
@@ -216,6 +218,17 @@ def warm() -> None:
     installation = _installed
     if installation is not None and installation.replay is not None:
         installation.replay.warm()
+
+
+def warm_before_watch() -> None:
+    """For servers' integrations: `warm`, where the server takes what is compiled later for a fault.
+
+    `ready` makes nothing ready any more then: what could not be would be told of as that.
+    """
+    installation = _installed
+    if installation is not None and not installation.watched:
+        installation.watched = True
+        warm()
 
 
 def await_ready() -> None:

@@ -5,11 +5,10 @@ Installing the package is all: on by default, off with ``TUNEONCE=0``, with
 called once per process that loads plugins (the API server at argument parsing, every engine core
 and worker before its model is imported), and not in a forked child, which inherits what it did.
 
-What the last start used is made ready when the monitor is about to be armed.
-
 A worker's start begins with ``init_device``: weights come next, and then the first kernel. It is
-over when ``compile_or_warm_up_model`` returns, inside which vLLM arms its own ``jit_monitor``. vLLM
-calls both by name on ``WorkerWrapperBase`` in every worker, with and without ``--enforce-eager``.
+over when ``compile_or_warm_up_model`` returns, inside which vLLM arms its own ``jit_monitor``: what
+the last start used is made ready before that, because the monitor takes it for a fault. vLLM calls
+both by name on ``WorkerWrapperBase`` in every worker, with and without ``--enforce-eager``.
 The class does not define the second, it delegates.
 
 Where vLLM has imported ``prometheus_client``, its registry gets our metrics: the API server's
@@ -87,7 +86,7 @@ def _wrap_monitor(module: Any) -> None:
         return
 
     def activate(*args: Any, **kwargs: Any) -> Any:
-        _tell("warm")
+        _tell("warm_before_watch")
         return own(*args, **kwargs)
 
     functools.update_wrapper(activate, own)

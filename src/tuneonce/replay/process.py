@@ -80,14 +80,14 @@ class Replay:
     def serve(self) -> None:
         """Start-up is over: what it did not use counts as unused."""
         self._beside.end()
-        self._finish(complete=True)
+        self._finish(complete=True, ending=False)
         if self._recorder is not None:
             self._persistence.keep("tidy", self._profiles.tidy, meanwhile=None, wait_s=0.0)
 
-    def _finish(self, *, complete: bool) -> None:
+    def _finish(self, *, complete: bool, ending: bool = True) -> None:
         if self._recorder is not None:
             with self._persistence.guarded("profile"):
-                self._recorder.finish(complete=complete)
+                self._recorder.finish(complete=complete, ending=ending)
 
     def end(self, *, is_server: bool) -> None:
         """The process ends, and what its start has not used counts as unused, if it got far.

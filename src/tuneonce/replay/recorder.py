@@ -113,7 +113,7 @@ class Recorder:
         self._number = 0
         self._variants: list[UsedVariant] = []
         self._keys: list[UsedKey] = []
-        self._changed = False
+        self._changed = self._ending = False
         self._left_out: dict[str, int] = {}
 
     # -- what launches tell ------------------------------------------------------------------
@@ -148,6 +148,10 @@ class Recorder:
         self._queue.append(met)
         if met.launcher is None:
             self.on_new()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Have a thread look up what is in the queue, unless one does."""
         if self._working.locked() or patched_by() is not None:  # else at the end
             return
         if not self._working.acquire(blocking=False):
@@ -168,24 +172,30 @@ class Recorder:
             try:
                 waiting = self._settle()
                 while waiting or self._queue:
-                    if waiting:
+                    if waiting and not self._ending:
                         time.sleep(_PAUSE_S)
-                    waiting = self._settle(waiting)
+                    waiting = self._settle(waiting, last=self._ending)
             finally:
                 working.release()
             # Looked at again after it is free: something may have come before.
             if not self._queue or not working.acquire(blocking=False):
                 return
 
-    def finish(self, *, complete: bool, within_s: float = 2.0) -> None:
-        """Write what is met until now. `complete`: the start has got as far as serving."""
+    def finish(self, *, complete: bool, ending: bool = True, within_s: float = 2.0) -> None:
+        """Write what is met until now. `complete`: the start has got as far as serving.
+
+        `ending`: what kernels do not have yet they never will.
+        """
+        self._ending = ending
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if ending and thread is not None and thread is not threading.current_thread():
             thread.join(within_s)
         if complete:
             self._start = Start(self._start.id, self._start.at, complete=True)
             self._changed = True
-        self._settle(last=True)
+        if left := self._settle(last=ending):
+            self._queue.extend(left)
+            self._begin()
         if self._left_out:
             left_out, self._left_out = self._left_out, {}
             self._events.emit("profile", left_out=left_out)

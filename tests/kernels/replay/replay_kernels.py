@@ -9,6 +9,7 @@ import triton
 import triton.language as tl
 
 FACTOR = tl.constexpr(3)
+OFFSET = tl.constexpr(7)
 MODE = 1
 
 
@@ -32,6 +33,21 @@ def second(x, n, SCALE: tl.constexpr):
 @triton.jit
 def reads_a_constant(x, n):
     tl.store(x, n * FACTOR)
+
+
+@triton.jit
+def moved(n):
+    return n + OFFSET
+
+
+@triton.jit
+def calls_one(x, n):
+    tl.store(x, moved(n))
+
+
+@triton.jit
+def calls_it_too(x, n):
+    tl.store(x, moved(n) * 2)
 
 
 @triton.heuristics({"EVEN": lambda args: args["n"] % 2 == 0})
@@ -59,7 +75,16 @@ def one_of_two() -> Any:
     return plain
 
 
-KERNELS = (tuned.fn, plain, second, reads_a_constant, with_heuristics.fn)
+KERNELS = (
+    tuned.fn,
+    plain,
+    second,
+    reads_a_constant,
+    moved,
+    calls_one,
+    calls_it_too,
+    with_heuristics.fn,
+)
 N = 256
 
 

@@ -97,6 +97,7 @@ class Program:
         for kernel in kernels:
             kernel.hash = None
             kernel.used_global_vals.clear()
+            kernel.pre_run_hooks.clear()
         settings = dataclasses.replace(
             Warm(), **{"profile": NAME, "binaries_mb": 0 if self.kept is None else 64, **warm}
         )

@@ -2,10 +2,10 @@
 
 Usage: start_child.py STEP...
 
-``launch``, ``second``, ``reads`` and ``tune`` launch a kernel, ``ready`` says that it has started,
-``written`` waits until the store names all that were launched, ``fork`` makes the next steps those
-of a child, too, ``spawn`` has a child of multiprocessing take the step ``second``, ``set`` changes
-a global that a kernel reads, ``fail`` ends in an error, ``kill`` as by SIGKILL.
+``launch``, ``second``, ``scaled``, ``reads`` and ``tune`` launch a kernel, ``ready`` says that it
+has started, ``written`` waits until the store names all that were launched, ``fork`` makes the next
+steps those of a child, too, ``spawn`` has a child of multiprocessing take the step ``second``,
+``set`` changes a global that a kernel reads, ``fail`` ends in an error, ``kill`` as by SIGKILL.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ import tuneonce
 from tuneonce.testing import SimulatedGPU
 
 FACTOR = tl.constexpr(3)
+# As a number that a server computes from what is free, another one at each start.
+SCALE = int(os.environ.get("SCALE", "2"))
 
 
 @triton.jit
@@ -37,6 +39,11 @@ def first(x, n, SCALE: tl.constexpr):
 @triton.jit
 def second(x, n):
     tl.store(x, n)
+
+
+@triton.jit
+def scaled(x, n, SCALE: tl.constexpr):
+    tl.store(x, n + SCALE)
 
 
 @triton.jit
@@ -77,10 +84,13 @@ def child() -> None:
 def step(what: str, x: torch.Tensor) -> Any:
     if what == "launch":
         launched.add("first")
-        return first[(1,)](x, 5, 2).asm["ttir"]
+        return first[(1,)](x, 5, SCALE).asm["ttir"]
     if what == "second":
         launched.add("second")
         return second[(1,)](x, 5).asm["ttir"]
+    if what == "scaled":
+        launched.add("scaled")
+        return scaled[(1,)](x, 5, SCALE).asm["ttir"]
     if what == "reads":
         return reads[(1,)](x, 5).asm["ttir"]
     if what == "tune":

@@ -75,6 +75,39 @@ def test_so_it_is_after_triton_s_cache_was_emptied(warm_children: Children) -> N
     assert [name for name, from_cache in again["ready"]["compiled"] if not from_cache] == []
 
 
+def test_a_constant_that_is_another_at_each_start_is_ready_where_a_kernel_told_of_it(
+    warm_children: Children,
+) -> None:
+    """So is a kernel that a request is the first to launch, and that was never compiled for it."""
+    steps = ("launch", "ready", "scaled", "written")
+    for scale in ("1000", "990", "987"):
+        said = start(warm_children, *steps, SCALE=scale, TUNEONCE_WORKERS="2")
+        stock = start(warm_children, "scaled", SCALE=scale, TUNEONCE="0")
+        assert said["scaled"]["code"] == stock["scaled"]["code"]
+        if scale != "1000":
+            assert_ready(said, "scaled")
+
+
+def test_a_deterministic_start_uses_what_is_there_and_writes_nothing(
+    warm_children: Children,
+) -> None:
+    on = {"TUNEONCE_DETERMINISTIC": "1"}
+    start(warm_children, *LAUNCHES, "ready", "second", **on)
+    assert not warm_children.store.exists()
+    start(warm_children, *LAUNCHES, "ready")
+    shutil.rmtree(warm_children.triton_cache)
+    before = everything_below(warm_children.store)
+    said = start(warm_children, "ready", *LAUNCHES, "scaled", **on)
+    assert_ready(said, *LAUNCHES)
+    assert [name for name, from_cache in said["ready"]["compiled"] if not from_cache] == []
+    assert everything_below(warm_children.store) == before
+
+
+def everything_below(root: Path) -> dict[str, int]:
+    """All that is there, hidden or not, and when it was written last."""
+    return {str(path): path.stat().st_mtime_ns for path in [root, *root.rglob("*")]}
+
+
 def test_a_program_that_is_killed_is_known_at_the_next_start(warm_children: Children) -> None:
     with pytest.raises(AssertionError, match=f"exit {-signal.SIGKILL}"):
         start(warm_children, "launch", "ready", "second", "written", "kill")

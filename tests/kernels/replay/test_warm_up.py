@@ -27,7 +27,7 @@ from tests.kernels.replay.replay_kernels import (
     x,
 )
 from tests.kernels.replay.replay_lab import Program, empty_cache
-from tuneonce.replay import warm_up
+from tuneonce.replay import first_launch, warm_up
 from tuneonce.replay.warm_up import together
 from tuneonce.triton.compile.workers import Compilation, Workers
 from tuneonce.triton.seams import compiled
@@ -136,21 +136,36 @@ def test_a_new_source_is_compiled_and_ready_at_this_start_and_the_next(program: 
 # -- what the program does besides -----------------------------------------------------------------
 
 
-def test_a_kernel_that_reads_what_may_change_is_left(program: Program) -> None:
+def test_a_kernel_that_nobody_would_see_change_is_left_until_it_is_launched(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with program.start():
         reads_a_constant[(1,)](x(), 5)
     with program.start() as start:
-        assert start.ready().left_out == {"may_change": 1}
+        monkeypatch.setattr(first_launch, "fingerprint", lambda kernel: None)
+        assert start.ready().left_out == {"may_change": ALL + 1}
+        assert start.gpu.loaded == 0
     with program.start() as start:
         reads_a_constant[(1,)](x(), 5)  # from now on Triton holds to it
-        assert start.ready().left_out == {}
+        assert start.ready().left_out == {"may_change": ALL}
+
+
+def test_beside_the_program_only_what_is_launched_is_touched(program: Program) -> None:
+    with program.start() as start:
+        plain[(1,)](x(), 5, 2)
+        warmed = start.replay.warm(launched_only=True)
+        assert (warmed.variants, warmed.known) == (1, 1)  # the other variant of that kernel
+        assert warmed.left_out == {"may_change": ALL - 2}
+        assert second.pre_run_hooks == []
+        with start.nothing_compiled_or_loaded():
+            plain[(2,)](x(torch.float16), 16, 3, num_warps=2)
 
 
 def test_what_runs_before_a_launch_is_not_run_by_us(program: Program) -> None:
     seen: list[Any] = []
-    plain.add_pre_run_hook(lambda *args, **kwargs: seen.append(args))
     try:
         with program.start() as start:
+            plain.add_pre_run_hook(lambda *args, **kwargs: seen.append(args))
             assert start.ready().left_out == {"hooked": 2}
             assert seen == []
             everything()
