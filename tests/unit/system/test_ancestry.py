@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import run_python
+from tests.fakes import ROOT, run_python
 from tuneonce.system import ancestry
 from tuneonce.system.ancestry import age_s, lineage, started_ticks, this_process
 
@@ -54,8 +54,14 @@ def test_the_same_id_at_another_time_is_another_process(monkeypatch: pytest.Monk
 def test_a_program_may_be_called_anything(tmp_path: Path) -> None:
     odd = tmp_path / "a) S 1 (b"
     odd.symlink_to(sys.executable)
+    # By another name Python does not find the environment's packages.
+    path = os.pathsep.join(filter(None, [str(ROOT / "src"), *sys.path]))
     done = subprocess.run(
-        [odd, "-c", CHILD], env=dict(os.environ), capture_output=True, text=True, timeout=60
+        [odd, "-c", CHILD],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[1][1:] == lineage()
