@@ -91,6 +91,9 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "import stands in the function it calls."
     ),
     ("tuneonce.hosts.sglang", "tuneonce.activation.install"): "The same, for SGLang.",
+    ("tuneonce.demo.engine", "tuneonce.activation.install"): (
+        "A server that says when it is ready, as the plugins do for theirs."
+    ),
     ("tuneonce.metrics", "tuneonce.activation.install"): (
         "What is switched on in this process is known there alone; asked when metrics are."
     ),

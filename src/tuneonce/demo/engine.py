@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ..activation import install
 from .tokenizer import EOS, Detokenizer
 
 
@@ -161,6 +162,8 @@ class Engine:
                     range(64), max_tokens=2, temperature=0.0, seed=0, ignore_eos=True
                 ):
                     pass
+            # As a server's integration does, before it says that it is healthy.
+            install.ready()
             self._ready.set()
             self._on_ready()
             while (job := self._jobs.get()) is not None:
