@@ -35,6 +35,13 @@ class Unlaunched:
         self._was: Fingerprint = found
         self._undigested = [kernel for kernel in found.kernels if not kernels.is_digested(kernel)]
         self._before = {key for key, _ in compiled.in_memory(jit)}
+        read = not found.others and all(digests.covers(one, jit) for one in found.constants)
+        self.is_told_by_its_key = read
+        """Whether Triton looks for another binary when anything that the kernel reads is another.
+
+        Where it does not, what is put into its cache before the first launch would be found then,
+        whatever the program has changed since.
+        """
         self._globals: dict[Any, Any] = {}
         self._launched = self._changed = False
         self.renew()

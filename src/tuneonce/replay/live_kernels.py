@@ -44,6 +44,11 @@ class LiveKernel:
     held: set[str]
     unlaunched: Unlaunched | None
 
+    @property
+    def may_become_another(self) -> bool:
+        """Whether the binary that it finds in Triton's cache may be that of what it was before."""
+        return self.unlaunched is not None and not self.unlaunched.is_told_by_its_key
+
     def call(self, entry: UsedVariant) -> tuple[list[Any], dict[str, Any]]:
         """What to warm it up with: arguments and options. Raises NoStandIn and ValueError."""
         values = arguments(self.names, entry.variant, self.annotated)

@@ -40,6 +40,10 @@ from .kept_binaries import KeptBinaries
 # many seconds each time. Arbitrary: milliseconds pass in between.
 _TRIES, _PAUSE_S = 100, 0.02
 
+# Seconds that the thread which looks up is waited for, by a server that is about to serve and by the
+# end of a process. Arbitrary: it takes milliseconds, unless something is not found at all.
+_AT_READY_S, _AT_THE_END_S = 0.5, 2.0
+
 # A part is written anew with each thing that is met, until it holds so many. Arbitrary.
 _OF_A_PART = 64
 
@@ -181,15 +185,15 @@ class Recorder:
             if not self._queue or not working.acquire(blocking=False):
                 return
 
-    def finish(self, *, complete: bool, ending: bool = True, within_s: float = 2.0) -> None:
+    def finish(self, *, complete: bool, ending: bool = True) -> None:
         """Write what is met until now. `complete`: the start has got as far as serving.
 
-        `ending`: what kernels do not have yet they never will.
+        `ending`: what kernels do not have yet they never will. Else that is written later.
         """
         self._ending = ending
         thread = self._thread
-        if ending and thread is not None and thread is not threading.current_thread():
-            thread.join(within_s)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_AT_THE_END_S if ending else _AT_READY_S)
         if complete:
             self._start = Start(self._start.id, self._start.at, complete=True)
             self._changed = True

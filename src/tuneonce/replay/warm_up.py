@@ -8,7 +8,8 @@ what does not fit any more is left out with a counted reason:
 ==================  ==============================================================================
 not_loaded          the kernel's module is not imported, or has no such kernel
 parameters          the kernel has other parameters, or takes what has no stand-in
-may_change          it is not launched yet, and nobody would see if it changed (`first_launch`)
+may_change          it is not launched yet, and nobody would see if it changed (`first_launch`), or
+                    it has no binary and Triton's cache could not tell what it becomes from it
 hooked              something of the program's runs before the kernel is launched
 no_binary           there is none, and the time for compiling is over
 other_key           Triton makes another key of it: the options of a launch are others now
@@ -51,7 +52,7 @@ from ..triton.compile.shipment import (
 from ..triton.compile.worker.frames import BadFrame
 from ..triton.compile.workers import Compilation, Workers
 from ..triton.kernel import captures
-from ..triton.seams import caches, compiled, compilers, drivers, kernels, knobs, probing
+from ..triton.seams import asked_for, caches, compiled, compilers, drivers, kernels, knobs, probing
 from ..triton.seams.seam import Feature
 from .drift import Moved, moved_constants, with_moved
 from .live_kernels import LeftOut, LiveKernel, look_up
@@ -242,6 +243,9 @@ class _Run:
         """Have the helpers compile what has no binary; the kernel generates the code here."""
         pool = self._workers.pool() if missing and self._clock() < self._until else None
         for entry, kernel in missing:
+            if kernel.may_become_another:
+                self._leave_out("may_change")
+                continue
             if pool is None or self._clock() > self._until:
                 self._leave_out("no_binary")
                 continue
@@ -286,7 +290,7 @@ class _Run:
                     raise LeftOut("no_binary", "Triton does not find it")
             # Apart: no launch may find it while it is being loaded.
             twin, taken_up = compiled.apart(kernel.jit, device)
-            with trial():
+            with trial(), asked_for.putting_nothing(on=kernel.may_become_another):
                 one = kernels.warm_up(twin, *kernel.call(entry))
             if not compiled.is_compiled(one):
                 raise LeftOut("hooked")

@@ -10,6 +10,7 @@ import triton.language as tl
 
 FACTOR = tl.constexpr(3)
 OFFSET = tl.constexpr(7)
+DTYPE = tl.float32
 MODE = 1
 
 
@@ -33,6 +34,11 @@ def second(x, n, SCALE: tl.constexpr):
 @triton.jit
 def reads_a_constant(x, n):
     tl.store(x, n * FACTOR)
+
+
+@triton.jit
+def reads_a_dtype(x, n):
+    tl.store(x, n.to(DTYPE) * 3)
 
 
 @triton.jit
@@ -80,6 +86,7 @@ KERNELS = (
     plain,
     second,
     reads_a_constant,
+    reads_a_dtype,
     moved,
     calls_one,
     calls_it_too,

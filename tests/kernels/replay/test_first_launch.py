@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +21,10 @@ from tests.kernels.replay.replay_kernels import (
     moved,
     plain,
     reads_a_constant,
+    reads_a_dtype,
     x,
 )
-from tests.kernels.replay.replay_lab import Program, Start
+from tests.kernels.replay.replay_lab import Program, Start, empty_cache
 from tuneonce.replay import first_launch
 from tuneonce.replay.first_launch import Unlaunched
 from tuneonce.triton.seams import compiled, run_hooks
@@ -307,3 +310,40 @@ def test_what_cannot_be_looked_at_any_more_is_taken_back(
         monkeypatch.setattr(first_launch, "fingerprint", fail)
         launch(reads_a_constant)
         assert start.events.problems() == ["kernel_has_changed"]
+
+
+# -- what is found in Triton's cache later ---------------------------------------------------------
+
+
+def test_what_is_kept_is_made_ready_and_not_put_where_another_kernel_would_find_it(
+    tmp_path: Path, set_global: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Triton's key does not hold a dtype: from its cache it would take what the kernel was."""
+    program = Program(kept=tmp_path / "store" / ".binaries")
+    with program.start():
+        old = launch(reads_a_dtype)
+    empty_cache()
+    with program.start() as start:
+        assert start.ready().variants == 1
+        assert not list(Path(os.environ["TRITON_CACHE_DIR"]).rglob("*.cubin"))
+        with start.nothing_compiled_or_loaded():
+            assert launch(reads_a_dtype) == old
+    empty_cache()
+    with program.start() as start:
+        assert start.ready().variants == 1
+        monkeypatch.setattr(replay_kernels, "DTYPE", tl.float16)
+        new = launch(reads_a_dtype)
+        assert "f16" in new
+        assert new != old
+        assert start.events.problems() == ["kernel_has_changed"]
+
+
+def test_what_triton_s_key_does_not_hold_is_compiled_by_its_launch(program: Program) -> None:
+    with program.start():
+        launch(reads_a_dtype)
+    empty_cache()
+    with program.start(workers=2) as start:
+        warmed = start.ready()
+        assert warmed.left_out.get("may_change", 0) >= 1
+        launch(reads_a_dtype)
+        assert ("reads_a_dtype", False) in start.compiled

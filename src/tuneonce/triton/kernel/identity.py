@@ -108,10 +108,16 @@ def reads(fn: Any) -> Reads:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a kernel's code is generated from, as a digest. `kernels` are it and those it calls."""
+    """What a kernel's code is generated from, as a digest. `kernels` are it and those it calls.
+
+    `constants` are the globals of plain values and of constexprs that these read by a name;
+    `others`: there are globals of other kinds, or names that are not there yet.
+    """
 
     digest: str
     kernels: tuple[Any, ...]
+    constants: tuple[Any, ...]
+    others: bool
 
 
 def fingerprint(fn: Any) -> Fingerprint | None:
@@ -126,7 +132,8 @@ def fingerprint(fn: Any) -> Fingerprint | None:
         if walker.calls_python:
             return None
         parts = [list(part) for part in walker.parts(kernel)]
-        return Fingerprint(digest(parts, length=24), tuple(walker.visited))
+        name, visited = digest(parts, length=24), tuple(walker.visited)
+        return Fingerprint(name, visited, tuple(walker.plain), walker.beyond)
     except Exception:  # of a program's object that is looked at
         return None
 
@@ -170,6 +177,10 @@ class _Walker:
     def __init__(self) -> None:
         self.own: dict[str, Any] = {}
         self.others = self.calls_python = False
+        # The same of callees as of the kernel itself.
+        self.plain: list[Any] = []
+        self.beyond = False
+        self._plain_names: set[str] = set()
         self._depth = 0
         self._sources: dict[int, tuple[str, str]] = {}
         self._constants: dict[str, set[str]] = {}
@@ -198,22 +209,29 @@ class _Walker:
         self._sources[id(kernel)] = (function.__qualname__, digest(marked, length=16))
         home = function.__module__
         self._depth += 1
+        callers, self._plain_names = self._plain_names, set()
         for name, value in _defaults(function):
             self._reference(f"default.{function.__qualname__}.{name}", value, home)
         scope = scope_of(function)
         for name in free_names(text):
             if name not in scope:
-                self.others |= not hasattr(builtins, name)
+                missing = not hasattr(builtins, name)
+                self.others |= missing
+                self.beyond |= missing
                 continue
             root = scope[name]
-            if self._depth == 1 and _is_constant(root):
-                self.own[name] = root
+            if _is_constant(root):
+                self.plain.append(root)
+                self._plain_names.add(name)
+                if self._depth == 1:
+                    self.own[name] = root
             if isinstance(root, ModuleType) and _is_tritons(root):
                 self._constant(f"global.{name}", root.__name__)
                 continue
             for chain in sorted(chains(text, name)):
                 self._reference("global." + ".".join(chain), _follow(root, chain), home)
         self._depth -= 1
+        self._plain_names = callers
 
     def _reference(self, name: str, value: Any, home: str) -> None:
         """Note what a name stands for in a function of the module `home`."""
@@ -247,6 +265,7 @@ class _Walker:
     def _constant(self, name: str, text: str) -> None:
         if name.startswith("global.") and text not in sys.modules:
             self.others |= self._depth > 1 or name.split(".")[1] not in self.own
+            self.beyond |= name.split(".")[1] not in self._plain_names
         self._constants.setdefault(name, set()).add(text)
 
 

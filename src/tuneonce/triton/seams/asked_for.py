@@ -1,11 +1,13 @@
-"""``triton.compiler.compile``: the kernel whose binary is looked for in Triton's cache."""
+"""``triton.compiler.compile``: for which kernel its cache is asked, and where the answer goes."""
 
 from __future__ import annotations
 
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from .seam import Feature, Finding, Seam, as_read, follow
@@ -13,6 +15,7 @@ from .seam import Feature, Finding, Seam, as_read, follow
 _MODULE = "triton.compiler.compiler"
 
 _asking = threading.local()
+_lending = threading.local()
 
 
 @contextmanager
@@ -24,6 +27,29 @@ def asking_for(one: Any) -> Iterator[None]:
         yield
     finally:
         _asking.kernel = before
+
+
+@contextmanager
+def putting_nothing(*, on: bool) -> Iterator[None]:
+    """What this thread looks for inside is found, and not put into Triton's cache, if that is `on`.
+
+    A variant has read its files when it is made, so they may be gone afterwards.
+    """
+    if not on:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="tuneonce-") as place:
+        _lending.place = place
+        try:
+            yield
+        finally:
+            _lending.place = None
+
+
+def place_apart() -> Path | None:
+    """Where to put what this thread looks for; None: into Triton's cache."""
+    place = getattr(_lending, "place", None)
+    return None if place is None else Path(place)
 
 
 def kernel() -> Any:

@@ -53,7 +53,11 @@ def look_in(finder: Finder) -> Callable[[], None]:
 
     def get_group(self: Any, filename: str) -> Any:
         found = stock_group(self, filename)
-        if not found and _fetch(self, finder, asked_for.kernel()):
+        if found:
+            return found
+        if (place := asked_for.place_apart()) is not None:
+            return _lent(self, finder, asked_for.kernel(), filename, place)
+        if _fetch(self, finder, asked_for.kernel()):
             found = stock_group(self, filename)
         return found
 
@@ -118,6 +122,22 @@ def _fetch(manager: Any, finder: Finder, kernel: Any) -> bool:
         return False
     finally:
         _looking.on = False
+
+
+def _lent(
+    manager: Any, finder: Finder, kernel: Any, group: str, place: Path
+) -> dict[str, str] | None:
+    """The files of a group, put below `place`; None: `finder` has none."""
+    if finder not in _finders or not _is_cache(manager):
+        return None
+    kept = finder.find(manager.key, kernel)
+    if kept is None or group not in kept.groups:
+        return None
+    folder = place / manager.key
+    folder.mkdir(exist_ok=True)
+    for name, data in kept.files.items():
+        (folder / name).write_bytes(data)
+    return {name: str(folder / name) for name in kept.groups[group]}
 
 
 def _put_all(manager: Any, files: dict[str, bytes]) -> None:
