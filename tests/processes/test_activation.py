@@ -501,7 +501,7 @@ print(json.dumps({
     )
     assert machine.run(program) == {
         "answers": [True, True, True, False],
-        "on": [["run"], ["TUNEONCE_TRITON_CACHE_DIR"], True, False],
+        "on": [["run"], ["TUNEONCE_START", "TUNEONCE_TRITON_CACHE_DIR"], True, False],
         "again": True,
         "off": True,
         "later": True,

@@ -37,6 +37,7 @@ ELSEWHERE = {
     "_autoload.py": "processes/test_activation.py",
     "_bootstrap/sitecustomize.py": "processes/test_activation.py",
     "activation/install.py": "processes/test_activation.py",
+    "activation/parts.py": "processes/test_activation.py",
     "bench/process.py": "processes/test_bench_server.py",
     "bench/restart.py": "processes/test_bench_restart.py",
     "bench/sockets.py": "unit/bench/test_ports.py",

@@ -36,6 +36,11 @@ def when_imported(name: str, callback: Callback) -> Callable[[], None]:
     return finder.cancel
 
 
+def server() -> str | None:
+    """The server that this is a process of: Triton comes when the server is there."""
+    return next((name for name in ("vllm", "sglang") if name in sys.modules), None)
+
+
 def _is_initializing(module: Any) -> bool:
     return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 

@@ -13,11 +13,10 @@ plugin entry point.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from .imports import when_imported
+from .imports import server, when_imported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -266,7 +265,7 @@ def events_directory() -> Path | None:
     if installation.live is None:  # without Triton it is not settled whose process this is
         from ..settings import read
 
-        settings = read(installation.environ, server=_server())
+        settings = read(installation.environ, server=server())
     directory: Path | None = settings.events
     return directory
 
@@ -332,119 +331,10 @@ def _warn(message: str, *args: object) -> None:
 def _hook(module: Any, installation: _Installation) -> None:
     """Build the parts and put the hook in place. Raises nothing unless errors are to be raised."""
     try:
-        _build(module, installation)
+        from .parts import put_together
+
+        put_together(module, installation, _log)
     except Exception as error:
         if installation.settings.raise_errors:
             raise
         _warn("stays off, Triton is stock: %r", error)
-
-
-def _server() -> str | None:
-    """The server that this is a process of: Triton comes when the server is there."""
-    return next((name for name in ("vllm", "sglang") if name in sys.modules), None)
-
-
-def _build(module: Any, installation: _Installation) -> None:
-    from ..addresses import without_password
-    from ..events.log import EventLog
-    from ..events.totals import Live
-    from ..phase import Phases
-    from ..settings import Mode, binaries_folder, read
-
-    settings = installation.settings = read(installation.environ, server=_server())
-    store = without_password(settings.store)
-    installation.phases = Phases()
-    installation.live = Live(lambda: _log("on, store %s%s", store, installation.fixed()))
-    installation.events = EventLog(
-        settings.events,
-        mode=settings.mode.value,
-        store=store,
-        run=os.environ.get("TUNEONCE_RUN") or None,
-        listener=installation.live,
-    )
-    if settings.mode is Mode.OBSERVE:
-        from ..triton.launch.observer import Observer
-
-        installation.hook = Observer(module, installation.events)
-    else:
-        import atexit
-        from dataclasses import replace
-
-        from ..events.progress import Progress
-        from ..replay.process import build_replay
-        from ..resolution.deterministic import DeterministicResolver
-        from ..resolution.frozen import FrozenResolver
-        from ..resolution.journal import FOLDER, Journals
-        from ..store import open_with_older
-        from ..store.bounded import BoundedStore
-        from ..store.readonly import ReadOnlyStore
-        from ..system.threads import BoundedCalls
-        from ..triton.compile.workers import build_workers
-        from ..triton.launch.hook import Hook
-        from ..triton.launch.persistence import Persistence
-
-        inner = open_with_older(settings.store, settings.older)
-        journals, answers, warmed = None, FrozenResolver, settings.warm
-        if settings.policies.deterministic:  # nothing is kept, whatever asks for it
-            inner, answers = ReadOnlyStore(inner), DeterministicResolver
-            warmed = replace(warmed, recorded=False)
-        opened = BoundedStore(inner, store)
-        if not settings.policies.deterministic:
-            journals = Journals(_places(opened, FOLDER, settings.journals))
-        resolver = answers(
-            opened, installation.events, journals=journals, frozen=installation.frozen
-        )
-        persistence = Persistence(
-            resolver, installation.events, settings.raise_errors, BoundedCalls()
-        )
-        workers = build_workers(settings.workers, installation.events)
-        installation.replay = build_replay(
-            resolver,
-            workers,
-            persistence,
-            installation.phases,
-            warmed,
-            start=os.environ.get("TUNEONCE_START", ""),
-            places=_places(opened, binaries_folder(), settings.binaries),
-        )
-        if installation.says_ready:
-            installation.replay.await_ready()
-        atexit.register(persistence.finish)
-        replay = installation.replay
-        atexit.register(lambda: replay.end(is_server=_server() is not None))
-        replay.begin()
-        progress = Progress(on=settings.progress, raise_errors=settings.raise_errors)
-        installation.hook = Hook(
-            module,
-            persistence,
-            workers,
-            progress=progress,
-            recheck=settings.recheck,
-            journals=journals,
-            phases=installation.phases,
-            policies=settings.policies,
-            usage=installation.replay.recorder,
-        )
-    installation.hook.install()
-
-
-def _places(store: Any, folder: str, near: Path | None) -> Callable[[], list[Path]]:
-    """Where a folder may be: beside the records, where another container finds it too, or near.
-
-    Nowhere for a store that keeps nothing, or not in files.
-    """
-    from functools import cache
-    from pathlib import Path
-
-    @cache
-    def beside() -> list[Path]:
-        info = store.describe()
-        kept = info.kind == "files" and info.writable
-        return [Path(info.location, folder)] if kept else []
-
-    def places() -> list[Path]:
-        first = [] if store.is_silent or store.is_far else beside()
-        # Near, too, for what was left there by a process for which the store was far.
-        return [*first, near] if near is not None and (first or store.is_far) else first
-
-    return places

@@ -40,8 +40,8 @@ from .kept_binaries import KeptBinaries
 # many seconds each time. Arbitrary: milliseconds pass in between.
 _TRIES, _PAUSE_S = 100, 0.02
 
-# Seconds that the thread which looks up is waited for, by a server that is about to serve and by the
-# end of a process. Arbitrary: it takes milliseconds, unless something is not found at all.
+# Seconds that the thread which looks up is waited for, by a server that is about to serve and by
+# the end of a process. Arbitrary: it takes milliseconds, unless something is not found at all.
 _AT_READY_S, _AT_THE_END_S = 0.5, 2.0
 
 # A part is written anew with each thing that is met, until it holds so many. Arbitrary.
