@@ -40,6 +40,11 @@ from .kept_binaries import KeptBinaries
 # many seconds each time. Arbitrary: milliseconds pass in between.
 _TRIES, _PAUSE_S = 100, 0.02
 
+# What is met is looked up when nothing new was met for so many seconds, and after so many in any
+# case: then a thread of ours opens and closes files, and a program that closes every descriptor
+# after its first launches must not find them in the middle of that. Arbitrary.
+_QUIET_S, _LONGEST_S = 0.1, 1.0
+
 # Seconds that the thread which looks up is waited for, by a server that is about to serve and by
 # the end of a process. Arbitrary: it takes milliseconds, unless something is not found at all.
 _AT_READY_S, _AT_THE_END_S = 0.5, 2.0
@@ -112,6 +117,8 @@ class Recorder:
         self._queue: deque[_Met] = deque(maxlen=_MOST_WAITING)
         self._working = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._met_at = 0.0
+        self._hurry = threading.Event()
         self._writing = threading.Lock()
         self._process = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._number = 0
@@ -150,6 +157,7 @@ class Recorder:
 
     def _note(self, met: _Met) -> None:
         self._queue.append(met)
+        self._met_at = time.monotonic()
         if met.launcher is None:
             self.on_new()
         self._begin()
@@ -174,6 +182,7 @@ class Recorder:
     def _work(self, working: threading.Lock) -> None:
         while True:
             try:
+                self._await_quiet()
                 waiting = self._settle()
                 while waiting or self._queue:
                     if waiting and not self._ending:
@@ -185,6 +194,12 @@ class Recorder:
             if not self._queue or not working.acquire(blocking=False):
                 return
 
+    def _await_quiet(self) -> None:
+        by = time.monotonic() + _LONGEST_S
+        while (left := min(self._met_at + _QUIET_S, by) - time.monotonic()) > 0:
+            if self._hurry.wait(left):
+                return
+
     def finish(self, *, complete: bool, ending: bool = True) -> None:
         """Write what is met until now. `complete`: the start has got as far as serving.
 
@@ -192,8 +207,11 @@ class Recorder:
         """
         self._ending = ending
         thread = self._thread
+        self._hurry.set()
         if thread is not None and thread is not threading.current_thread():
             thread.join(_AT_THE_END_S if ending else _AT_READY_S)
+        if not ending:
+            self._hurry.clear()
         if complete:
             self._start = Start(self._start.id, self._start.at, complete=True)
             self._changed = True

@@ -39,7 +39,9 @@ class Starts:
             "TUNEONCE_EVENTS": str(self.home / f"events-{number}"),
             "TUNEONCE_RAISE": "1",
             "TUNEONCE_WORKERS": "2",
-            "TUNEONCE_BINARIES_MB": "0",  # what is found there is not compiled from a record
+            # What is found there, or made ready, is not compiled from a record.
+            "TUNEONCE_BINARIES_MB": "0",
+            "TUNEONCE_PROFILE": "0",
             "TRITON_DEFAULT_FP_FUSION": "1",
             **settings,
         }
