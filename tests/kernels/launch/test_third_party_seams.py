@@ -211,6 +211,8 @@ def test_a_run_that_nobody_has_read_is_left_alone(source: bool) -> None:
         hook, events = make_hook(MemoryStore())
         assert not hook.install()
         assert Autotuner.run is run
+        hook.uninstall()  # it still hears of what is compiled
+        assert Autotuner.run is run
     assert events.of("problem")[0]["what"] == "stepped_aside"
     assert "no version that was read" in events.of("problem")[0]["detail"]
 
