@@ -40,9 +40,9 @@ from .kept_binaries import KeptBinaries
 # many seconds each time. Arbitrary: milliseconds pass in between.
 _TRIES, _PAUSE_S = 100, 0.02
 
-# What is met is looked up when nothing new was met for so many seconds, and after so many in any
-# case: then a thread of ours opens and closes files, and a program that closes every descriptor
-# after its first launches must not find them in the middle of that. Arbitrary.
+# What is met is written when nothing new was met for so many seconds, and after so many in any
+# case: a thread of ours opens and closes files then, and a program that closes every descriptor
+# after its first launches must not find it in the middle of that. Arbitrary.
 _QUIET_S, _LONGEST_S = 0.1, 1.0
 
 # Seconds that the thread which looks up is waited for, by a server that is about to serve and by
@@ -118,7 +118,8 @@ class Recorder:
         self._working = threading.Lock()
         self._thread: threading.Thread | None = None
         self._met_at = 0.0
-        self._hurry = threading.Event()
+        self._hurried = False
+        self._folders: dict[str, str] = {}
         self._writing = threading.Lock()
         self._process = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._number = 0
@@ -182,48 +183,46 @@ class Recorder:
     def _work(self, working: threading.Lock) -> None:
         while True:
             try:
-                self._await_quiet()
-                waiting = self._settle()
-                while waiting or self._queue:
-                    if waiting and not self._ending:
+                by = time.monotonic() + _LONGEST_S
+                waiting = self._look_up()
+                while waiting or self._queue or not self._is_quiet(by):
+                    if not self._ending:
                         time.sleep(_PAUSE_S)
-                    waiting = self._settle(waiting, last=self._ending)
+                    waiting = self._look_up(waiting, last=self._ending)
+                self._write_down()
             finally:
                 working.release()
             # Looked at again after it is free: something may have come before.
             if not self._queue or not working.acquire(blocking=False):
                 return
 
-    def _await_quiet(self) -> None:
-        by = time.monotonic() + _LONGEST_S
-        while (left := min(self._met_at + _QUIET_S, by) - time.monotonic()) > 0:
-            if self._hurry.wait(left):
-                return
+    def _is_quiet(self, by: float) -> bool:
+        return self._hurried or time.monotonic() >= min(self._met_at + _QUIET_S, by)
 
     def finish(self, *, complete: bool, ending: bool = True) -> None:
         """Write what is met until now. `complete`: the start has got as far as serving.
 
         `ending`: what kernels do not have yet they never will. Else that is written later.
         """
-        self._ending = ending
+        self._ending, self._hurried = ending, True
         thread = self._thread
-        self._hurry.set()
         if thread is not None and thread is not threading.current_thread():
             thread.join(_AT_THE_END_S if ending else _AT_READY_S)
-        if not ending:
-            self._hurry.clear()
+        self._hurried = ending
         if complete:
             self._start = Start(self._start.id, self._start.at, complete=True)
             self._changed = True
-        if left := self._settle(last=ending):
+        left = self._look_up(last=ending)
+        self._write_down()
+        if left:
             self._queue.extend(left)
             self._begin()
         if self._left_out:
             left_out, self._left_out = self._left_out, {}
             self._events.emit("profile", left_out=left_out)
 
-    def _settle(self, waiting: list[_Met] | None = None, *, last: bool = False) -> list[_Met]:
-        """Look up what is in the queue, and write it. What the kernel does not have yet is left."""
+    def _look_up(self, waiting: list[_Met] | None = None, *, last: bool = False) -> list[_Met]:
+        """Look up what is in the queue. What the kernel does not have yet is left."""
         left = []
         with self._writing:
             items = list(waiting or ())
@@ -236,15 +235,22 @@ class Recorder:
                         if met.tries <= 0 or last:
                             raise NotRecorded("not_found")
                         left.append(_Met(**{**vars(met), "tries": met.tries - 1}))
+        return left
+
+    def _write_down(self) -> None:
+        """Keep binaries, and write a part if there is anything new."""
+        with self._writing:
+            folders, self._folders = self._folders, {}
+            for folder, of_kernel in folders.items():
+                self._keep_files(folder, of_kernel)
             if self._changed:
                 self._changed = False
                 self._keep("profile", self._write)
-        return left
 
     def _take(self, met: _Met) -> bool:
         """Add something. False: the kernel does not have it yet. Raises NotRecorded."""
         if met.launcher is not None:
-            self._keep_files(met.launcher[0], "")
+            self._folders[met.launcher[0]] = ""
             return True
         entry = met.entry
         if entry is None:
@@ -273,7 +279,7 @@ class Recorder:
         found = fingerprint(jit)
         # Without one, Triton's key may not hold all that the kernel reads.
         if found is not None and not probing.missing(Feature.WARM):
-            self._keep_files(caches.folder_of(met.binary), found.digest)
+            self._folders[caches.folder_of(met.binary)] = found.digest
         key, one = held[0]
         return described(jit, key, one)
 
@@ -293,13 +299,20 @@ class Recorder:
             self._keys.append(entry)
 
     def _write(self) -> None:
-        name = f"{self._start.id}-{self._process}-{self._number}"
-        variants, keys = list(self._variants), list(self._keys)
-        part = ProfilePart(self._profiles.name, name, [self._start], variants, keys)
-        self._profiles.keep(part)
-        if len(variants) + len(keys) >= _OF_A_PART:
+        """Write what this process has met, in parts that are full and one that is not yet."""
+        while True:
+            name = f"{self._start.id}-{self._process}-{self._number}"
+            variants = self._variants[:_OF_A_PART]
+            keys = self._keys[: _OF_A_PART - len(variants)]
+            self._profiles.keep(
+                ProfilePart(self._profiles.name, name, [self._start], variants, keys)
+            )
+            if len(variants) + len(keys) < _OF_A_PART:
+                return
             self._number += 1
-            self._variants, self._keys = [], []
+            del self._variants[: len(variants)], self._keys[: len(keys)]
+            if not (self._variants or self._keys):
+                return
 
 
 def described(jit: Any, key: str, one: Any) -> UsedVariant:
