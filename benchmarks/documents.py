@@ -48,3 +48,10 @@ def _git(*words: str) -> str:
         ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
     )
     return done.stdout.strip()
+
+
+def vars_of(value: Any) -> Any:
+    """A value of `tuneonce.bench` as JSON has it; None for None."""
+    import msgspec
+
+    return None if value is None else msgspec.to_builtins(value)

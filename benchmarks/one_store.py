@@ -28,6 +28,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
+from documents import vars_of  # noqa: E402
+
 from tuneonce.activation.install import child_environment  # noqa: E402
 from tuneonce.bench.arms import ARMS, environment  # noqa: E402
 from tuneonce.bench.interrupts import Interrupts  # noqa: E402
@@ -142,12 +144,6 @@ def main() -> None:
             document["starts"].append(start(number, options, Path(directory)))
             options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(document["starts"], indent=1))
-
-
-def vars_of(value: Any) -> Any:
-    import msgspec
-
-    return None if value is None else msgspec.to_builtins(value)
 
 
 if __name__ == "__main__":

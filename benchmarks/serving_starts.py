@@ -26,7 +26,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from documents import save  # noqa: E402
+from documents import save, vars_of  # noqa: E402
 
 from tuneonce.activation.install import child_environment  # noqa: E402
 from tuneonce.bench.arms import ARMS, environment  # noqa: E402
@@ -133,12 +133,6 @@ def start(number: int, arm: str, options: argparse.Namespace, home: Path) -> dic
         found["engine_init_s"] = engine_init_s(log)
     found.update(told(events))
     return found
-
-
-def vars_of(value: Any) -> Any:
-    import msgspec
-
-    return None if value is None else msgspec.to_builtins(value)
 
 
 def line(found: dict[str, Any]) -> str:
