@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ class Replay:
     def begin(self) -> None:
         """Where earlier starts launched kernels, begin what their first launch waits for."""
         if self._recorder is not None:
-            threading.Thread(target=self._prepare, name="tuneonce-early", daemon=True).start()
+            preparation.begin(self._prepare)
 
     def _prepare(self) -> None:
         with self._persistence.guarded("prepare"):

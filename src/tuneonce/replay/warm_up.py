@@ -61,6 +61,10 @@ from .stand_ins import NoStandIn
 
 logger = logging.getLogger("tuneonce")
 
+# Seconds for reading verdicts, one after the other: a slow store must not have the time of the
+# variants, which launches wait longer for. Arbitrary; a thousand take half a second on a disk.
+_VERDICTS_S = 2.0
+
 # Threads that load: most of it is Python under the interpreter's lock, the rest waits for files and
 # for the device. Arbitrary.
 _THREADS = 4
@@ -118,7 +122,10 @@ class Warmer:
         done, began = Warmed(), self._clock()
         until = began + self._budget_s
         profile = self.profile() if self._budget_s > 0 else Profile()
-        done.verdicts = self._resolver.prefetch([key.verdict for key in profile.keys], until=until)
+        verdicts_until = min(until, began + _VERDICTS_S)
+        done.verdicts = self._resolver.prefetch(
+            [key.verdict for key in profile.keys], until=verdicts_until
+        )
         if profile.variants and self._can_warm():
             _Run(self, done, until, launched_only).run(profile.variants)
         done.seconds = self._clock() - began

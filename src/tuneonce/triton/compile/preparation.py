@@ -10,6 +10,7 @@ import contextlib
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from ..seams import compilers, knobs
 
@@ -17,9 +18,11 @@ from ..seams import compilers, knobs
 _IMPORTED_WITHIN_S, _PAUSE_S = 60.0, 0.02
 
 
-def begin() -> None:
-    """Start, in a thread; nothing is to be waited for, and a failure is the first kernel's."""
-    threading.Thread(target=digest, name="tuneonce-early", daemon=True).start()
+def begin(work: Callable[[], None] | None = None) -> None:
+    """Start `digest`, or what leads to it, in a thread; nothing is to be waited for."""
+    thread = threading.Thread(target=work or digest, name="tuneonce-early", daemon=True)
+    with contextlib.suppress(RuntimeError):  # no more threads: the first kernel does it
+        thread.start()
 
 
 def await_triton() -> None:
