@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from documents import give
+from documents import give, save
 
 SCHEMA = "tuneonce.new-keys/1"
 ROOT = Path(__file__).resolve().parents[1]
@@ -205,13 +205,18 @@ def main() -> None:
             )
             if done.returncode:
                 document["arms"][arm] = {"failed": done.stderr[-3000:]}
+                if options.out:
+                    save(document, options.out)
                 print(f"{arm}: failed\n{done.stderr[-3000:]}", file=sys.stderr)
                 continue
             found = document["arms"][arm] = json.loads(out.read_text())
+            if options.out:
+                save(document, options.out)
             print(
                 arm, json.dumps({k: v for k, v in found.items() if k != "calls"}), file=sys.stderr
             )
-    give(document, options.out)
+    if not options.out:
+        give(document, None)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """Starts of a server and prompts of random lengths: what the first requests of each wait for.
 
 Starts the server again and again with the directories that the start before has left, the last time
-with Triton's cache emptied, and sends each two loads of the same kind: the first meets whatever the
-start has not prepared, the second is the same server later. Prints one JSON document.
+with Triton's cache emptied, and sends each three loads: other prompts, of the same lengths in the
+same order. The first meets whatever the start has not prepared, the second is the same server
+later, and the third says how much two loads differ in any case. Prints one JSON document.
 
     python benchmarks/serving_starts.py --out OUT.json --later "--jit-monitor-mode error" -- \
         vllm serve MODEL --port {port}
 
-``--later`` is appended to the command from the second start on.
+``--later`` is appended to the command of the arm tuneonce from its second start on.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from tuneonce.events.log import read_processes  # noqa: E402
 
 SCHEMA = "tuneonce.serving-starts/1"
 HOST = "127.0.0.1"
+LOADS = 3
 COUNTED = ("tune", "compile", "load", "module_load")
 
 
@@ -100,7 +102,7 @@ def start(number: int, arm: str, options: argparse.Namespace, home: Path) -> dic
         activate=child_environment,
     )
     port = free_port(HOST)
-    later = shlex.split(options.later) if number > 1 else []
+    later = shlex.split(options.later) if number > 1 and arm == "tuneonce" else []
     command = [word.replace("{port}", str(port)) for word in [*options.command, *later]]
     log = home / f"server-{number}.log"
     found: dict[str, Any] = {"arm": arm, "start": number, "emptied": emptied}
@@ -109,7 +111,7 @@ def start(number: int, arm: str, options: argparse.Namespace, home: Path) -> dic
         with server:
             found["healthy_s"] = round(server.wait_healthy(timeout=options.startup_timeout), 2)
             found["loads"] = []
-            for half in range(2):
+            for number_of_load in range(LOADS):
                 load = Load(
                     input_len=options.input_len,
                     input_len_to=options.input_len_to,
@@ -117,7 +119,8 @@ def start(number: int, arm: str, options: argparse.Namespace, home: Path) -> dic
                     num_prompts=options.num_prompts,
                     max_concurrency=options.max_concurrency,
                     ignore_eos=True,
-                    seed=half,
+                    seed=number_of_load,
+                    lengths_seed=0,
                 )
                 result = run_load(f"http://{HOST}:{port}", load, interrupts=interrupts)
                 found["loads"].append(
@@ -127,6 +130,7 @@ def start(number: int, arm: str, options: argparse.Namespace, home: Path) -> dic
                         "duration_s": round(result.duration_s, 3),
                         "ttft_ms": vars_of(result.ttft_ms),
                         "ttft_max_ms": max(result.ttft_samples_ms, default=None),
+                        "ttft_samples_ms": [round(ms, 1) for ms in result.ttft_samples_ms],
                         "output_digest": result.output_digest,
                     }
                 )
@@ -136,11 +140,11 @@ def start(number: int, arm: str, options: argparse.Namespace, home: Path) -> dic
 
 
 def line(found: dict[str, Any]) -> str:
-    first, second = (load["ttft_ms"]["p99"] or 0.0 for load in found["loads"])
+    p99 = ", ".join(f"{load['ttft_ms']['p99'] or 0.0:.0f}" for load in found["loads"])
     return (
         f"{found['arm']:12} start {found['start']}{' emptied' if found['emptied'] else '':8}"
         f" engine init {found['engine_init_s']} healthy {found['healthy_s']} s,"
-        f" P99 TTFT {first:.0f} and {second:.0f} ms, serving {dict(found['counts']['serving'])}"
+        f" P99 TTFT {p99} ms, serving {dict(found['counts']['serving'])}"
     )
 
 
@@ -151,11 +155,11 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=3)
     parser.add_argument("--emptied", action="store_true", help="before the last: Triton's cache")
     parser.add_argument("--triton-cache", default="**/triton*", help="glob of its directories")
-    parser.add_argument("--later", default="", help="what is added from the second start on")
+    parser.add_argument("--later", default="", help="to tuneonce's, from the second start on")
     parser.add_argument("--input-len", type=int, default=200)
     parser.add_argument("--input-len-to", type=int, default=7800)
     parser.add_argument("--output-len", type=int, default=4)
-    parser.add_argument("--num-prompts", type=int, default=192, help="of each of the two loads")
+    parser.add_argument("--num-prompts", type=int, default=192, help="of each load")
     parser.add_argument("--max-concurrency", type=int, default=16)
     parser.add_argument("--startup-timeout", type=float, default=400.0)
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- SERVER COMMAND")

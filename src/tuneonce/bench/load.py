@@ -37,11 +37,12 @@ def make_prompts(load: Load) -> list[list[int] | str]:
     Random throughout, so that no two share a prefix that a server could have cached.
     """
     generator = random.Random(load.seed)
+    lengths = generator if load.lengths_seed is None else random.Random(load.lengths_seed)
 
     def length() -> int:
         if load.input_len_to is None:
             return load.input_len
-        return generator.randint(load.input_len, load.input_len_to)
+        return lengths.randint(load.input_len, load.input_len_to)
 
     if load.prompt_format == "text":
         letters = "abcdefghijklmnopqrstuvwxyz"

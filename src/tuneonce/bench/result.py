@@ -25,8 +25,9 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
 
     `input_len` counts tokens with ``prompt_format="tokens"`` (ids drawn from `token_low` to
     `token_high`, both included) and one-letter words with ``"text"``; with `input_len_to` a prompt
-    has any number from the one to the other, both included. `max_concurrency` None means
-    all requests at once, `model` None the first that the server lists.
+    has any number from the one to the other, both included, drawn from `seed`, or from
+    `lengths_seed` where loads of equal lengths are to have different prompts. `max_concurrency`
+    None means all requests at once, `model` None the first that the server lists.
     """
 
     input_len: int
@@ -43,6 +44,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str = "/v1/completions"
     request_timeout_s: float = 3600.0
     input_len_to: int | None = None
+    lengths_seed: int | None = None
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):

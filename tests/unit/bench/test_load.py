@@ -82,6 +82,25 @@ def test_prompts_may_have_lengths_between_two_bounds() -> None:
     assert make_prompts(load) == make_prompts(load)
 
 
+def test_loads_of_equal_lengths_have_other_prompts() -> None:
+    one, other = (
+        make_prompts(
+            Load(
+                input_len=3,
+                input_len_to=900,
+                output_len=1,
+                num_prompts=50,
+                seed=seed,
+                lengths_seed=5,
+            )
+        )
+        for seed in (0, 1)
+    )
+    assert [len(prompt) for prompt in one] == [len(prompt) for prompt in other]
+    assert len({len(prompt) for prompt in one}) > 40
+    assert not any(a == b for a, b in zip(one, other, strict=True))
+
+
 def test_tokens_times_and_usage() -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         return await streamed(
