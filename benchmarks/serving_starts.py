@@ -14,12 +14,14 @@ later, and the third says how much two loads differ in any case. Prints one JSON
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import os
 import shlex
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -122,9 +124,11 @@ def start(number: int, arm: str, options: argparse.Namespace, home: Path) -> dic
                     seed=number_of_load,
                     lengths_seed=0,
                 )
+                began = time.time()
                 result = run_load(f"http://{HOST}:{port}", load, interrupts=interrupts)
                 found["loads"].append(
                     {
+                        "began": round(began, 2),
                         "successful": result.successful,
                         "errors": result.errors,
                         "duration_s": round(result.duration_s, 3),
@@ -162,6 +166,7 @@ def main() -> None:
     parser.add_argument("--num-prompts", type=int, default=192, help="of each load")
     parser.add_argument("--max-concurrency", type=int, default=16)
     parser.add_argument("--startup-timeout", type=float, default=400.0)
+    parser.add_argument("--directory", type=Path, help="kept, with what starts have left in it")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- SERVER COMMAND")
     options = parser.parse_args()
     options.command = options.command[options.command[:1] == ["--"] :]
@@ -174,7 +179,10 @@ def main() -> None:
         "versions": installed_versions(),
         "starts": [],
     }
-    with tempfile.TemporaryDirectory(prefix="tuneonce-serving-") as directory:
+    with contextlib.ExitStack() as stack:
+        directory = options.directory or stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="tuneonce-serving-")
+        )
         for number in range(1, options.starts + 1):
             for arm in options.arms:
                 home = Path(directory, arm)
