@@ -53,6 +53,7 @@ class _Installation:
         self.replay: Any = None
         self.says_ready = False
         self.watched = False
+        self.patience: Any = None
         self.frozen: Any = None
         self.exported: dict[str, tuple[str | None, str]] = {}
 
@@ -194,13 +195,15 @@ def ready() -> None:
     check()
     if not installation.watched:
         warm()
+    patience = _patience(installation)
     if installation.hook is not None:
-        installation.hook.finish()
+        with patience.waiting() as left:
+            installation.hook.finish(left)
     totals = installation.live.now()
     installation.events.emit("ready")
     installation.phases.serve()
     if installation.replay is not None:
-        installation.replay.serve()
+        installation.replay.serve(patience, watched=installation.watched)
     remembered = totals.replayed or totals.restored
     if totals.hits or totals.provisional or totals.misses or totals.compiles or remembered:
         _log("ready: %s%s", totals.sentence(), installation.fixed(totals))
@@ -216,7 +219,16 @@ def warm() -> None:
     """
     installation = _installed
     if installation is not None and installation.replay is not None:
-        installation.replay.warm()
+        installation.replay.warm(_patience(installation))
+
+
+def _patience(installation: _Installation) -> Any:
+    """How long a start still waits for the store: one for all that it waits for."""
+    if installation.patience is None:
+        from ..system.patience import Patience
+
+        installation.patience = Patience()
+    return installation.patience
 
 
 def warm_before_watch() -> None:

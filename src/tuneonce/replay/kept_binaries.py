@@ -27,13 +27,17 @@ import time
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..events.log import EventLog
+from ..store.bounded import READ_S
 from ..system.file_modes import make_closed_directory
 from ..system.forks import renew_in_child
+from ..system.threads import BoundedCalls, Overdue
 from ..triton.kernel.identity import fingerprint
 from ..triton.seams.lookups import Kept
+
+T = TypeVar("T")
 
 # No folder of Triton's has more; of a large kernel, with all its texts, some 10 MB. Arbitrary.
 _MOST_BYTES, _MOST_FILES = 64 << 20, 64
@@ -65,12 +69,14 @@ class KeptBinaries:
         self._places, self._limit, self._events = places, limit, events
         self._writes = writes and limit > 0
         self._folders: Callable[[str, str], Any] = lambda folder, file: None
+        self._calls = BoundedCalls()
         self.renew()
         renew_in_child(self)
 
     def renew(self) -> None:
         self._lock = threading.Lock()
         self._made: Path | None = None
+        self._silent = False
         self._asked = self._told = False
         self._kept: set[str] = set()
         self._written = self._limit  # so that the first write has it looked through
@@ -116,19 +122,40 @@ class KeptBinaries:
     # -- what Triton's cache lacks -----------------------------------------------------------
 
     def has(self, folder: str) -> bool:
+        return self._within(lambda: self._has(folder), otherwise=False)
+
+    def find(self, folder: str, kernel: Any = None) -> Kept | None:
+        if _KEY.fullmatch(folder) is None:
+            return None
+        began = time.perf_counter()
+        found = self._within(lambda: self._found(folder), otherwise=None)
+        if found is None:
+            return None
+        kept, of_kernel = found
+        if of_kernel and of_kernel != _fingerprint_of(kernel):
+            return None
+        if self._writes:
+            self._within(lambda: self._use(folder), otherwise=None)
+        self._events.emit(
+            "restore",
+            binaries=1,
+            bytes=sum(map(len, kept.files.values())),
+            seconds=round(time.perf_counter() - began, 6),
+        )
+        return kept
+
+    def _has(self, folder: str) -> bool:
         directory = self.directory
         return directory is not None and self._path(directory, folder).is_file()
 
-    def find(self, folder: str, kernel: Any = None) -> Kept | None:
+    def _found(self, folder: str) -> tuple[Kept, str] | None:
+        """The files of a folder, and the fingerprint of its kernel. Raises nothing."""
         directory = self.directory
-        if directory is None or _KEY.fullmatch(folder) is None:
+        if directory is None:
             return None
-        began = time.perf_counter()
         path = self._path(directory, folder)
         try:
-            kept, of_kernel = _read(path)
-            if of_kernel and of_kernel != _fingerprint_of(kernel):
-                return None
+            return _read(path)
         except FileNotFoundError:
             return None
         except Exception as error:  # damaged archives raise errors of many kinds
@@ -137,15 +164,24 @@ class KeptBinaries:
                 with contextlib.suppress(OSError):  # it is ours, and of no use
                     path.unlink()
             return None
-        if self._writes:
-            _use(path)
-        self._events.emit(
-            "restore",
-            binaries=1,
-            bytes=sum(map(len, kept.files.values())),
-            seconds=round(time.perf_counter() - began, 6),
-        )
-        return kept
+
+    def _use(self, folder: str) -> None:
+        if (directory := self.directory) is not None:
+            _use(self._path(directory, folder))
+
+    def _within(self, call: Callable[[], T], *, otherwise: T) -> T:
+        """What a call that looks returns; after one that was not back in time, none is made.
+
+        A launch waits for it, and the directory may be on a mount that has died.
+        """
+        if self._silent:
+            return otherwise
+        try:
+            return self._calls(call, READ_S)
+        except Overdue as error:
+            self._silent = True
+            self._events.emit("problem", what="binaries_not_read", detail=str(error))
+            return otherwise
 
     def used(self, folder: str, file: str) -> None:
         """A launcher was taken from Triton's cache: it is needed, too."""
@@ -163,7 +199,7 @@ class KeptBinaries:
         Of those, what is in `groups`; where there are none, its modules. `of_kernel` is the
         fingerprint of the kernel, "" for what is of none. Raises nothing.
         """
-        if not self._writes or folder.name in self._kept:
+        if not self._writes or self._silent or folder.name in self._kept:
             return
         directory = self._opened()
         if directory is None:
@@ -248,7 +284,10 @@ def _not_private(about: os.stat_result) -> str | None:
 
 
 def _fingerprint_of(kernel: Any) -> str | None:
-    found = None if kernel is None else fingerprint(kernel)
+    try:
+        found = None if kernel is None else fingerprint(kernel)
+    except Exception:  # what a program's object does when it is looked at
+        return None
     return None if found is None else found.digest
 
 

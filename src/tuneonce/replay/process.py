@@ -13,6 +13,7 @@ from ..phase import Phases
 from ..resolution.profiles import Profiles
 from ..resolution.resolver import Resolver
 from ..settings import Warm
+from ..system.patience import Patience
 from ..system.program import program_name
 from ..triton.compile import preparation
 from ..triton.compile.workers import Workers
@@ -25,8 +26,11 @@ from .kept_binaries import KeptBinaries
 from .recorder import Recorder
 from .warm_up import Warmed, Warmer
 
-# Seconds that whoever writes a part waits for the store; it has bounds of its own.
+# Seconds that a thread of ours waits until a part is written; the store has bounds of its own.
 _WRITTEN_WITHIN_S = 5.0
+
+# Seconds that a thread of ours, for which nobody waits, has for a profile. Arbitrary.
+_BESIDE_S = 60.0
 
 
 class Replay:
@@ -40,12 +44,10 @@ class Replay:
         persistence: Persistence,
         profiles: Profiles,
     ) -> None:
-        self._beside = Beside(lambda: self.warm(launched_only=True))
-        if recorder is not None:
-            recorder.on_new = self._beside.stir
         self.recorder: Usage | None = recorder
         self._recorder, self._warmer, self._binaries = recorder, warmer, binaries
         self._persistence, self._profiles = persistence, profiles
+        self._beside = self._new_beside()
         self._end_look_up: Callable[[], None] = lambda: None
         # Once Triton's compiler is there: we may be switched on before Triton, or amid its import.
         self._cancel = when_imported(compilers.MODULE, lambda module: self._look_up())
@@ -55,10 +57,17 @@ class Replay:
             if self._binaries is not None and not probing.missing(Feature.BINARIES):
                 self._end_look_up = lookups.look_in(self._binaries)
 
-    def warm(self, *, launched_only: bool = False) -> Warmed:
+    def _new_beside(self) -> Beside:
+        """Makes ready beside the program, from when it meets something new."""
+        beside = Beside(lambda: self.warm(Patience(_BESIDE_S), launched_only=True))
+        if self._recorder is not None:
+            self._recorder.on_new = beside.stir
+        return beside
+
+    def warm(self, patience: Patience | None = None, *, launched_only: bool = False) -> Warmed:
         """Make ready what earlier starts used; `launched_only`: of kernels that are in use."""
         with self._persistence.guarded("warm"):
-            return self._warmer.warm(launched_only=launched_only)
+            return self._warmer.warm(patience or Patience(), launched_only=launched_only)
         return Warmed()
 
     def begin(self) -> None:
@@ -76,17 +85,25 @@ class Replay:
         """The program will say when it is ready: nothing is made ready before."""
         self._beside.end()
 
-    def serve(self) -> None:
-        """Start-up is over: what it did not use counts as unused."""
-        self._beside.end()
-        self._finish(complete=True, ending=False)
-        if self._recorder is not None:
-            self._persistence.keep("tidy", self._profiles.tidy, meanwhile=None, wait_s=0.0)
+    def serve(self, patience: Patience | None = None, *, watched: bool = False) -> None:
+        """Start-up is over: what it did not use counts as unused.
 
-    def _finish(self, *, complete: bool, ending: bool = True) -> None:
+        What a slow store has not given yet is made ready beside the first requests, unless the
+        program is `watched` by what takes that for a fault.
+        """
+        self._beside.end()
+        if self._warmer.is_late and not watched:
+            self._beside = self._new_beside()
+            self._beside.stir()
         if self._recorder is not None:
             with self._persistence.guarded("profile"):
-                self._recorder.finish(complete=complete, ending=ending)
+                self._recorder.serve(patience or Patience())
+            self._persistence.keep("tidy", self._profiles.tidy, meanwhile=None, wait_s=0.0)
+
+    def _finish(self, *, complete: bool) -> None:
+        if self._recorder is not None:
+            with self._persistence.guarded("profile"):
+                self._recorder.finish(Patience(), complete=complete)
 
     def end(self, *, is_server: bool) -> None:
         """The process ends, and what its start has not used counts as unused, if it got far.
@@ -123,8 +140,12 @@ def build_replay(
         limit = settings.binaries_mb << 20
         binaries = KeptBinaries(places, limit, events, writes=settings.recorded)
 
-    def keep(what: str, call: Callable[[], Any]) -> None:
-        persistence.keep(what, call, meanwhile=None, wait_s=_WRITTEN_WITHIN_S)
+    # The end of a process waits longer for verdicts than for a profile, most of which is there.
+    keeps = persistence.apart()
+
+    def keep(what: str, call: Callable[[], Any], patience: Patience | None) -> None:
+        with (patience or Patience(_WRITTEN_WITHIN_S)).waiting() as left:
+            keeps.keep(what, call, meanwhile=None, wait_s=left)
 
     recorder = None
     if settings.recorded:
@@ -138,8 +159,9 @@ def build_replay(
         )
         if binaries is not None:
             binaries.tell_of_launchers(recorder.took_launcher)
-    warmer = Warmer(profiles, resolver, recorder, workers, events, budget_s=settings.budget_s)
-    return Replay(recorder, warmer, binaries, persistence, profiles)
+    reads = persistence.apart()
+    warmer = Warmer(profiles, resolver, recorder, workers, reads, budget_s=settings.budget_s)
+    return Replay(recorder, warmer, binaries, keeps, profiles)
 
 
 def _own_name() -> str:

@@ -29,6 +29,7 @@ from ..phase import Phases
 from ..resolution.profiles import Profiles
 from ..system.forks import renew_in_child
 from ..system.greenlets import patched_by
+from ..system.patience import Patience
 from ..triton.compile import variant_grammar as grammar
 from ..triton.compile.variants import describe_source
 from ..triton.kernel.identity import fingerprint, innermost
@@ -45,8 +46,9 @@ _TRIES, _PAUSE_S = 100, 0.02
 # after its first launches must not find it in the middle of that. Arbitrary.
 _QUIET_S, _LONGEST_S = 0.1, 1.0
 
-# Seconds that the thread which looks up is waited for, by a server that is about to serve and by
-# the end of a process. Arbitrary: it takes milliseconds, unless something is not found at all.
+# Seconds that the thread which looks up and writes is waited for, by a server that is about to
+# serve and by the end of a process. Arbitrary: it takes milliseconds, unless something is not found
+# at all, or the store is slow.
 _AT_READY_S, _AT_THE_END_S = 0.5, 2.0
 
 # A part is written anew with each thing that is met, until it holds so many. Arbitrary.
@@ -88,8 +90,9 @@ class _Met:
 class Recorder:
     """What one process has met. Raises nothing into a launch. Thread-safe.
 
-    `start` names the start of the program, in all its processes; `keep(what, call)` makes a call
-    that may fail, which is then counted.
+    `start` names the start of the program, in all its processes; `keep(what, call, patience)` makes
+    a call that may fail, which is then counted, and waits for it as long as there is patience;
+    without any given, as a thread does for which nobody waits.
     """
 
     def __init__(
@@ -99,7 +102,7 @@ class Recorder:
         phases: Phases,
         *,
         start: str,
-        keep: Callable[[str, Callable[[], Any]], Any],
+        keep: Callable[[str, Callable[[], Any], Patience | None], Any],
         binaries: KeptBinaries | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -120,7 +123,7 @@ class Recorder:
         self._met_at = 0.0
         self._hurried = False
         self._folders: dict[str, str] = {}
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()
         self._process = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._number = 0
         self._variants: list[UsedVariant] = []
@@ -163,12 +166,12 @@ class Recorder:
             self.on_new()
         self._begin()
 
-    def _begin(self) -> None:
-        """Have a thread look up what is in the queue, unless one does."""
-        if self._working.locked() or patched_by() is not None:  # else at the end
-            return
-        if not self._working.acquire(blocking=False):
-            return
+    def _begin(self) -> bool:
+        """Have a thread look up what is in the queue, unless one does. False: there can be none."""
+        if patched_by() is not None:  # else at the end
+            return False
+        if self._working.locked() or not self._working.acquire(blocking=False):
+            return True
         thread = threading.Thread(
             target=self._work, args=(self._working,), name="tuneonce-profile", daemon=True
         )
@@ -177,6 +180,8 @@ class Recorder:
             self._thread = thread
         except RuntimeError:  # no more threads, or the interpreter ends
             self._working.release()
+            return False
+        return True
 
     # -- what is made of it ------------------------------------------------------------------
 
@@ -193,30 +198,59 @@ class Recorder:
             finally:
                 working.release()
             # Looked at again after it is free: something may have come before.
-            if not self._queue or not working.acquire(blocking=False):
+            if not (self._queue or self._changed) or not working.acquire(blocking=False):
                 return
 
     def _is_quiet(self, by: float) -> bool:
         return self._hurried or time.monotonic() >= min(self._met_at + _QUIET_S, by)
 
-    def finish(self, *, complete: bool, ending: bool = True) -> None:
-        """Write what is met until now. `complete`: the start has got as far as serving.
+    def serve(self, patience: Patience) -> None:
+        """The start has got as far as serving: have that written, and what was met until now.
 
-        `ending`: what kernels do not have yet they never will. Else that is written later.
+        Waits for it a moment, if there is `patience`; it is written all the same.
         """
-        self._ending, self._hurried = ending, True
+        self._complete()
+        self._hurried = True
+        if self._begin():
+            with patience.waiting(_AT_READY_S) as seconds:
+                self._await_thread(seconds)
+            self._hurried = False
+        else:
+            self._hurried = False
+            self._queue.extend(self._look_up())
+            self._write_down(patience)
+        self._tell_left_out()
+
+    def finish(self, patience: Patience, *, complete: bool) -> None:
+        """Write what is met until now: the process ends, or its recording does.
+
+        `complete`: the start has got as far as serving, or to its end.
+        """
+        self._ending = self._hurried = True
+        with patience.waiting(_AT_THE_END_S) as seconds:
+            self._await_thread(seconds)
+        if complete:
+            self._complete()
+        with patience.waiting() as seconds:  # that thread may be writing still
+            is_free = self._writing.acquire(timeout=seconds)
+        if is_free:
+            try:
+                self._look_up(last=True)
+                self._write_down(patience)
+            finally:
+                self._writing.release()
+        self._tell_left_out()
+
+    def _complete(self) -> None:
+        self._start = Start(self._start.id, self._start.at, complete=True)
+        self._changed = True
+
+    def _await_thread(self, seconds: float) -> None:
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join(_AT_THE_END_S if ending else _AT_READY_S)
-        self._hurried = ending
-        if complete:
-            self._start = Start(self._start.id, self._start.at, complete=True)
-            self._changed = True
-        left = self._look_up(last=ending)
-        self._write_down()
-        if left:
-            self._queue.extend(left)
-            self._begin()
+            thread.join(seconds)
+
+    def _tell_left_out(self) -> None:
         if self._left_out:
             left_out, self._left_out = self._left_out, {}
             self._events.emit("profile", left_out=left_out)
@@ -237,15 +271,15 @@ class Recorder:
                         left.append(_Met(**{**vars(met), "tries": met.tries - 1}))
         return left
 
-    def _write_down(self) -> None:
-        """Keep binaries, and write a part if there is anything new."""
+    def _write_down(self, patience: Patience | None = None) -> None:
+        """Write a part if there is anything new, and keep binaries, which takes longer."""
         with self._writing:
-            folders, self._folders = self._folders, {}
-            for folder, of_kernel in folders.items():
-                self._keep_files(folder, of_kernel)
             if self._changed:
                 self._changed = False
-                self._keep("profile", self._write)
+                self._keep("profile", self._write, patience)
+            if self._folders:
+                folders, self._folders = self._folders, {}
+                self._keep("binaries", lambda: self._keep_files(folders), patience)
 
     def _take(self, met: _Met) -> bool:
         """Add something. False: the kernel does not have it yet. Raises NotRecorded."""
@@ -283,13 +317,14 @@ class Recorder:
         key, one = held[0]
         return described(jit, key, one)
 
-    def _keep_files(self, folder: str, of_kernel: str) -> None:
+    def _keep_files(self, folders: dict[str, str]) -> None:
         if self._binaries is None:
             return
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            place = caches.directory_of(folder)
-            if place is not None:
-                self._binaries.keep(place, caches.group_names(place), of_kernel)
+        for folder, of_kernel in folders.items():
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                place = caches.directory_of(folder)
+                if place is not None:
+                    self._binaries.keep(place, caches.group_names(place), of_kernel)
 
     def _add(self, entry: UsedVariant | UsedKey) -> None:
         self._changed = True

@@ -15,6 +15,7 @@ no_binary           there is none, and the time for compiling is over
 other_key           Triton makes another key of it: the options of a launch are others now
 does_not_run        it was compiled, and does not fit this device
 budget              the time is over
+not_read            the profile: the store is slow, and has not given it yet
 ==================  ==============================================================================
 """
 
@@ -30,12 +31,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..events.log import EventLog
 from ..model.profiles import Profile, UsedVariant
 from ..resolution.profiles import Profiles
 from ..resolution.resolver import Resolver
 from ..system.cpus import usable_cpus
+from ..system.forks import renew_in_child
 from ..system.greenlets import patched_by
+from ..system.patience import Patience
 from ..triton.compile.code_texts import CodeTexts
 from ..triton.compile.deadline import Overdue
 from ..triton.compile.helper_process import HelperLost
@@ -52,6 +54,7 @@ from ..triton.compile.shipment import (
 from ..triton.compile.worker.frames import BadFrame
 from ..triton.compile.workers import Compilation, Workers
 from ..triton.kernel import captures
+from ..triton.launch.persistence import Persistence
 from ..triton.seams import asked_for, caches, compiled, compilers, drivers, kernels, knobs, probing
 from ..triton.seams.seam import Feature
 from .drift import Moved, moved_constants, with_moved
@@ -61,9 +64,9 @@ from .stand_ins import NoStandIn
 
 logger = logging.getLogger("tuneonce")
 
-# Seconds for reading verdicts, one after the other: a slow store must not have the time of the
-# variants, which launches wait longer for. Arbitrary; a thousand take half a second on a disk.
-_VERDICTS_S = 2.0
+# Seconds for reading a profile, and then its verdicts, in a thread that nobody waits for so long.
+# Arbitrary: of a store that takes 20 ms a call, some 400 records.
+_BEHIND_S = 60.0
 
 # Threads that load: most of it is Python under the interpreter's lock, the rest waits for files and
 # for the device. Arbitrary.
@@ -89,7 +92,10 @@ _Wanted = tuple[UsedVariant, LiveKernel]
 
 
 class Warmer:
-    """Makes ready what the profile of this program names. Raises nothing."""
+    """Makes ready what the profile of this program names. Raises nothing.
+
+    `reads` makes the calls that read from the store: nothing waits for one until its end.
+    """
 
     def __init__(
         self,
@@ -97,37 +103,59 @@ class Warmer:
         resolver: Resolver,
         recorder: Recorder | None,
         workers: Workers,
-        events: EventLog,
+        reads: Persistence,
         *,
         budget_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._profiles, self._resolver, self._recorder = profiles, resolver, recorder
-        self._workers, self._events = workers, events
+        self._workers, self._reads, self._events = workers, reads, reads.events
         self._budget_s, self._clock = budget_s, clock
         self._loaded: Profile | None = None
+        self._told = 0
+        self.renew()
+        renew_in_child(self)
 
-    def profile(self) -> Profile:
-        """What earlier starts used; read once."""
-        if self._loaded is None:
-            self._loaded = self._profiles.load()
-        return self._loaded
+    def renew(self) -> None:
+        """Also in a forked child, which has no thread that reads."""
+        self._loading = threading.Lock()
 
-    def warm(self, *, launched_only: bool = False) -> Warmed:
+    @property
+    def is_late(self) -> bool:
+        """Whether the store has not given the profile yet."""
+        return self._budget_s > 0 and self._loaded is None
+
+    def profile(self, within_s: float = _BEHIND_S) -> Profile:
+        """What earlier starts used; read once, by the thread that asks first."""
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = self._profiles.load(within_s)
+            return self._loaded
+
+    def warm(self, patience: Patience, *, launched_only: bool = False) -> Warmed:
         """Make ready what fits, until the budget is spent.
 
+        Waits for the store as long as there is `patience`. What is late by then is read all the
+        same: a verdict answers its launch, and the profile is there for the next call.
         `launched_only`: of kernels that the program has launched already; for programs that do not
         say when they have configured themselves.
         """
         done, began = Warmed(), self._clock()
-        until = began + self._budget_s
-        profile = self.profile() if self._budget_s > 0 else Profile()
-        verdicts_until = min(until, began + _VERDICTS_S)
-        done.verdicts = self._resolver.prefetch(
-            [key.verdict for key in profile.keys], until=verdicts_until
-        )
+        if self._budget_s <= 0:
+            return done
+        self._read(self.profile, patience, wait_s=patience.left)
+        profile = self._loaded
+        if profile is None:
+            done.leave_out("not_read")
+            profile = Profile()
+        elif profile.keys:
+            self._read(self._read_verdicts, patience, wait_s=0.0)
         if profile.variants and self._can_warm():
-            _Run(self, done, until, launched_only).run(profile.variants)
+            _Run(self, done, began + self._budget_s, launched_only).run(profile.variants)
+        with patience.waiting() as left:
+            self._reads.finish(left)
+        done.verdicts = self._resolver.prefetched - self._told
+        self._told += done.verdicts
         done.seconds = self._clock() - began
         if done.variants or done.compiled or done.left_out or done.verdicts:
             self._events.emit(
@@ -140,6 +168,21 @@ class Warmer:
                 seconds=round(done.seconds, 6),
             )
         return done
+
+    def _read(self, call: Callable[[float], Any], patience: Patience, *, wait_s: float) -> None:
+        """Make a call that reads, for so long as it is given, and wait for it so long."""
+        caller = threading.get_ident()
+
+        def read() -> None:
+            here = threading.get_ident() == caller  # there are no threads
+            call(patience.left if here else _BEHIND_S)
+
+        with patience.waiting():
+            self._reads.keep("warm", read, meanwhile=None, wait_s=wait_s)
+
+    def _read_verdicts(self, within_s: float) -> None:
+        names = [key.verdict for key in self.profile().keys]
+        self._resolver.prefetch(names, until=time.monotonic() + within_s)
 
     @staticmethod
     def _can_warm() -> bool:
@@ -175,6 +218,8 @@ class _Run:
         missing: list[_Wanted] = []
         for entry in self._as_of_now(variants):
             with self._left_out():
+                if self._clock() > self._until:
+                    raise LeftOut("budget")
                 if (kernel := self._lacking(entry)) is not None:
                     found = self._has_binary(entry, kernel)
                     (there if found else missing).append((entry, kernel))

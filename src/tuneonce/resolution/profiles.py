@@ -8,6 +8,7 @@ parts.
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,8 +37,8 @@ _KNOWN_AFTER = 2
 # How much one part holds: a variant has about a kilobyte, a record at most a megabyte.
 _OF_A_PART = 256
 
-# Seconds that reading a profile may take where the store is far away. Arbitrary.
-_WITHIN_S = 3.0
+# Seconds that putting parts together may take for reading where the store is far away. Arbitrary.
+_TIDIED_WITHIN_S = 3.0
 
 
 class Profiles:
@@ -56,9 +57,12 @@ class Profiles:
     def _folder(self) -> str:
         return f"{PROFILES}{profile_folder(self.name)}/"
 
-    def load(self) -> Profile:
-        """What is recorded; as long as that is little, what other arguments needed, too."""
-        budget = _budget()
+    def load(self, within_s: float = math.inf) -> Profile:
+        """What is recorded; as long as that is little, what other arguments needed, too.
+
+        What a far store has not given within so many seconds is left out.
+        """
+        budget = _budget(within_s)
         own = merge(self._parts(self._folder, budget))
         if sum(start.complete for start in own.starts) >= _KNOWN_AFTER:
             return own
@@ -70,7 +74,7 @@ class Profiles:
 
     def tidy(self) -> None:
         """Put what many parts come to in their place."""
-        parts = self._parts(self._folder, _budget())
+        parts = self._parts(self._folder, _budget(_TIDIED_WITHIN_S))
         if len(parts) < _MANY_PARTS:
             return
         whole = merge(parts)
@@ -98,8 +102,8 @@ class Profiles:
         return max(profiles, key=_last_used, default=[])
 
 
-def _budget() -> Budget:
-    return Budget(_MOST_BYTES, time.monotonic() + _WITHIN_S)
+def _budget(within_s: float) -> Budget:
+    return Budget(_MOST_BYTES, time.monotonic() + within_s)
 
 
 def _last_used(parts: Sequence[ProfilePart]) -> float:

@@ -142,6 +142,8 @@ class Resolver:
         self._journals = journals
         self._prefetched: dict[str, Verdict] = {}
         self._asked: set[str] = set()
+        self.prefetched = 0
+        """How many verdicts were read before they were asked for."""
         self._neighbourhood = Neighbourhood(self._access)
         self._events = events
         self._clock = clock
@@ -183,25 +185,24 @@ class Resolver:
             return Resolution(Outcome.HIT, verdict.winner, known, saved_s=verdict.tune_s)
         return self._from_neighbours(question)
 
-    def prefetch(self, names: Iterable[str], *, until: float) -> int:
-        """Read verdicts that will be asked for, until then (``time.monotonic``); how many.
+    def prefetch(self, names: Iterable[str], *, until: float) -> None:
+        """Read verdicts that will be asked for, until then (``time.monotonic``).
 
-        Each answers once, for the launch that asks first.
+        Each answers once, for the launch that asks first, and not where one has asked already.
         """
         budget = Budget(_PREFETCHED_BYTES, until)
-        found = 0
         for name in names:
             if budget.is_spent:
                 break
-            if name in self._asked:
+            if name in self._asked or name in self._prefetched:
                 continue
             # Not a word about those that are gone: they may be of another Triton or source.
             verdict = self._access.read(name, Verdict, budget)
             if verdict is not None:
-                self._asked.add(name)
                 self._prefetched[name] = verdict
-                found += 1
-        return found
+                self.prefetched += 1
+                if name in self._asked:  # meanwhile; it has read for itself, or has taken this one
+                    self._prefetched.pop(name, None)
 
     def _from_neighbours(self, question: Question) -> Resolution:
         """Rules 2 to 4: one listing of the key's directory, then its records."""

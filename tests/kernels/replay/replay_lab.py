@@ -25,6 +25,7 @@ from tuneonce.resolution.resolver import Resolver
 from tuneonce.settings import Warm
 from tuneonce.store import Store
 from tuneonce.store.memory import MemoryStore
+from tuneonce.system.threads import BoundedCalls
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile.workers import build_workers
 from tuneonce.triton.launch.hook import Hook
@@ -90,9 +91,13 @@ class Program:
         kernels: Any = KERNELS,
         sure: bool = True,
         gpu: Any = None,
+        background: bool = False,
         **warm: Any,
     ) -> Iterator[Start]:
-        """A start, in which no kernel has been launched yet. `sure`: errors of ours are raised."""
+        """A start, in which no kernel has been launched yet. `sure`: errors of ours are raised.
+
+        `background`: the store is asked and written by other threads, as it is in a program.
+        """
         self.number += 1
         for kernel in kernels:
             kernel.hash = None
@@ -105,7 +110,8 @@ class Program:
             events = RememberedEvents()
             journals = journals_of(self.store)
             resolver = Resolver(self.store, events, journals=journals)
-            persistence = Persistence(resolver, events, raise_errors=sure)
+            calls = BoundedCalls() if background else None
+            persistence = Persistence(resolver, events, raise_errors=sure, background=calls)
             behind = build_workers(workers, events)
             phases = Phases()
             replay = build_replay(

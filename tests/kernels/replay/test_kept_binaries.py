@@ -55,6 +55,32 @@ def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
 
 
+def test_a_directory_that_never_answers_is_waited_for_once(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A launch asks it, and the mount that it is on may die at any time."""
+    lab.kept().keep(lab.folder(), GROUPS)
+    monkeypatch.setattr(module, "READ_S", 0.05)
+    answers = threading.Event()
+    asked: list[int] = []
+
+    def places() -> list[Path]:
+        asked.append(threading.get_ident())
+        assert answers.wait(60)
+        return [lab.place]
+
+    one = KeptBinaries(places, 64 * MB, lab.events)
+    try:
+        assert one.find(KEY) is None
+        assert not one.has(KEY)
+        assert one.find(KEY) is None
+    finally:
+        answers.set()
+    assert len(asked) == 1
+    assert threading.get_ident() not in asked
+    assert lab.events.problems() == ["binaries_not_read"]
+
+
 def test_files_come_back_byte_for_byte_with_their_groups(lab: Lab) -> None:
     one = lab.kept()
     assert not one.has(KEY)

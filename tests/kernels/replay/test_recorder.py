@@ -30,6 +30,7 @@ from tuneonce.errors import StoreUnavailable
 from tuneonce.replay import recorder as module
 from tuneonce.replay.recorder import NotRecorded, options_in
 from tuneonce.store.memory import MemoryStore
+from tuneonce.system.patience import Patience
 
 
 @pytest.fixture
@@ -283,6 +284,34 @@ def test_nothing_is_recorded_where_that_is_off(program: Program) -> None:
     assert list(program.store.list("profiles/")) == []
 
 
+def test_the_end_does_not_wait_for_a_thread_that_writes_for_ever() -> None:
+    from tuneonce.phase import Phases
+    from tuneonce.resolution.access import Access
+    from tuneonce.resolution.profiles import Profiles
+
+    events = RememberedEvents()
+    profiles = Profiles(Access(MemoryStore(), events), lambda: "server 1")
+    one = module.Recorder(profiles, events, Phases(), start="s", keep=lambda what, call, _: call())
+    writes, ends = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with one._writing:
+            writes.set()
+            assert ends.wait(60)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        assert writes.wait(60)
+        one.finish(Patience(0.05), complete=True)
+        assert profiles.load().starts == []
+    finally:
+        ends.set()
+        thread.join()
+    one.finish(Patience(0.05), complete=True)
+    assert [start.complete for start in profiles.load().starts] == [True]
+
+
 def test_what_is_queued_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     from tuneonce.phase import Phases
     from tuneonce.resolution.access import Access
@@ -291,9 +320,9 @@ def test_what_is_queued_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     events = RememberedEvents()
     monkeypatch.setattr(module, "_MOST_WAITING", 50)
     profiles = Profiles(Access(MemoryStore(), events), lambda: "server 1")
-    one = module.Recorder(profiles, events, Phases(), start="s", keep=lambda what, call: call())
+    one = module.Recorder(profiles, events, Phases(), start="s", keep=lambda what, call, _: call())
     one._working.acquire()  # its thread is stuck
     for number in range(1000):
         one.met_key("kernels:k", f"v1/{number}", "w")
-    one.finish(complete=True)
+    one.finish(Patience(), complete=True)
     assert len(profiles.load().keys) == 50

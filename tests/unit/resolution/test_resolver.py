@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import math
 from typing import Any
 
 import msgspec
@@ -669,3 +670,41 @@ def test_own_measurements_are_found_beside_those_of_other_sizes() -> None:
     store.reads = 0
     assert set(Desk(store).resolve(asked).known) == {d(16), d(32)}
     assert store.reads == 3
+
+
+# -- what is read before it is asked for ---------------------------------------------------------
+
+
+def test_what_was_read_before_answers_once_without_the_store(store: Store) -> None:
+    asked = question(16, 32, 64)
+    Desk(store).tune(asked, *THREE)
+    counted = FaultyStore(store)
+    resolver = Resolver(counted, RememberedEvents())
+    resolver.prefetch([verdict_name(asked)] * 2, until=math.inf)
+    assert (resolver.prefetched, len(counted.calls)) == (1, 1)
+    assert resolver.resolve(asked).winner == d(32)
+    assert len(counted.calls) == 1
+    resolver.prefetch([verdict_name(asked)], until=math.inf)
+    assert len(counted.calls) == 1
+    resolver.resolve(asked)
+    assert len(counted.calls) == 2
+
+
+def test_what_a_launch_asks_for_while_it_is_read_is_not_kept() -> None:
+    """It would answer a later question, with what has been replaced by then."""
+    asked = question(16, 32, 64)
+
+    class Meanwhile(MemoryStore):
+        resolver: Resolver | None = None
+
+        def get(self, name: str) -> bytes | None:
+            if self.resolver is not None:
+                resolver, self.resolver = self.resolver, None
+                assert resolver.resolve(asked).winner == d(32)
+            return super().get(name)
+
+    store = Meanwhile()
+    Desk(store).tune(asked, *THREE)
+    store.resolver = resolver = Resolver(store, RememberedEvents())
+    resolver.prefetch([verdict_name(asked)], until=math.inf)
+    assert resolver._prefetched == {}

@@ -125,10 +125,10 @@ class Hook:
         self._persistence.events.emit("problem", what="seam_missing", detail=reason)
         logger.warning("tuneonce: off, since Triton is not as it was read: %s", reason)
 
-    def finish(self) -> None:
-        """Start-up is over."""
+    def finish(self, seconds: float) -> None:
+        """Start-up is over. Waits so long, at most, until the store has what it was given."""
         self._workers.finish()
-        self._persistence.finish()
+        self._persistence.finish(seconds)
 
     def check(self) -> None:
         """Notice, once, that ``Autotuner.run`` was replaced after us.

@@ -91,7 +91,7 @@ class Observer:
     def check(self) -> None:
         """An observer replaces nothing that others might."""
 
-    def finish(self) -> None:
+    def finish(self, seconds: float) -> None:
         """An observer has started nothing."""
 
     def uninstall(self) -> None:

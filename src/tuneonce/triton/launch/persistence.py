@@ -73,10 +73,15 @@ class Persistence:
         except Overdue:
             return meanwhile
 
-    def finish(self) -> None:
-        """Wait, for a while, until the store has what it was given."""
+    def apart(self) -> Persistence:
+        """The same with a background of its own: `finish` waits for calls of that one only."""
+        background = None if self.background is None else BoundedCalls()
+        return dataclasses.replace(self, background=background)
+
+    def finish(self, seconds: float = _AT_THE_END_S) -> None:
+        """Wait, for a while, until what went on in the background has come back."""
         if self.background is not None:
-            self.background.wait(_AT_THE_END_S)
+            self.background.wait(seconds)
 
     @contextlib.contextmanager
     def guarded(self, what: str) -> Iterator[None]:
