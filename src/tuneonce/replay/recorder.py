@@ -76,7 +76,10 @@ class NotRecorded(Exception):
 
 @dataclass(frozen=True)
 class _Met:
-    """Something that was met. `source` is Triton's source of a variant, or `entry` is complete."""
+    """Something that was met. `source` is Triton's source of a variant, or `entry` is complete.
+
+    Of a variant that is not `launched` only the binary is kept.
+    """
 
     phase: PhaseWord
     at: float
@@ -84,6 +87,7 @@ class _Met:
     binary: str = ""
     entry: UsedVariant | UsedKey | None = None
     launcher: tuple[str, str] | None = None
+    launched: bool = True
     tries: int = _TRIES
 
 
@@ -151,6 +155,11 @@ class Recorder:
         entry = UsedKey(kernel, verdict, winner, self._phase, [], 0.0)
         self._note(_Met(self._phase, self._clock(), entry=entry))
 
+    def keep(self, variant: Any) -> None:
+        """What was made ready, though no start has launched it, is to be there at the next one."""
+        source, binary = compiled.source_of(variant), compiled.binary_of(variant)
+        self._note(_Met(self._phase, self._clock(), source=source, binary=binary, launched=False))
+
     def took_launcher(self, folder: str, file: str) -> None:
         """A file in no group was taken from a folder of Triton's cache."""
         self._note(_Met(self._phase, self._clock(), launcher=(folder, file)))
@@ -162,7 +171,7 @@ class Recorder:
     def _note(self, met: _Met) -> None:
         self._queue.append(met)
         self._met_at = time.monotonic()
-        if met.launcher is None:
+        if met.launcher is None and met.launched:
             self.on_new()
         self._begin()
 
@@ -286,6 +295,9 @@ class Recorder:
         if met.launcher is not None:
             self._folders[met.launcher[0]] = ""
             return True
+        if not met.launched:
+            self._keep_folder(sources.kernel_of(met.source), met.binary)
+            return True
         entry = met.entry
         if entry is None:
             if (id(sources.kernel_of(met.source)), met.binary) in self._seen:
@@ -310,12 +322,15 @@ class Recorder:
         held = [(key, one) for key, one in compiled.in_memory(jit) if one.hash == met.binary]
         if not held:
             return None
+        self._keep_folder(jit, met.binary)
+        key, one = held[0]
+        return described(jit, key, one)
+
+    def _keep_folder(self, jit: Any, binary: str) -> None:
         found = fingerprint(jit)
         # Without one, Triton's key may not hold all that the kernel reads.
         if found is not None and not probing.missing(Feature.WARM):
-            self._folders[caches.folder_of(met.binary)] = found.digest
-        key, one = held[0]
-        return described(jit, key, one)
+            self._folders[caches.folder_of(binary)] = found.digest
 
     def _keep_files(self, folders: dict[str, str]) -> None:
         if self._binaries is None:

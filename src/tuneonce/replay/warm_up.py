@@ -22,6 +22,7 @@ not_read            the profile: the store is slow, and has not given it yet
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import logging
 import threading
@@ -60,6 +61,7 @@ from ..triton.seams.seam import Feature
 from .drift import Moved, moved_constants, with_moved
 from .live_kernels import LeftOut, LiveKernel, look_up
 from .recorder import Recorder, digest_of
+from .specialisations import combinations
 from .stand_ins import NoStandIn
 
 logger = logging.getLogger("tuneonce")
@@ -68,6 +70,11 @@ logger = logging.getLogger("tuneonce")
 # Arbitrary: of a store that takes 20 ms a call, some 400 records.
 _BEHIND_S = 60.0
 
+# Combinations that no start has launched are guesses: so many are made ready at most, and so many
+# seconds are spent on compiling some. What takes longer is there at the next start: the helpers go
+# on with it. Arbitrary.
+_MOST_COMBINED, _COMBINED_WITHIN_S = 128, 2.0
+
 # Threads that load: most of it is Python under the interpreter's lock, the rest waits for files and
 # for the device. Arbitrary.
 _THREADS = 4
@@ -75,9 +82,11 @@ _THREADS = 4
 
 @dataclass
 class Warmed:
-    """What was made ready. `known`: it was there already. `seconds` is what it took."""
+    """What was made ready. `combined` of the variants no start has launched (`specialisations`).
+    `known`: it was there already. `seconds` is what it took."""
 
     variants: int = 0
+    combined: int = 0
     known: int = 0
     compiled: int = 0
     verdicts: int = 0
@@ -88,7 +97,13 @@ class Warmed:
         self.left_out[reason] = self.left_out.get(reason, 0) + 1
 
 
-_Wanted = tuple[UsedVariant, LiveKernel]
+@dataclass(frozen=True)
+class _Wanted:
+    """A variant that a kernel lacks. `combined`: no start has launched it."""
+
+    entry: UsedVariant
+    kernel: LiveKernel
+    combined: bool
 
 
 class Warmer:
@@ -161,6 +176,7 @@ class Warmer:
             self._events.emit(
                 "replay",
                 variants=done.variants,
+                combined=done.combined,
                 known=done.known,
                 compiled=done.compiled,
                 verdicts=done.verdicts,
@@ -200,6 +216,7 @@ class _Run:
         self._done, self._until, self._launched_only = done, until, launched_only
         self._kernels: dict[str, LiveKernel | LeftOut] = {}
         self._counting = threading.Lock()
+        self._combined_until = until
 
     def run(self, variants: list[UsedVariant]) -> None:
         try:
@@ -216,13 +233,19 @@ class _Run:
     def _make_all(self, variants: list[UsedVariant], device: Any) -> None:
         there: list[_Wanted] = []
         missing: list[_Wanted] = []
-        for entry in self._as_of_now(variants):
+        recorded = list(self._as_of_now(variants))
+        combined = () if self._launched_only else self._combinations(recorded)
+        every = itertools.chain(
+            ((entry, False) for entry in recorded), ((entry, True) for entry in combined)
+        )
+        for entry, is_combined in every:
             with self._left_out():
                 if self._clock() > self._until:
                     raise LeftOut("budget")
                 if (kernel := self._lacking(entry)) is not None:
                     found = self._has_binary(entry, kernel)
-                    (there if found else missing).append((entry, kernel))
+                    wanted = _Wanted(entry, kernel, is_combined)
+                    (there if found else missing).append(wanted)
         work = deque[tuple[_Wanted, Compilation | None]]((wanted, None) for wanted in there)
         work.extend(self._compile(missing))
 
@@ -234,7 +257,7 @@ class _Run:
                     wanted, compilation = work.popleft()
                 except IndexError:
                     return
-                self._make(*wanted, compilation, device)
+                self._make(wanted, compilation, device)
 
         together(make, min(_THREADS, usable_cpus(), len(work)), self._until - self._clock())
         for _ in range(len(work)):  # those threads are stuck, or have ended in an error
@@ -259,6 +282,15 @@ class _Run:
                         yield now
             if _is_new(entry, seen):
                 yield entry
+
+    def _combinations(self, recorded: list[UsedVariant]) -> Iterator[UsedVariant]:
+        """What no start has launched, and this one may be asked for."""
+        made = itertools.chain.from_iterable(
+            combinations(entries, kernel.names, kernel.annotated)
+            for name, entries in by_kernel(recorded).items()
+            if isinstance(kernel := self._kernels.get(name), LiveKernel)
+        )
+        return itertools.islice(made, _MOST_COMBINED)
 
     def _lacking(self, entry: UsedVariant) -> LiveKernel | None:
         """The kernel of a variant, if it lacks that. Raises LeftOut."""
@@ -294,21 +326,24 @@ class _Run:
     def _compile(self, missing: list[_Wanted]) -> Iterator[tuple[_Wanted, Compilation | None]]:
         """Have the helpers compile what has no binary; the kernel generates the code here."""
         pool = self._workers.pool() if missing and self._clock() < self._until else None
-        for entry, kernel in missing:
-            if kernel.may_become_another:
+        until = self._until
+        for wanted in missing:
+            if wanted.combined and until == self._until:
+                until = self._combined_until = min(until, self._clock() + _COMBINED_WITHIN_S)
+            if wanted.kernel.may_become_another:
                 self._leave_out("may_change")
                 continue
-            if pool is None or self._clock() > self._until:
+            if pool is None or self._clock() > until:
                 self._leave_out("no_binary")
                 continue
             with self._left_out():
-                source = stopped(kernel.jit, *kernel.call(entry))
+                source = stopped(wanted.kernel.jit, *wanted.kernel.call(wanted.entry))
                 # A record alone asks for it: generating code takes no longer than such may take.
                 shipment = shipment_of(
                     *source, CodeTexts(), on_its_way=lambda key: False, recorded=True
                 )
                 compilation = self._compiled_elsewhere(pool, shipment)
-                yield (entry, kernel), compilation
+                yield wanted, compilation
 
     def _compiled_elsewhere(self, pool: CompilePool, shipment: Shipment) -> Compilation | None:
         """None: it is there by now. Raises LeftOut where there is no helper any more."""
@@ -320,9 +355,9 @@ class _Run:
             self._workers.lost(error)
             raise LeftOut("no_binary", str(error)) from error
 
-    def _await(self, compilation: Compilation) -> None:
+    def _await(self, compilation: Compilation, until: float) -> None:
         try:
-            compilation.future.result(max(0.0, self._until - self._clock()))
+            compilation.future.result(max(0.0, until - self._clock()))
         except Exception as error:  # it does not compile, or not in time
             raise LeftOut("no_binary", str(error)) from error
         with self._counting:
@@ -330,14 +365,13 @@ class _Run:
 
     # -- into the kernel's own cache ---------------------------------------------------------
 
-    def _make(
-        self, entry: UsedVariant, kernel: LiveKernel, compilation: Compilation | None, device: Any
-    ) -> None:
+    def _make(self, wanted: _Wanted, compilation: Compilation | None, device: Any) -> None:
+        entry, kernel = wanted.entry, wanted.kernel
         with self._left_out():
             if self._clock() > self._until:
                 raise LeftOut("budget")
             if compilation is not None:
-                self._await(compilation)
+                self._await(compilation, self._combined_until if wanted.combined else self._until)
                 if not self._has_binary(entry, kernel):
                     raise LeftOut("no_binary", "Triton does not find it")
             # Apart: no launch may find it while it is being loaded.
@@ -365,8 +399,11 @@ class _Run:
                 give()
             elif not kernel.unlaunched.give(give):
                 raise LeftOut("may_change", "it has, and was launched")
+            if wanted.combined and recorder is not None:
+                recorder.keep(one)
             with self._counting:
                 self._done.variants += 1
+                self._done.combined += wanted.combined
 
     @contextlib.contextmanager
     def _left_out(self) -> Iterator[None]:

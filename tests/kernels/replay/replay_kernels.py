@@ -32,6 +32,11 @@ def second(x, n, SCALE: tl.constexpr):
 
 
 @triton.jit
+def sizes(x, n, m, SCALE: tl.constexpr):
+    tl.store(x, n * SCALE + m)
+
+
+@triton.jit
 def reads_a_constant(x, n):
     tl.store(x, n * FACTOR)
 
@@ -85,6 +90,7 @@ KERNELS = (
     tuned.fn,
     plain,
     second,
+    sizes,
     reads_a_constant,
     reads_a_dtype,
     moved,

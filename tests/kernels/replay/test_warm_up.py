@@ -22,6 +22,7 @@ from tests.kernels.replay.replay_kernels import (
     plain,
     reads_a_constant,
     second,
+    sizes,
     tune,
     with_heuristics,
     x,
@@ -131,6 +132,60 @@ def test_a_new_source_is_compiled_and_ready_at_this_start_and_the_next(program: 
                 plain[(2,)](x(torch.float16), 16, 3, num_warps=2)
     finally:
         plain._unsafe_update_src(text)
+
+
+# -- what no start has launched -------------------------------------------------------------------
+
+
+def sized(n: int, m: int, scale: int = 2) -> Any:
+    return sizes[(1,)](x(), n, m, scale).asm
+
+
+def test_sizes_that_came_together_otherwise_are_ready(tmp_path: Path) -> None:
+    program = Program(kept=tmp_path / "kept")
+    with program.start() as start:
+        sized(5, 7), sized(32, 48), sized(5, 7, 3)
+        start.ready()
+    with program.start(workers=2) as start:
+        warmed = start.ready()
+        assert (warmed.variants, warmed.combined, warmed.compiled) == (8, 5, 5)
+        with start.nothing_compiled_or_loaded():
+            codes = [sized(5, 48), sized(32, 7), sized(32, 48, 3)]
+    # It is a variant like any other now; what was not launched is still a guess, with a binary.
+    assert program.recorded() == ["sizes"] * 6
+    empty_cache()
+    with program.start() as start:
+        warmed = start.ready()
+        assert (warmed.variants, warmed.combined, warmed.left_out) == (8, 2, {})
+        with start.nothing_compiled_or_loaded():
+            sized(5, 48, 3)
+    with program.start(budget_s=0.0) as start:
+        assert [sized(5, 48), sized(32, 7), sized(32, 48, 3)] == codes
+
+
+def test_guesses_are_waited_for_no_longer_than_their_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = Program()
+    with program.start() as start:
+        sized(5, 7), sized(32, 48)
+        start.ready()
+    monkeypatch.setattr(warm_up, "_COMBINED_WITHIN_S", 0.0)
+    with program.start(workers=2) as start:
+        warmed = start.ready()
+        assert (warmed.variants, warmed.combined) == (2, 0)
+        assert warmed.left_out == {"no_binary": 2}
+
+
+def test_nothing_is_guessed_beside_a_program_that_says_nothing() -> None:
+    program = Program()
+    with program.start() as start:
+        sized(5, 7), sized(32, 48)
+        start.ready()
+    with program.start(workers=2) as start:
+        sized(5, 7)
+        warmed = start.replay.warm(launched_only=True)
+        assert (warmed.variants, warmed.combined, warmed.compiled) == (1, 0, 0)
 
 
 # -- what the program does besides -----------------------------------------------------------------
