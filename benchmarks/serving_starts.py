@@ -190,9 +190,12 @@ def main() -> None:
                     found = start(number, arm, options, home)
                     print(line(found), file=sys.stderr, flush=True)
                 except Exception as error:
-                    tail = (home / f"server-{number}.log").read_text(errors="replace")[-6000:]
+                    said = (home / f"server-{number}.log").read_text(errors="replace")
+                    errors = [line for line in said.splitlines() if "Error: " in line]
                     found = {"arm": arm, "start": number, "failed": repr(error)[:2000]}
-                    print(f"{arm} start {number} failed: {error}\n{tail}", file=sys.stderr)
+                    found["log"] = errors[:20]
+                    print(f"{arm} start {number} failed: {error}", file=sys.stderr)
+                    print("\n".join(errors[:20]) or said[-6000:], file=sys.stderr)
                 document["starts"].append(found)
                 save(document, options.out)
 
