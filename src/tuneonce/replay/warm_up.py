@@ -29,6 +29,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,7 +62,7 @@ from ..triton.seams.seam import Feature
 from .drift import Moved, moved_constants, with_moved
 from .live_kernels import LeftOut, LiveKernel, look_up
 from .recorder import Recorder, digest_of
-from .specialisations import combinations
+from .specialisations import guesses
 from .stand_ins import NoStandIn
 
 logger = logging.getLogger("tuneonce")
@@ -70,10 +71,10 @@ logger = logging.getLogger("tuneonce")
 # Arbitrary: of a store that takes 20 ms a call, some 400 records.
 _BEHIND_S = 60.0
 
-# Combinations that no start has launched are guesses: so many are made ready at most, and so many
-# seconds are spent on compiling some. What takes longer is there at the next start: the helpers go
-# on with it. Arbitrary.
-_MOST_COMBINED, _COMBINED_WITHIN_S = 128, 2.0
+# What no start has launched is a guess: so many are made ready at most, and so many seconds are
+# spent on compiling some. What takes longer is there at the next start: the helpers go on with
+# what they have begun. Arbitrary.
+_MOST_GUESSED, _GUESSED_WITHIN_S = 96, 2.0
 
 # Threads that load: most of it is Python under the interpreter's lock, the rest waits for files and
 # for the device. Arbitrary.
@@ -82,11 +83,11 @@ _THREADS = 4
 
 @dataclass
 class Warmed:
-    """What was made ready. `combined` of the variants no start has launched (`specialisations`).
+    """What was made ready. `guessed` of the variants no start has launched (`specialisations`).
     `known`: it was there already. `seconds` is what it took."""
 
     variants: int = 0
-    combined: int = 0
+    guessed: int = 0
     known: int = 0
     compiled: int = 0
     verdicts: int = 0
@@ -99,11 +100,11 @@ class Warmed:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A variant that a kernel lacks. `combined`: no start has launched it."""
+    """A variant that a kernel lacks. `guessed`: no start has launched it."""
 
     entry: UsedVariant
     kernel: LiveKernel
-    combined: bool
+    guessed: bool
 
 
 class Warmer:
@@ -176,7 +177,7 @@ class Warmer:
             self._events.emit(
                 "replay",
                 variants=done.variants,
-                combined=done.combined,
+                guessed=done.guessed,
                 known=done.known,
                 compiled=done.compiled,
                 verdicts=done.verdicts,
@@ -216,7 +217,7 @@ class _Run:
         self._done, self._until, self._launched_only = done, until, launched_only
         self._kernels: dict[str, LiveKernel | LeftOut] = {}
         self._counting = threading.Lock()
-        self._combined_until = until
+        self._guessed_until: float | None = None
 
     def run(self, variants: list[UsedVariant]) -> None:
         try:
@@ -234,17 +235,17 @@ class _Run:
         there: list[_Wanted] = []
         missing: list[_Wanted] = []
         recorded = list(self._as_of_now(variants))
-        combined = () if self._launched_only else self._combinations(recorded)
+        guessed = [] if self._launched_only else self._guesses(recorded)
         every = itertools.chain(
-            ((entry, False) for entry in recorded), ((entry, True) for entry in combined)
+            ((entry, False) for entry in recorded), ((entry, True) for entry in guessed)
         )
-        for entry, is_combined in every:
-            with self._left_out():
+        for entry, is_guess in every:
+            with self._left_out(is_guess):
                 if self._clock() > self._until:
                     raise LeftOut("budget")
                 if (kernel := self._lacking(entry)) is not None:
                     found = self._has_binary(entry, kernel)
-                    wanted = _Wanted(entry, kernel, is_combined)
+                    wanted = _Wanted(entry, kernel, is_guess)
                     (there if found else missing).append(wanted)
         work = deque[tuple[_Wanted, Compilation | None]]((wanted, None) for wanted in there)
         work.extend(self._compile(missing))
@@ -262,8 +263,8 @@ class _Run:
         together(make, min(_THREADS, usable_cpus(), len(work)), self._until - self._clock())
         for _ in range(len(work)):  # those threads are stuck, or have ended in an error
             with contextlib.suppress(IndexError):
-                work.popleft()
-                self._leave_out("budget")
+                (wanted, _) = work.popleft()
+                self._leave_out("budget", wanted.guessed)
 
     def _as_of_now(self, variants: list[UsedVariant]) -> Iterator[UsedVariant]:
         """What is recorded, and what has become of it where constants differ between starts."""
@@ -283,14 +284,15 @@ class _Run:
             if _is_new(entry, seen):
                 yield entry
 
-    def _combinations(self, recorded: list[UsedVariant]) -> Iterator[UsedVariant]:
-        """What no start has launched, and this one may be asked for."""
-        made = itertools.chain.from_iterable(
-            combinations(entries, kernel.names, kernel.annotated)
-            for name, entries in by_kernel(recorded).items()
-            if isinstance(kernel := self._kernels.get(name), LiveKernel)
-        )
-        return itertools.islice(made, _MOST_COMBINED)
+    def _guesses(self, recorded: list[UsedVariant]) -> list[UsedVariant]:
+        """What no start has launched, and this one may be asked for; likely ones first."""
+        made: list[tuple[int, UsedVariant]] = []
+        for name, entries in by_kernel(recorded).items():
+            if isinstance(kernel := self._kernels.get(name), LiveKernel):
+                free = kernels.specialised_parameters(kernel.jit)
+                made += guesses(entries, kernel.names, free)
+        made.sort(key=lambda guess: guess[0])
+        return [entry for _, entry in made[:_MOST_GUESSED]]
 
     def _lacking(self, entry: UsedVariant) -> LiveKernel | None:
         """The kernel of a variant, if it lacks that. Raises LeftOut."""
@@ -326,24 +328,38 @@ class _Run:
     def _compile(self, missing: list[_Wanted]) -> Iterator[tuple[_Wanted, Compilation | None]]:
         """Have the helpers compile what has no binary; the kernel generates the code here."""
         pool = self._workers.pool() if missing and self._clock() < self._until else None
-        until = self._until
+        guessed: set[Future[Any]] = set()
         for wanted in missing:
-            if wanted.combined and until == self._until:
-                until = self._combined_until = min(until, self._clock() + _COMBINED_WITHIN_S)
-            if wanted.kernel.may_become_another:
-                self._leave_out("may_change")
-                continue
-            if pool is None or self._clock() > until:
-                self._leave_out("no_binary")
-                continue
-            with self._left_out():
+            with self._left_out(wanted.guessed):
+                if wanted.kernel.may_become_another:
+                    raise LeftOut("may_change")
+                if pool is None or self._clock() > self._until:
+                    raise LeftOut("no_binary")
+                if wanted.guessed:
+                    guessed = self._await_turn(guessed, pool.workers)
                 source = stopped(wanted.kernel.jit, *wanted.kernel.call(wanted.entry))
                 # A record alone asks for it: generating code takes no longer than such may take.
                 shipment = shipment_of(
                     *source, CodeTexts(), on_its_way=lambda key: False, recorded=True
                 )
                 compilation = self._compiled_elsewhere(pool, shipment)
+                if wanted.guessed and compilation is not None:
+                    guessed.add(compilation.future)
                 yield wanted, compilation
+
+    def _await_turn(self, guessed: set[Future[Any]], most: int) -> set[Future[Any]]:
+        """Wait until no more guesses are on their way than are compiled at once.
+
+        So no more are left to the helpers when their time is over. Raises LeftOut then.
+        """
+        if self._guessed_until is None:
+            self._guessed_until = min(self._until, self._clock() + _GUESSED_WITHIN_S)
+        left = self._guessed_until - self._clock()
+        if left > 0 and len(guessed) >= most:
+            guessed = wait(guessed, left, FIRST_COMPLETED).not_done
+        if len(guessed) >= most or self._clock() > self._guessed_until:
+            raise LeftOut("no_binary")
+        return guessed
 
     def _compiled_elsewhere(self, pool: CompilePool, shipment: Shipment) -> Compilation | None:
         """None: it is there by now. Raises LeftOut where there is no helper any more."""
@@ -367,11 +383,12 @@ class _Run:
 
     def _make(self, wanted: _Wanted, compilation: Compilation | None, device: Any) -> None:
         entry, kernel = wanted.entry, wanted.kernel
-        with self._left_out():
+        with self._left_out(wanted.guessed):
             if self._clock() > self._until:
                 raise LeftOut("budget")
             if compilation is not None:
-                self._await(compilation, self._combined_until if wanted.combined else self._until)
+                until = self._guessed_until if wanted.guessed else None
+                self._await(compilation, self._until if until is None else until)
                 if not self._has_binary(entry, kernel):
                     raise LeftOut("no_binary", "Triton does not find it")
             # Apart: no launch may find it while it is being loaded.
@@ -399,32 +416,35 @@ class _Run:
                 give()
             elif not kernel.unlaunched.give(give):
                 raise LeftOut("may_change", "it has, and was launched")
-            if wanted.combined and recorder is not None:
+            if wanted.guessed and recorder is not None:
                 recorder.keep(one)
             with self._counting:
                 self._done.variants += 1
-                self._done.combined += wanted.combined
+                self._done.guessed += wanted.guessed
 
     @contextlib.contextmanager
-    def _left_out(self) -> Iterator[None]:
+    def _left_out(self, guessed: bool) -> Iterator[None]:
+        """Count what is not made ready, but no guesses: nobody has needed them."""
         try:
             yield
         except LeftOut as error:
-            self._leave_out(error.reason)
+            self._leave_out(error.reason, guessed)
         except AlreadyThere:
             with self._counting:
                 self._done.known += 1
         except NotShippable:
-            self._leave_out("hooked")
+            self._leave_out("hooked", guessed)
         except Overdue:  # no error of the program's, so it is none of those below
-            self._leave_out("no_binary")
+            self._leave_out("no_binary", guessed)
         except (NoStandIn, ValueError):
-            self._leave_out("parameters")
+            self._leave_out("parameters", guessed)
         except Exception as error:
             logger.debug("tuneonce: a variant is not made ready", exc_info=True)
-            self._leave_out(f"failed:{type(error).__name__}")
+            self._leave_out(f"failed:{type(error).__name__}", guessed)
 
-    def _leave_out(self, reason: str) -> None:
+    def _leave_out(self, reason: str, guessed: bool) -> None:
+        if guessed:
+            return
         with self._counting:
             self._done.leave_out(reason)
 

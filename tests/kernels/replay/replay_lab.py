@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import triton
 
@@ -17,6 +18,7 @@ from tests.fakes import RememberedEvents, compile_log, journals_of
 from tests.kernels.replay.replay_kernels import KERNELS
 from tuneonce.model.profiles import Profile
 from tuneonce.phase import Phases
+from tuneonce.replay import warm_up
 from tuneonce.replay.process import Replay, build_replay
 from tuneonce.replay.warm_up import Warmed
 from tuneonce.resolution.access import Access
@@ -92,11 +94,13 @@ class Program:
         sure: bool = True,
         gpu: Any = None,
         background: bool = False,
+        guesses: int = 0,
         **warm: Any,
     ) -> Iterator[Start]:
         """A start, in which no kernel has been launched yet. `sure`: errors of ours are raised.
 
         `background`: the store is asked and written by other threads, as it is in a program.
+        `guesses`: how much is made ready at most that no start has launched.
         """
         self.number += 1
         for kernel in kernels:
@@ -106,7 +110,11 @@ class Program:
         settings = dataclasses.replace(
             Warm(), **{"profile": NAME, "binaries_mb": 0 if self.kept is None else 64, **warm}
         )
-        with SimulatedGPU(times=by_block, **gpu or {}) as simulated, compile_log() as compiled:
+        with (
+            mock.patch.object(warm_up, "_MOST_GUESSED", guesses),
+            SimulatedGPU(times=by_block, **gpu or {}) as simulated,
+            compile_log() as compiled,
+        ):
             events = RememberedEvents()
             journals = journals_of(self.store)
             resolver = Resolver(self.store, events, journals=journals)

@@ -137,55 +137,73 @@ def test_a_new_source_is_compiled_and_ready_at_this_start_and_the_next(program: 
 # -- what no start has launched -------------------------------------------------------------------
 
 
-def sized(n: int, m: int, scale: int = 2) -> Any:
+def sized(n: int, m: int = 7, scale: int = 2) -> Any:
     return sizes[(1,)](x(), n, m, scale).asm
 
 
-def test_sizes_that_came_together_otherwise_are_ready(tmp_path: Path) -> None:
+@pytest.fixture
+def kept(tmp_path: Path) -> Program:
+    """A program whose binaries are kept, and whose requests had two sizes."""
     program = Program(kept=tmp_path / "kept")
     with program.start() as start:
-        sized(5, 7), sized(32, 48), sized(5, 7, 3)
+        sized(5), sized(32, 48)
         start.ready()
-    with program.start(workers=2) as start:
+    return program
+
+
+def test_sizes_that_no_start_has_met_are_ready(kept: Program) -> None:
+    with kept.start(workers=2, guesses=96) as start:
         warmed = start.ready()
-        assert (warmed.variants, warmed.combined, warmed.compiled) == (8, 5, 5)
+        assert (warmed.variants, warmed.guessed, warmed.compiled) == (9, 7, 7)
         with start.nothing_compiled_or_loaded():
-            codes = [sized(5, 48), sized(32, 7), sized(32, 48, 3)]
-    # It is a variant like any other now; what was not launched is still a guess, with a binary.
-    assert program.recorded() == ["sizes"] * 6
+            codes = [sized(5, 48), sized(32, 7), sized(1, 48)]
+    # These are variants like any others now; what was not launched is still a guess.
+    assert kept.recorded() == ["sizes"] * 5
     empty_cache()
-    with program.start() as start:
+    with kept.start(guesses=96) as start:
         warmed = start.ready()
-        assert (warmed.variants, warmed.combined, warmed.left_out) == (8, 2, {})
+        assert (warmed.variants, warmed.guessed, warmed.left_out) == (9, 4, {})
         with start.nothing_compiled_or_loaded():
-            sized(5, 48, 3)
-    with program.start(budget_s=0.0) as start:
-        assert [sized(5, 48), sized(32, 7), sized(32, 48, 3)] == codes
+            sized(1, 1)
+    with kept.start(budget_s=0.0) as start:
+        assert [sized(5, 48), sized(32, 7), sized(1, 48)] == codes
 
 
 def test_guesses_are_waited_for_no_longer_than_their_time(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    kept: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = Program()
-    with program.start() as start:
-        sized(5, 7), sized(32, 48)
-        start.ready()
-    monkeypatch.setattr(warm_up, "_COMBINED_WITHIN_S", 0.0)
-    with program.start(workers=2) as start:
+    monkeypatch.setattr(warm_up, "_GUESSED_WITHIN_S", 0.0)
+    with kept.start(workers=2, guesses=96) as start:
         warmed = start.ready()
-        assert (warmed.variants, warmed.combined) == (2, 0)
-        assert warmed.left_out == {"no_binary": 2}
+        assert (warmed.variants, warmed.guessed, warmed.left_out) == (2, 0, {})
 
 
-def test_nothing_is_guessed_beside_a_program_that_says_nothing() -> None:
-    program = Program()
-    with program.start() as start:
-        sized(5, 7), sized(32, 48)
-        start.ready()
-    with program.start(workers=2) as start:
-        sized(5, 7)
+def test_no_more_guesses_are_handed_out_than_are_compiled_at_once(
+    kept: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Future[Any]] = []
+
+    def never(self: Workers, pool: Any, shipment: Any, *, urgent: bool) -> Compilation:
+        asked.append(Future())
+        return Compilation(asked[-1], None)
+
+    monkeypatch.setattr(Workers, "compile", never)
+    monkeypatch.setattr(warm_up, "_GUESSED_WITHIN_S", 0.3)
+    with kept.start(workers=3, guesses=96) as start:
+        assert start.ready().guessed == 0
+    assert len(asked) == 3
+
+
+def test_so_many_guesses_are_made_at_most(kept: Program) -> None:
+    with kept.start(workers=2, guesses=3) as start:
+        assert start.ready().guessed == 3
+
+
+def test_nothing_is_guessed_beside_a_program_that_says_nothing(kept: Program) -> None:
+    with kept.start(workers=2, guesses=96) as start:
+        sized(5)
         warmed = start.replay.warm(launched_only=True)
-        assert (warmed.variants, warmed.combined, warmed.compiled) == (1, 0, 0)
+        assert (warmed.variants, warmed.guessed, warmed.compiled) == (1, 0, 0)
 
 
 # -- what the program does besides -----------------------------------------------------------------

@@ -57,6 +57,20 @@ def signature(kernel: Any, otherwise: Any) -> Any:
     return getattr(kernel, "signature", otherwise)
 
 
+def specialised_parameters(kernel: Any) -> frozenset[str]:
+    """Those for whose values a kernel is compiled anew, and that have no type of their own."""
+    return frozenset(
+        one.name
+        for one in kernel.params
+        if not (
+            one.is_constexpr
+            or one.annotation_type
+            or one.do_not_specialize
+            or one.do_not_specialize_on_alignment
+        )
+    )
+
+
 def compile_function(jit: Any, device: Any) -> Any:
     """What a launch on this device calls to compile."""
     _ = jit.device_caches[device]  # sets it
@@ -112,6 +126,11 @@ def _caches() -> Finding:
     return as_read(getattr(make, "__func__", None) is getattr(type(one), "create_binder", make))
 
 
+def _parameters() -> Finding:
+    one = samples.kernel()
+    return as_read(one is None or specialised_parameters(one) == {"x"})
+
+
 def _run() -> Finding:
     run: Any = follow(MODULE, "JITFunction.run")
     return as_read(isinstance(run, FunctionType) or callable(run))
@@ -143,6 +162,15 @@ SEAMS = (
         "the defaults of parameters, which a grid may read",
         samples.holds("signature"),
         words=("signature",),
+    ),
+    Seam(
+        "JITFunction.params",
+        MODULE,
+        (Feature.WARM,),
+        "which parameters a kernel is specialised for by their values",
+        _parameters,
+        names=("is_constexpr", "annotation_type", "do_not_specialize_on_alignment"),
+        words=("params", "do_not_specialize"),
     ),
     Seam(
         "JITFunction.device_caches, compile",
