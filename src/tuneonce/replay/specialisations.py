@@ -29,7 +29,7 @@ from ..model.profiles import UsedVariant
 # them.
 _MOST_VARYING = 3
 
-MOST_OF_A_KERNEL = 32
+MOST_OF_A_KERNEL = 16
 """So many guesses are made of a kernel at most. Arbitrary: of two numbers, those of a handful of
 candidates."""
 

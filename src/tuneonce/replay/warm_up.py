@@ -74,7 +74,7 @@ _BEHIND_S = 60.0
 # What no start has launched is a guess: so many are made ready at most, and so many seconds are
 # spent on compiling some. What takes longer is there at the next start: the helpers go on with
 # what they have begun. Arbitrary.
-_MOST_GUESSED, _GUESSED_WITHIN_S = 96, 2.0
+_MOST_GUESSED, _GUESSED_WITHIN_S = 32, 2.0
 
 # Threads that load: most of it is Python under the interpreter's lock, the rest waits for files and
 # for the device. Arbitrary.
