@@ -1,20 +1,27 @@
 """What exploring adds to a launch in Python, as one JSON document on standard output.
 
-    python benchmarks/explore_overhead.py [--rounds 100] > benchmarks/results/explore_overhead.json
+    python benchmarks/explore_overhead.py [--rounds 100] > benchmarks/results/explore-overhead.json
 
-On the simulated GPU, whose launcher and events do next to nothing, so that only Python is timed; on
-a real device two events are recorded, one is asked and one is read, besides. Arms, one after
-another in every round, each a batch of launches:
+On the simulated GPU. Arms, one after another in every round, each a batch of launches:
 
 plain      the JITFunction itself, with the winner's constants written out
-stock      stock `Autotuner.run`
+stock      stock `Autotuner.run`, in rounds of its own, after the others
 known      a key whose winner is known
 exploring  a key that is being explored: half of the launches run another candidate, all are timed
            as far as that is bounded
 
 Times are microseconds of the launching thread's processor time per launch; `added_us` compares each
-arm with `known` of the same round. Kernels and summaries are those of `launch_overhead.py`. That
-the exploration does not end, its judgement is left out, which another thread makes.
+arm with `known` of the same round. Kernels and summaries are those of `launch_overhead.py`.
+
+What is counted is all that the launching thread does in Python: finding the key, the grid that is
+evaluated once more, choosing, comparing, waking the thread that judges. What the events do is the
+device's: of the simulated one it is measured apart (`events`: calls per launch, microseconds of a
+call, and of a launch), and `ours_us` is what exploring adds without it. A real device's events cost
+more; the calls per launch are the same. Not counted is what the judging thread does beside. It
+judges nothing here, so that exploring does not end, but is woken as often as if it did.
+
+Launches that found the lock taken run the candidate that serves, untimed, which is cheaper.
+`chosen` is the share of launches that did not.
 """
 
 from __future__ import annotations
@@ -32,13 +39,15 @@ from typing import Any
 import torch
 import triton
 from documents import give
-from launch_overhead import Launch, make_realistic, make_small, summary, timed
+from launch_overhead import UNTIMED, Launch, make_realistic, make_small, summary, timed
 
 import tuneonce
 from tuneonce.activation import install
 from tuneonce.testing import SimulatedGPU
+from tuneonce.tuning.race import RULES
 
-SCHEMA = "tuneonce.benchmark.explore_overhead/1"
+SCHEMA = "tuneonce.benchmark.explore_overhead/2"
+EVENT_METHODS = ("record", "query", "elapsed_time")
 
 
 def measure(make: Any, rounds: int, batch: int) -> dict[str, Any]:
@@ -54,12 +63,15 @@ def measure(make: Any, rounds: int, batch: int) -> dict[str, Any]:
     tuneonce.install()
     try:
         known_again(known)
-        begin(exploring)
+        key = begin(exploring)
         gc.collect()
         gc.disable()
+        before = key.exploration.launches
         for _ in range(rounds):
             for arm, launch in (("plain", plain), ("known", known), ("exploring", exploring)):
                 samples.setdefault(arm, []).append(timed(launch, batch))
+        chosen = (key.exploration.launches - before) / (rounds * (batch + UNTIMED))
+        calls = calls_per_launch(exploring)
     finally:
         gc.enable()
         tuneonce.uninstall()
@@ -69,10 +81,59 @@ def measure(make: Any, rounds: int, batch: int) -> dict[str, Any]:
         for arm, values in samples.items()
         if arm != "known"
     }
+    events = simulated_events(calls)
     return {
+        "ours_us": round(added["exploring"]["median"] - events["launch_us"], 2),
+        "chosen": round(chosen, 4),
+        "wakes": round(calls["wake"], 4),
+        "events": events,
         "us": {arm: summary(values) for arm, values in samples.items()},
         "added_us": added,
         "samples_us": {arm: [round(v, 2) for v in values] for arm, values in samples.items()},
+    }
+
+
+def calls_per_launch(exploring: Launch, launches: int = 2000) -> dict[str, float]:
+    """How often a launch calls each method of an event, and wakes the thread that judges."""
+    found, counts = explorations(), dict.fromkeys([*EVENT_METHODS, "wake"], 0)
+    owners = dict.fromkeys(EVENT_METHODS, torch.cuda.Event)
+    owners["wake"] = type(found._background)
+    originals = {name: vars(owner)[name] for name, owner in owners.items()}
+
+    def counted(name: str) -> Any:
+        def call(*args: Any) -> Any:
+            counts[name] += 1
+            return originals[name](*args)
+
+        return call
+
+    for name, owner in owners.items():
+        setattr(owner, name, counted(name))
+    try:
+        for _ in range(launches):
+            exploring()
+    finally:
+        for name, owner in owners.items():
+            setattr(owner, name, originals[name])
+    return {name: count / launches for name, count in counts.items()}
+
+
+def simulated_events(calls: dict[str, float], repeat: int = 20_000) -> dict[str, Any]:
+    """What the events of the simulated GPU, which is installed, take of a launch."""
+    first, second = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    first.record()
+    second.record()
+    methods = {
+        "record": first.record,
+        "query": second.query,
+        "elapsed_time": lambda: first.elapsed_time(second),
+    }
+    # The loop and, of the last one, the lambda are counted, too: a tenth of a microsecond.
+    call_us = {name: round(timed(method, repeat), 3) for name, method in methods.items()}
+    return {
+        "calls": {name: round(calls[name], 3) for name in EVENT_METHODS},
+        "call_us": call_us,
+        "launch_us": round(sum(calls[name] * us for name, us in call_us.items()), 2),
     }
 
 
@@ -87,8 +148,8 @@ def explorations() -> Any:
     return installation.hook._cold_path.exploration
 
 
-def begin(launch: Launch) -> None:
-    """Launch until all candidates run in passes, and let that go on for ever."""
+def begin(launch: Launch) -> Any:
+    """Launch until all candidates run in passes, and let that go on for ever; the key."""
     launch()
     found = explorations()
     [key] = found._keys
@@ -97,13 +158,19 @@ def begin(launch: Launch) -> None:
     exploration.decide = lambda: decide() if exploration._finals is None else in_passes()
 
     def in_passes() -> None:
+        """As often as a key is judged until its passes are spent, over and over."""
         exploration.due = False
-        exploration._passes.take()
+        taken = exploration._taken = exploration._taken + len(exploration._passes.take())
+        if taken >= exploration.terms.most_passes:
+            exploration._taken, exploration._judged_at = 0, RULES.judged_at
+        elif taken >= exploration._judged_at:
+            exploration._judged_at = int(taken * RULES.growth) + 1
 
     assert background.wait_until(lambda: key.supply is not None and key.supply.empty, 60.0)
     while exploration._finals is None:
         launch()
         background.wait_until(lambda: not background._due, 60.0)
+    return key
 
 
 def main() -> int:

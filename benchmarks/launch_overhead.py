@@ -42,6 +42,8 @@ from tuneonce.testing import SimulatedGPU
 
 SCHEMA = "tuneonce.benchmark.launch_overhead/1"
 Launch = Callable[[], Any]
+UNTIMED = 10
+"""Launches before each batch."""
 
 
 @triton.jit(do_not_specialize=["T"])
@@ -133,7 +135,7 @@ def make_small() -> tuple[Launch, Launch, Launch]:
 
 def timed(launch: Launch, batch: int) -> float:
     """Processor time per launch of one batch, in microseconds, after a few untimed launches."""
-    for _ in range(10):
+    for _ in range(UNTIMED):
         launch()
     began = time.thread_time_ns()
     for _ in range(batch):
