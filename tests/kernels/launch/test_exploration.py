@@ -489,6 +489,52 @@ def test_threads_that_launch_one_key_do_not_wait_for_each_other() -> None:
     assert len(verdicts(store)) == 1
 
 
+def test_launches_wake_the_thread_once_until_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come to it after hundreds of launches, where these keep the interpreter."""
+    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
+        kernel = tunable()
+        run(kernel)
+        process.supplied()
+        [key] = process.keys
+        woken: list[ExploredKey] = []
+        monkeypatch.setattr(key.exploration, "decide", lambda: None)
+        monkeypatch.setattr(
+            process.explorations._background, "wake", lambda key: woken.append(key) or True
+        )
+        for turn in range(1, 4):
+            key.exploration.due = False
+            for _ in range(100):
+                run(kernel)
+                key.exploration.due = True  # there is always more
+            assert woken == [key] * turn
+            process.explorations._turn(key)
+
+
+@pytest.mark.parametrize("has_a_thread", [True, False])
+def test_a_turn_that_is_over_at_once_and_one_that_cannot_be_do_not_stay_awaited(
+    has_a_thread: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
+        kernel = tunable()
+        run(kernel)
+        process.supplied()
+        [key] = process.keys
+        woken = 0
+
+        def wake(key: ExploredKey) -> bool:
+            nonlocal woken
+            woken += 1
+            if has_a_thread:
+                key.is_awake = False  # as its turn begins
+            return has_a_thread
+
+        monkeypatch.setattr(process.explorations._background, "wake", wake)
+        for _ in range(5):
+            key.exploration.due = True
+            run(kernel)
+        assert woken == 5
+
+
 def test_a_forked_child_begins_anew() -> None:
     with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
         kernel = tunable(64, 128)

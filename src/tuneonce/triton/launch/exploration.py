@@ -190,8 +190,13 @@ class Explorations:
             self._lock.release()
 
     def _wake(self, explored: ExploredKey) -> None:
-        explored.exploration.due = False  # until there is more
-        self._background.wake(explored)
+        """Have the thread judge it. Once: where the program keeps the interpreter, the thread has
+        its turn after hundreds of launches, which would all wake it."""
+        if not explored.is_awake:
+            explored.exploration.due = False  # until there is more
+            explored.is_awake = True  # before: its turn may be over when `wake` returns
+            if not self._background.wake(explored):
+                explored.is_awake = False
 
     def _leave_out(self, explored: ExploredKey, position: int, error: Exception) -> bool:
         """A candidate cannot run. False: nor can any other."""
@@ -250,6 +255,7 @@ class Explorations:
 
     def _turn(self, explored: ExploredKey) -> float | None:
         """One piece of work for a key; when the next is wanted, if nothing happens until then."""
+        explored.is_awake = False  # first: what comes from now on may be too late for this turn
         if explored.ended:
             return None
         if explored.session.stock_key in explored.session.autotuner.cache:

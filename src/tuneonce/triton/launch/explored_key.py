@@ -52,6 +52,8 @@ class ExploredKey:
         self.not_had: set[int] = set()
         """Candidates that cannot be compiled or loaded beside the launches."""
         self.ended = False
+        self.is_awake = False
+        """Whether a launch has woken the thread, which has not come to it yet."""
         self._named: dict[int, tuple[AbstractContextManager[None], float]] = {}
         self.results: dict[int, Any] = {}
         """What Triton returned of the first launch of each candidate."""
