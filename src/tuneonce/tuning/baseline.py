@@ -104,9 +104,12 @@ def _line(samples: list[tuple[float, float]]) -> tuple[float, float] | None:
     """Where it begins and how it grows; None where sizes hardly differ."""
     if len(samples) < 3:
         return None
-    middle, height = fmean(s for s, _ in samples), fmean(t for _, t in samples)
-    spread = sum((s - middle) ** 2 for s, _ in samples)
+    sizes = [size for size, _ in samples]
+    if (max(sizes) - min(sizes)) ** 2 < 4 * _SPREAD:  # no variance is more than a quarter of that
+        return None
+    middle, height = fmean(sizes), fmean([time for _, time in samples])
+    spread = sum([(size - middle) ** 2 for size in sizes])
     if spread < _SPREAD * len(samples):
         return None
-    growth = sum((s - middle) * (t - height) for s, t in samples) / spread
+    growth = sum([(size - middle) * (time - height) for size, time in samples]) / spread
     return height - growth * middle, growth

@@ -183,9 +183,9 @@ class Exploration:
         return self._passes.wants(incumbent, flying)
 
     def _next(self, size: float) -> Choice | None:
+        if self.spent.launches >= self._allowed:
+            return None  # `decide` will end it
         if self._looking:
-            if self.spent.launches >= self.terms.excess * self.terms.looks_share:
-                return None  # `decide` will end it
             is_first = False  # one first launch at a time, so that it is known whose ends a process
             for position in self._looking[: self.terms.side_by_side]:
                 new = not self._launched[position]
@@ -193,12 +193,16 @@ class Exploration:
                     return Choice(position, size, True, 0, self._levels[self.incumbent])
                 is_first |= new
             return None
-        if self.spent.launches >= self.terms.excess:
-            return None
         turn = self._passes.next(self.incumbent)
         if turn is None:
             return None
         return Choice(turn, size, True, self._passes.number, self._levels[self.incumbent])
+
+    @property
+    def _allowed(self) -> float:
+        """The excess at which `decide` ends what is going on, looks or passes."""
+        terms = self.terms
+        return terms.excess * terms.looks_share if self._looking else terms.excess
 
     def lose(self, choice: Choice) -> None:
         """A launch whose time will not come."""
@@ -236,7 +240,8 @@ class Exploration:
             # Of the first it is not known how much was loading: not more than half is believed.
             first = min(self._first[position] - choice.instead_of, above + _TWICE)
             self.spent.add(first, ms * exp(first - above))
-        self.due |= self.spent.launches >= self.terms.excess * self.terms.looks_share
+        if self.spent.launches >= self._allowed:
+            self.due = True
         self._kept[position].append(level)
         if choice.number:
             self._in_pass(choice, time)
@@ -262,12 +267,9 @@ class Exploration:
 
     def _in_pass(self, choice: Choice, time: float) -> None:
         ms = exp(self._baseline.scaled(choice.size, time))
-        self._passes.add(choice.number, choice.position, ms)
-        finals = self._finals
-        if finals is not None:
-            self.due |= (
-                self._passes.whole >= min(self._judged_at, self.terms.most_passes) - self._taken
-            )
+        if self._passes.add(choice.number, choice.position, ms):
+            wanted = min(self._judged_at, self.terms.most_passes) - self._taken
+            self.due |= self._passes.whole >= wanted
 
     # -- what takes longer -------------------------------------------------------------------
 

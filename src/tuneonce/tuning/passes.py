@@ -70,16 +70,17 @@ class Passes:
         """How many have become whole and were not taken."""
         return len(self._whole)
 
-    def add(self, number: int, position: int, ms: float) -> None:
-        """A time of a pass."""
+    def add(self, number: int, position: int, ms: float) -> bool:
+        """A time of a pass; whether that has become whole."""
         opened = self._open.get(number)
         if opened is None:
-            return
+            return False
         opened.setdefault(position, []).append(ms)
         if len(opened) < len(self._live) or not all(p in opened for p in self._live):
-            return
+            return False
         del self._open[number]
         self._whole.append({p: fmean(opened[p]) for p in self._live})
+        return True
 
     def lose(self, number: int) -> None:
         """A time of this pass will not come."""
