@@ -462,6 +462,21 @@ def test_what_the_program_puts_into_the_cache_is_obeyed() -> None:
         assert all(one.runs(kernel.configs[3]) for one in gpu.launches)
 
 
+def test_a_kernel_that_is_tuned_by_something_else_now_is_another_key() -> None:
+    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
+        kernel = tunable()
+        run(kernel)
+        process.supplied()
+        [key] = process.keys
+        run(kernel)
+        launches = key.exploration.launches
+        kernel.keys = []
+        run(kernel)
+        run(kernel)
+        assert key.exploration.launches == launches
+        assert len(process.keys) == 2
+
+
 def test_sizes_of_another_class_are_another_exploration() -> None:
     with SimulatedGPU(do_bench=True) as gpu, exploring(MemoryStore()) as process:
         kernel = triton.autotune(blocks(32, 64), [])(make_copy())

@@ -18,7 +18,6 @@ class AutotunerState:
     __slots__ = (
         "__weakref__",
         "exploring",
-        "exploring_shapes",
         "first_product",
         "identity",
         "lock",
@@ -31,7 +30,6 @@ class AutotunerState:
     def __init__(self) -> None:
         self.renew()
         renew_in_child(self)
-        self.shapes: Shapes = {}
         # What the store said of keys that were met in launches which decide nothing.
         self.undecided: dict[tuple[Any, ...], Any] = {}
         # The keys that were measured, and whether they ever stop; read and changed under the lock.
@@ -45,9 +43,10 @@ class AutotunerState:
     def renew(self) -> None:
         # A fresh one in a forked child, where the thread that tunes does not exist.
         self.lock = threading.RLock()
-        # Keys that are being explored, by Triton's keys and by call shapes (`kernel.exploring`).
+        # Keys that are being explored, by Triton's keys. A call finds them in `shapes`, too, which
+        # learn the winners anew.
         self.exploring: dict[tuple[Any, ...], Any] = {}
-        self.exploring_shapes: Shapes = {}
+        self.shapes: Shapes = {}
 
     def __reduce__(self) -> tuple[type[AutotunerState], tuple[()]]:
         return AutotunerState, ()  # a deep copy of an autotuner learns for itself

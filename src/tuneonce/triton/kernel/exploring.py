@@ -1,29 +1,32 @@
 """Keys that are being explored: how a launch finds them without asking anything.
 
-They are found by Triton's key, and sooner by the call's own key, as winners are (`known_winners`).
-A key has one exploration for each work class that it was met with.
+They are found by Triton's key, and sooner by the call's own key, where a winner would be
+(`known_winners`). A key has one exploration for each work class that it was met with.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
 from ...model.key import work_class
 from .autotuner_state import AutotunerState
 from .grid import programs
-from .known_winners import find, remember_as
+from .known_winners import Entry, remember_as
 from .session import Session
 
 
 class ExploringKey:
     """What is explored under one of Triton's keys, by work class."""
 
-    __slots__ = ("classes", "first", "stock_key")
+    __slots__ = ("classes", "first", "keys", "stock_key")
 
-    def __init__(self, stock_key: tuple[Any, ...], first: Any) -> None:
+    def __init__(self, autotuner: Any, stock_key: tuple[Any, ...]) -> None:
         self.stock_key = stock_key
-        self.first = first
+        self.keys = copy.copy(autotuner.keys)
+        """What the kernel was tuned by: a program may change that."""
+        self.first = dict(autotuner.configs[0].all_kwargs())
         """The first candidate's values, with which the number of programs is computed."""
         self.classes: dict[str, Any] = {}
 
@@ -34,19 +37,22 @@ def keep_exploring(session: Session, explored: Any) -> Any:
     The session is of the launch itself: its arguments say what later calls like it look like.
     """
     autotuner, state, stock_key = session.autotuner, session.state, session.stock_key
-    first = dict(autotuner.configs[0].all_kwargs())
-    key = state.exploring.setdefault(stock_key, ExploringKey(stock_key, first))
+    key = state.exploring.setdefault(stock_key, ExploringKey(autotuner, stock_key))
     name = work_class(programs(autotuner, session.nargs, session.kwargs))
-    remember_as(state.exploring_shapes, autotuner, session.args, session.kwargs, key)
+    find_exploring(key, state, autotuner, session.args, session.kwargs)
     return key.classes.setdefault(name, explored)
 
 
-def exploring(
-    autotuner: Any, state: AutotunerState, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> ExploringKey | None:
-    """What is explored for a call like this, if it was called in this way before."""
-    found: ExploringKey | None = find(state.exploring_shapes, autotuner, args, kwargs)
-    return found
+def find_exploring(
+    key: ExploringKey,
+    state: AutotunerState,
+    autotuner: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    """Have later calls like this one find it where their winner will be. It is none itself, so the
+    hot path passes it on."""
+    remember_as(state.shapes, autotuner, args, kwargs, Entry(key.stock_key, key, {}, {}))
 
 
 def explored_at(
@@ -70,11 +76,13 @@ def _programs(
     """As `grid.programs`, which it asks where the grid reads more than what the caller gives."""
     grid = kwargs.get("grid")
     if callable(grid):
-        nargs = dict(zip(autotuner.arg_names, args, strict=False))
+        meta = dict(zip(autotuner.arg_names, args, strict=False))
+        meta.update(kwargs)
+        meta.update(key.first)
         try:
-            grid = grid({**nargs, **kwargs, **key.first})
+            grid = grid(meta)
         except Exception:
-            return programs(autotuner, nargs, kwargs)
+            return programs(autotuner, dict(zip(autotuner.arg_names, args, strict=False)), kwargs)
     if type(grid) is not tuple:
         return programs(autotuner, {}, {"grid": grid})
     try:

@@ -123,14 +123,3 @@ def remember_as(
             entries[key_of(args, kwargs)] = entry
     except (TypeError, AttributeError):
         return  # a dtype that cannot be hashed
-
-
-def find(shapes: Shapes, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What is kept for calls like this one, or None."""
-    known = shapes.get((len(args), *kwargs))
-    if known is None or known[0] != autotuner.keys:
-        return None
-    try:
-        return known[2].get(known[1](args, kwargs))
-    except (TypeError, AttributeError, KeyError):
-        return None

@@ -32,8 +32,8 @@ from ..compile.workers import Workers
 from ..kernel import device_facts
 from ..kernel.autotuner_state import AutotunerState
 from ..kernel.call import cache_key_of, call_pre_hook, launch, launch_cached, stock_key_of
-from ..kernel.exploring import ExploringKey, explored_at, exploring
-from ..kernel.known_winners import remember_as, winner_in
+from ..kernel.exploring import ExploringKey, explored_at, find_exploring
+from ..kernel.known_winners import winner_in
 from ..kernel.session import Session
 from ..measure.benchmark import own_benchmark
 from ..seams import hookable, probing
@@ -117,7 +117,7 @@ class Hook:
         probing.end()
         for state in list(self._states):
             state.shapes = {}
-            state.exploring, state.exploring_shapes = {}, {}
+            state.exploring = {}
         if self._class.run is self._run:
             self._class.run = self._stock_run
 
@@ -175,7 +175,7 @@ class Hook:
                 or self.keys != keys
                 or len(self.configs) <= 1
             ):
-                return first(self, args, kwargs)
+                return first(self, args, kwargs, config)
             self.best_config = config
             if config.pre_hook is not None:
                 call_pre_hook(self, config, args, kwargs)
@@ -184,15 +184,18 @@ class Hook:
         run.__wrapped_by__ = "tuneonce"  # type: ignore[attr-defined]
         return run
 
-    def _first(self, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A launch that the hot path does not know."""
+    def _first(
+        self, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any], found: Any = None
+    ) -> Any:
+        """A launch that the hot path does not know; `found` is what it found in a winner's place,
+        which is none, or not any more."""
         if not self.active:
             return self._stock_run(autotuner, *args, **kwargs)
         if len(autotuner.configs) <= 1:
             return launch(autotuner, autotuner.configs[0], args, kwargs)
         state = self._state(autotuner)
-        if state.exploring and (key := exploring(autotuner, state, args, kwargs)) is not None:
-            explored, size = self._explored(key, autotuner, args, kwargs)
+        if type(found) is ExploringKey and found.keys == autotuner.keys:
+            explored, size = self._explored(found, autotuner, args, kwargs)
             if explored is not None:
                 return self._cold_path.exploration.go_on(explored, size, args, kwargs)
         nargs = dict(zip(autotuner.arg_names, args, strict=False))
@@ -200,7 +203,7 @@ class Hook:
         if stock_key in autotuner.cache:
             return launch_cached(autotuner, state, stock_key, args, kwargs)
         if (key := state.exploring.get(stock_key)) is not None:  # not met in this way before
-            remember_as(state.exploring_shapes, autotuner, args, kwargs, key)
+            find_exploring(key, state, autotuner, args, kwargs)
             explored, size = self._explored(key, autotuner, args, kwargs)
             if explored is not None:
                 return self._cold_path.exploration.go_on(explored, size, args, kwargs)
