@@ -68,8 +68,7 @@ class Baseline:
         """How long it would take now. Raises IndexError before the first launch of it."""
         same = self._same.get(size, ())
         if len(same) == 3:
-            a, b, c = same
-            return max(min(a, b), min(max(a, b), c))
+            return sorted(same)[1]
         near: list[float] = []
         others: list[float] = []
         for (its_size, time), _ in zip(reversed(self._samples), range(_NEAR), strict=False):

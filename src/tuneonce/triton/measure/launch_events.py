@@ -74,9 +74,11 @@ class Lane(Generic[Token]):
 
     def finished(self) -> tuple[Token, float] | None:
         """The next launch that the device has finished, with its time in milliseconds."""
+        if not self._under_way:  # most often so: an exception takes longer
+            return None
         try:
             found = self._under_way.popleft()
-        except IndexError:
+        except IndexError:  # another thread was faster
             return None
         pair, token = found
         if not pair[1].query():
