@@ -550,6 +550,38 @@ def test_a_turn_that_is_over_at_once_and_one_that_cannot_be_do_not_stay_awaited(
         assert woken == 5
 
 
+def test_what_launches_change_is_not_read_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written down is made of what every launch changes."""
+    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
+        kernel = tunable()
+        run(kernel)
+        process.supplied()
+        [key] = process.keys
+        summaries, alone = key.exploration.summaries, []
+
+        def read() -> Any:
+            alone.append(process.explorations._lock.locked())
+            return summaries()
+
+        monkeypatch.setattr(key.exploration, "summaries", read)
+        served(process, kernel)
+        assert alone
+        assert all(alone)
+
+
+def test_a_program_that_ends_in_the_middle_of_a_launch_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a signal handler."""
+    monkeypatch.setattr("tuneonce.triton.launch.exploration._PATIENCE_S", 0.0)
+    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
+        run(tunable())
+        process.supplied()
+        with process.explorations._lock:
+            process.explorations.close()
+        assert process.keys == []
+
+
 def test_a_forked_child_begins_anew() -> None:
     with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
         kernel = tunable(64, 128)

@@ -315,13 +315,23 @@ class Explorations:
         now = time.monotonic()
         if now - self._recorded_at.get(explored, 0.0) >= _RECORDED_EVERY_S:
             self._recorded_at[explored] = now
-            explored.record(self._persistence, all_of_them=False)
+            self._record(explored, all_of_them=False)
+
+    def _record(self, explored: ExploredKey, *, all_of_them: bool) -> None:
+        # Bounded: the program may end in a signal handler, in the middle of a launch.
+        if not self._lock.acquire(timeout=_PATIENCE_S):
+            return
+        try:
+            summaries = explored.exploration.summaries()
+        finally:
+            self._lock.release()
+        explored.record(self._persistence, summaries, all_of_them=all_of_them)
 
     def _conclude(self, explored: ExploredKey, verdict: Verdict) -> None:
         """There is a winner: publish it, and have all launches from now on run it."""
         session, persistence = explored.session, self._persistence
         session.winner = explored.candidates[verdict.winner]
-        explored.record(persistence, all_of_them=True)
+        self._record(explored, all_of_them=True)
         tried = set(explored.exploration.candidates) - verdict.untried - verdict.failed
         # What nobody could compile beside the launches may be faster than all that was tried.
         if len(tried) > 1 and not verdict.untried & explored.not_had:
@@ -371,5 +381,5 @@ class Explorations:
         """Write down what is known, and end."""
         for explored in list(self._keys):
             with self._persistence.guarded("explore"):
-                explored.record(self._persistence, all_of_them=True)
+                self._record(explored, all_of_them=True)
             self._end(explored)

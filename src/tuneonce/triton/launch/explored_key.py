@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ...tuning.exploration import Exploration
+from ...tuning.race import Summary
 from ...tuning.terms import Terms, Verdict
 from ..compile.supply import Supply
 from ..kernel.lookalikes import without_memory
@@ -109,14 +110,19 @@ class ExploredKey:
                 launching.__exit__(None, None, None)
         return _NAMED_S if self._named else None
 
-    def record(self, persistence: Persistence, *, all_of_them: bool) -> None:
-        """Write down what is known, for a process that goes on with it."""
-        for position, why in self.failed.items():
+    def record(
+        self, persistence: Persistence, summaries: dict[int, Summary], *, all_of_them: bool
+    ) -> None:
+        """Write down what is known, for a process that goes on with it.
+
+        `summaries` are the exploration's, which must not be asked for while a launch changes it.
+        """
+        for position, why in list(self.failed.items()):  # a launch may add one
             if self._recorded.get(position) != -1:
                 self._recorded[position] = -1
                 failed = Result([math.inf] * 3, failed=why)
                 persistence.record(self.session, position, failed, method="explore")
-        for position, summary in self.exploration.summaries().items():
+        for position, summary in summaries.items():
             before = self._recorded.get(position, 0)
             if before < 0 or (summary.samples < _GROWN * before + 1 and not all_of_them):
                 continue
