@@ -79,13 +79,16 @@ class Journal:
 
     @contextlib.contextmanager
     def launching(self, candidate: str) -> Iterator[None]:
-        """The first launch of a candidate is under way."""
+        """The first launch of a candidate is under way. Of several at once the last is named.
+
+        Two threads must not begin or end one at the same moment.
+        """
         self._name_launching(candidate)
         try:
             yield
             self._strikes.pop(candidate, None)  # it has run, and ended no process
         finally:
-            self._name_launching(None)
+            self._name_launching(None if self._launching == candidate else self._launching)
 
     def record(self, measurement: Measurement) -> None:
         """Keep a measurement. Raises ValueError for one that no record can hold."""
@@ -115,6 +118,7 @@ class Journal:
         self._folder.close()
 
     def _name_launching(self, candidate: str | None) -> None:
+        self._launching = candidate
         head = {"below": self._below, "launching": candidate, "strikes": self._strikes}
         data = json.dumps(head).encode()
         with contextlib.suppress(OSError):

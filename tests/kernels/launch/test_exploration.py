@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import sys
 import threading
@@ -613,3 +614,21 @@ def test_first_launches_are_named_until_they_are_over() -> None:
             process.settle()
         assert named | {0} == set(range(len(SIZES)))
         assert not key._named
+
+
+def test_a_turn_that_comes_late_leaves_the_next_first_launch_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
+        kernel = tunable()
+        run(kernel)
+        process.supplied()
+        [key] = process.keys
+        monkeypatch.setattr(process.explorations._background, "wake", lambda key: True)
+        while len(key._named) < 2 or key.exploration.has_run(list(key._named)[-1]):
+            run(kernel)
+        latest = list(key._named)[-1]
+        process.explorations._turn(key)
+        assert list(key._named) == [latest]
+        head = json.loads(os.pread(key.session.journal._file.fileno(), 4096, 0))
+        assert head["launching"] == key.session.question.digests[latest]

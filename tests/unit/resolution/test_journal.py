@@ -90,6 +90,16 @@ def test_one_that_was_launched_after_all_has_no_strike(tmp_path: Path) -> None:
     assert begin(tmp_path).left_out == []
 
 
+def test_one_that_is_over_later_leaves_the_next_one_named(tmp_path: Path) -> None:
+    for _ in range(2):
+        journal = begin(tmp_path)
+        with journal.launching("a"):
+            launching = journal.launching("b")
+            launching.__enter__()
+        die(journal)
+    assert begin(tmp_path).left_out == ["b"]
+
+
 def test_a_process_that_lives_keeps_its_mark(tmp_path: Path) -> None:
     journal = begin(tmp_path)
     launching = journal.launching("a")

@@ -263,8 +263,10 @@ class Explorations:
             return None
         if explored.supply is None:
             self._start(explored)
-        supply, named = explored.supply, explored.unname()
+        supply = explored.supply
         assert supply is not None
+        with self._lock:  # a launch may name the next one just now
+            named = explored.unname()
         for arrived in supply.settled():
             self._arrive(explored, arrived)
         again = None
