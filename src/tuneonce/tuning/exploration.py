@@ -89,7 +89,7 @@ class Exploration:
         self._cut = False  # some were not looked at, for want of excess
         self._baseline = Baseline()
         self._finals: Finals | None = None
-        self._passes = Passes(self._random)
+        self._passes = Passes(self._random, most=terms.most_passes)
         self._judged_at, self._taken = RULES.judged_at, 0  # after how many passes, of how many
 
     # -- what is known before ----------------------------------------------------------------

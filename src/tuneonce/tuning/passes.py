@@ -17,10 +17,13 @@ _OF_INCUMBENT = 2
 
 
 class Passes:
-    """The passes of one key. The incumbent is launched between the others, whenever it serves."""
+    """The passes of one key. The incumbent is launched between the others, whenever it serves.
 
-    def __init__(self, random: Random) -> None:
-        self._random = random
+    None begins while `most` are whole and were not taken: whoever takes them may be busy for long.
+    """
+
+    def __init__(self, random: Random, *, most: int) -> None:
+        self._random, self._most = random, most
         self._live: list[int] = []
         self._order: list[int] = []  # what is left of the pass that is begun
         self._open: dict[int, dict[int, list[float]]] = {}
@@ -44,7 +47,7 @@ class Passes:
     def next(self, incumbent: int) -> int | None:
         """Whose turn it is; None while none may begin."""
         if not self._order:
-            if len(self._open) >= _UNDER_WAY:
+            if len(self._open) >= _UNDER_WAY or len(self._whole) >= self._most:
                 return None
             self._order = [p for p in self._live if p != incumbent]
             if not self._order:

@@ -526,10 +526,7 @@ def test_launches_wake_the_thread_once_until_its_turn(monkeypatch: pytest.Monkey
             process.explorations._turn(key)
 
 
-@pytest.mark.parametrize("has_a_thread", [True, False])
-def test_a_turn_that_is_over_at_once_and_one_that_cannot_be_do_not_stay_awaited(
-    has_a_thread: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_turn_that_is_over_at_once_is_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
     with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
         kernel = tunable()
         run(kernel)
@@ -540,15 +537,35 @@ def test_a_turn_that_is_over_at_once_and_one_that_cannot_be_do_not_stay_awaited(
         def wake(key: ExploredKey) -> bool:
             nonlocal woken
             woken += 1
-            if has_a_thread:
-                key.is_awake = False  # as its turn begins
-            return has_a_thread
+            key.is_awake = False  # as its turn begins
+            return True
 
         monkeypatch.setattr(process.explorations._background, "wake", wake)
         for _ in range(5):
             key.exploration.due = True
             run(kernel)
         assert woken == 5
+
+
+@pytest.mark.parametrize("at_first", [True, False])
+def test_where_no_thread_can_be_started_the_candidate_that_serves_is_the_winner(
+    at_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its launches would else go on being timed, for nobody."""
+    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
+        kernel = tunable()
+        if not at_first:
+            run(kernel)
+            process.supplied()
+            [key] = process.keys
+            key.exploration.due = True
+        monkeypatch.setattr(process.explorations._background, "wake", lambda key: False)
+        run(kernel)
+        assert list(kernel.cache.values()) == [kernel.configs[0]]
+        run(kernel)
+        assert kernel._tuneonce_state.shapes
+        assert [one["what"] for one in process.events.of("problem")] == ["internal_explore"]
+        assert process.told("verdict") == []
 
 
 def test_what_launches_change_is_not_read_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,6 +151,23 @@ def test_a_launch_whose_time_never_comes_holds_nothing_up() -> None:
     assert lost > 10
 
 
+def test_no_more_passes_are_made_than_can_be_judged() -> None:
+    """Whoever judges may be busy while thousands of launches come."""
+    exploration = Exploration(range(3), 0)
+    for position in (1, 2):
+        exploration.available(position)
+    passes = []
+    for _ in range(5000):
+        choice = exploration.choose(100)
+        if choice.timed:
+            exploration.observe(choice, 1.0)
+        if exploration._finals is None:
+            exploration.decide()
+        passes.append(exploration._passes.whole)
+    assert max(passes) < TERMS.most_passes + 2
+    assert exploration.decide() is not None
+
+
 # -- what becomes of candidates --------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from tuneonce.tuning.passes import Passes
 
 
 def begun(*live: int) -> Passes:
-    passes = Passes(Random(0))
+    passes = Passes(Random(0), most=64)
     passes.go_on_with(live)
     return passes
 

@@ -196,7 +196,7 @@ class Explorations:
             explored.exploration.due = False  # until there is more
             explored.is_awake = True  # before: its turn may be over when `wake` returns
             if not self._background.wake(explored):
-                explored.is_awake = False
+                self._give_up(explored, RuntimeError("no thread can be started"))
 
     def _leave_out(self, explored: ExploredKey, position: int, error: Exception) -> bool:
         """A candidate cannot run. False: nor can any other."""
@@ -251,6 +251,7 @@ class Explorations:
         self._keys.add(explored)
         explored.name(first)  # its launch has not come back yet
         if not self._background.wake(explored):
+            self._give_up(explored, RuntimeError("no thread can be started"))
             self._end(explored)
 
     def _turn(self, explored: ExploredKey) -> float | None:
