@@ -590,6 +590,33 @@ def test_what_launches_change_is_not_read_meanwhile(monkeypatch: pytest.MonkeyPa
         assert all(alone)
 
 
+def test_the_thread_does_not_wait_for_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would have it before it has the interpreter, and launches would not explore meanwhile."""
+
+    class Lock:
+        def __init__(self) -> None:
+            self.lock, self.waited = threading.Lock(), 0
+            self.release, self.locked = self.lock.release, self.lock.locked
+
+        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+            self.waited += blocking and timeout < 0
+            return self.lock.acquire(blocking, timeout)
+
+        def __enter__(self) -> None:
+            self.acquire()
+
+        def __exit__(self, *raised: object) -> None:
+            self.release()
+
+    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
+        lock = process.explorations._lock = Lock()
+        kernel = tunable()
+        run(kernel)
+        process.supplied()
+        served(process, kernel)
+        assert not lock.waited
+
+
 def test_a_program_that_ends_in_the_middle_of_a_launch_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -13,10 +13,11 @@ too.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ...resolution.journal import Journals
@@ -53,6 +54,8 @@ _READ = 2
 # A launch that has failed waits so long for the lock, which is held for milliseconds. Arbitrary; a
 # signal handler may launch in the middle of a launch.
 _PATIENCE_S = 1.0
+# The thread asks for the lock so often, in seconds. Arbitrary: a launch holds it for microseconds.
+_ASKED_EVERY_S = 0.0001
 # A first launch looks for a candidate whose binary is there for so long, in seconds. Arbitrary:
 # asking for one takes half a millisecond.
 _AT_HAND_S = 0.005
@@ -266,7 +269,7 @@ class Explorations:
             self._start(explored)
         supply = explored.supply
         assert supply is not None
-        with self._lock:  # a launch may name the next one just now
+        with self._beside_launches():  # one may name the next one just now
             named = explored.unname()
         for arrived in supply.settled():
             self._arrive(explored, arrived)
@@ -276,13 +279,27 @@ class Explorations:
             for arrived in supply.begin():
                 self._arrive(explored, arrived)
             again = (time.perf_counter() - began) * _PAUSE if supply.may_begin else None
-        with self._lock:
+        with self._beside_launches():
             verdict = explored.exploration.decide()
         if verdict is not None:
             self._conclude(explored, verdict)
             return None
         self._record_now_and_then(explored)
         return named if again is None else again
+
+    @contextlib.contextmanager
+    def _beside_launches(self) -> Iterator[None]:
+        """The lock, for the thread, which does not wait for it but asks again.
+
+        Who waits for a lock is given it before the interpreter, and for as long as a program keeps
+        that, five milliseconds, its launches would find the lock taken: one of five did.
+        """
+        while not self._lock.acquire(blocking=False):
+            time.sleep(_ASKED_EVERY_S)
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _start(self, explored: ExploredKey) -> None:
         session, persistence = explored.session, self._persistence
@@ -304,7 +321,7 @@ class Explorations:
 
     def _arrive(self, explored: ExploredKey, arrived: Arrived) -> None:
         position, arrival, why = arrived
-        with self._lock:
+        with self._beside_launches():
             if arrival is Arrival.LOADED:
                 explored.exploration.available(position)
             elif arrival is Arrival.FAILED:
