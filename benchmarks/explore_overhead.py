@@ -17,11 +17,14 @@ What is counted is all that the launching thread does in Python: finding the key
 evaluated once more, choosing, comparing, waking the thread that judges. What the events do is the
 device's: of the simulated one it is measured apart (`events`: calls per launch, microseconds of a
 call, and of a launch), and `ours_us` is what exploring adds without it. A real device's events cost
-more; the calls per launch are the same. Not counted is what the judging thread does beside. It
-judges nothing here, so that exploring does not end, but is woken as often as if it did.
+more; the calls per launch are the same where it keeps up. `grid_us` is the part of `ours_us` that
+is the program's own code: its grid, alone. All launches are of one size.
+
+Not counted is what the judging thread does beside. It judges nothing here, so that exploring does
+not end, but is woken as often as if it did (`wakes` per launch).
 
 Launches that found the lock taken run the candidate that serves, untimed, which is cheaper.
-`chosen` is the share of launches that did not.
+`chosen` is the share of launches that did not, `chosen_alone` where nothing else is launched.
 """
 
 from __future__ import annotations
@@ -47,6 +50,8 @@ from tuneonce.testing import SimulatedGPU
 from tuneonce.tuning.race import RULES
 
 SCHEMA = "tuneonce.benchmark.explore_overhead/2"
+COUNTED = 20_000
+"""Launches whose calls are counted."""
 EVENT_METHODS = ("record", "query", "elapsed_time")
 
 
@@ -71,7 +76,10 @@ def measure(make: Any, rounds: int, batch: int) -> dict[str, Any]:
             for arm, launch in (("plain", plain), ("known", known), ("exploring", exploring)):
                 samples.setdefault(arm, []).append(timed(launch, batch))
         chosen = (key.exploration.launches - before) / (rounds * (batch + UNTIMED))
+        before = key.exploration.launches
         calls = calls_per_launch(exploring)
+        chosen_alone = (key.exploration.launches - before) / COUNTED
+        grid_us = grid_alone(exploring)
     finally:
         gc.enable()
         tuneonce.uninstall()
@@ -84,7 +92,9 @@ def measure(make: Any, rounds: int, batch: int) -> dict[str, Any]:
     events = simulated_events(calls)
     return {
         "ours_us": round(added["exploring"]["median"] - events["launch_us"], 2),
+        "grid_us": round(grid_us, 2),
         "chosen": round(chosen, 4),
+        "chosen_alone": round(chosen_alone, 4),
         "wakes": round(calls["wake"], 4),
         "events": events,
         "us": {arm: summary(values) for arm, values in samples.items()},
@@ -93,7 +103,7 @@ def measure(make: Any, rounds: int, batch: int) -> dict[str, Any]:
     }
 
 
-def calls_per_launch(exploring: Launch, launches: int = 2000) -> dict[str, float]:
+def calls_per_launch(exploring: Launch) -> dict[str, float]:
     """How often a launch calls each method of an event, and wakes the thread that judges."""
     found, counts = explorations(), dict.fromkeys([*EVENT_METHODS, "wake"], 0)
     owners = dict.fromkeys(EVENT_METHODS, torch.cuda.Event)
@@ -110,12 +120,32 @@ def calls_per_launch(exploring: Launch, launches: int = 2000) -> dict[str, float
     for name, owner in owners.items():
         setattr(owner, name, counted(name))
     try:
-        for _ in range(launches):
+        for _ in range(COUNTED):
             exploring()
     finally:
         for name, owner in owners.items():
             setattr(owner, name, originals[name])
-    return {name: count / launches for name, count in counts.items()}
+    return {name: count / COUNTED for name, count in counts.items()}
+
+
+def grid_alone(exploring: Launch, repeat: int = 20_000) -> float:
+    """How long the program's grid takes, with the first candidate's values."""
+    found, seen = explorations(), []
+    go_on = found.go_on
+
+    def look(*args: Any) -> Any:
+        seen.append(args)
+        return go_on(*args)
+
+    found.go_on = look
+    exploring()
+    del found.go_on
+    [(key, _, args, kwargs)] = seen
+    autotuner = key.session.autotuner
+    values = dict(zip(autotuner.arg_names, args, strict=False))
+    meta = {**values, **kwargs, **autotuner.configs[0].all_kwargs()}
+    grid = kwargs["grid"]
+    return timed(lambda: grid(meta), repeat)
 
 
 def simulated_events(calls: dict[str, float], repeat: int = 20_000) -> dict[str, Any]:
