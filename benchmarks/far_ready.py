@@ -61,11 +61,13 @@ def child(kind: str) -> dict[str, Any]:
     """One start: one that `make`s the profile, one that is measured, or whose mount `dies`."""
     import ctypes
 
+    from tuneonce.activation import install
     from tuneonce.testing import SimulatedGPU
 
     mount = ctypes.CDLL(os.environ["LD_PRELOAD"])
     SimulatedGPU(do_bench=True).install()
     x = torch.zeros(4096)
+    started = time.perf_counter()
     made = range(1, VARIANTS + 1) if kind == "make" else [VARIANTS + 1]
     for scale in made:
         scaled[(1,)](x, 5, scale)
@@ -74,6 +76,7 @@ def child(kind: str) -> dict[str, Any]:
         launch_key(x, key)
     if kind == "dies":
         mount.answer_after(round(DIES_MS * 1000))
+    before = time.perf_counter() - started
     began = time.perf_counter()
     tuneonce.ready()
     seconds = time.perf_counter() - began
@@ -84,7 +87,14 @@ def child(kind: str) -> dict[str, Any]:
     text = "".join(path.read_text() for path in events.glob("*.jsonl"))
     told = [json.loads(line) for line in text.splitlines()]
     replay = [one for one in told if one.get("e") == "replay"]
-    return {"ready_s": seconds, "launch_s": launch, "replay": replay[-1:]}
+    patience = getattr(install._installed, "patience", None)
+    return {
+        "before_s": before,
+        "ready_s": seconds,
+        "waited_s": None if patience is None else 2.0 - patience.left,
+        "launch_s": launch,
+        "replay": replay[-1:],
+    }
 
 
 def start(home: Path, kind: str, delay_ms: float, library: Path) -> dict[str, Any]:
