@@ -5,15 +5,20 @@ The programs run Triton's interpreter on a kernel without tensors, which needs n
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.fakes import last_json
 from tests.processes.test_activation import FORCE_FIRST, KERNEL, Machine, outcome
+from tuneonce.activation import install
 from tuneonce.activation.install import child_environment
+from tuneonce.events.totals import Totals
 
 pytest.importorskip("triton")
 pytest.importorskip("msgspec")
@@ -237,3 +242,25 @@ def test_the_ways_in_agree_on_who_is_ready(machine: Machine) -> None:
     done = machine.start(sys.executable, program, env=child_environment(machine.variables()))
     assert (last_json(done.stdout), done.stderr) == ([], "")
     assert machine.totals().ready == 1
+
+
+def test_all_that_a_start_waits_for_takes_of_one_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a plugin has made ready before, what was to be stored, and what is written down."""
+    given: list[Any] = []
+    replay = SimpleNamespace(
+        warm=given.append, serve=lambda patience, *, watched: given.extend([patience, watched])
+    )
+    hook = SimpleNamespace(check=lambda: None, finish=given.append)
+    installation = install._Installation(None, {})
+    installation.hook, installation.replay = hook, replay
+    installation.live = SimpleNamespace(ready=False, now=Totals)
+    installation.events = SimpleNamespace(emit=lambda event: None)
+    installation.phases = SimpleNamespace(serve=lambda: None)
+    monkeypatch.setattr(install, "_installed", installation)
+    install.warm_before_watch()
+    with given[0].waiting():
+        given[0]._clock = lambda: math.inf  # the store was slow
+    given[0]._clock = lambda: 0.0
+    install.ready()
+    patience = given[0]
+    assert given == [patience, 0.0, patience, True]

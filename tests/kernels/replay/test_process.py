@@ -211,6 +211,42 @@ def test_interpreted_kernels_are_run_and_not_recorded(children: Children) -> Non
     assert recorded(children) == []
 
 
+NEVER_ANSWERED = """
+import json
+import threading
+import torch
+import triton
+import triton.language as tl
+import tuneonce
+from tuneonce.replay.kept_binaries import KeptBinaries
+from tuneonce.store.files import FileStore
+from tuneonce.testing import SimulatedGPU
+
+def hang(*args, **kwargs):
+    threading.Event().wait()
+
+for name in ("get", "put", "put_if_absent", "delete_if", "children", "list"):
+    setattr(FileStore, name, hang)
+KeptBinaries._first = hang
+tuneonce.install()
+
+@triton.jit
+def first(x, n):
+    tl.store(x, n)
+
+SimulatedGPU().install()
+first[(1,)](torch.zeros(16), 2)
+tuneonce.ready()
+first[(1,)](torch.zeros(16), 1)
+print(json.dumps(["served"]))
+"""
+
+
+@pytest.mark.slow
+def test_a_program_whose_store_never_answers_gets_ready_serves_and_ends(children: Children) -> None:
+    assert children.run(NEVER_ANSWERED, timeout=60) == ["served"]
+
+
 # -- names ---------------------------------------------------------------------------------------
 
 # What a program and its children call themselves, as `replay.process` asks.
