@@ -43,7 +43,7 @@ def percentile(values: list[float], percent: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
-def stream(narrow: int, wide: int, seed: int) -> list[tuple[int, int, bool]]:
+def stream(narrow: int, wide: int, between: int, seed: int) -> list[tuple[int, int, bool]]:
     """Widths, numbers of tokens, and whether the width is new."""
     generator = random.Random(seed)
     new = [generator.randrange(8, 64) * 8 + 4 for _ in range(narrow)]
@@ -51,7 +51,7 @@ def stream(narrow: int, wide: int, seed: int) -> list[tuple[int, int, bool]]:
     generator.shuffle(new)
     calls, known = [], [128, 1024]
     for width in new:
-        for _ in range(20):
+        for _ in range(between):
             calls.append((generator.choice(known), generator.randrange(1, 4000), False))
         calls.append((width, generator.randrange(1, 4000), width not in known))
         known = [*known[-5:], width]
@@ -67,7 +67,7 @@ def one(options: argparse.Namespace) -> dict[str, Any]:
         if options.simulated:
             from tuneonce.testing import SimulatedGPU
 
-            stack.enter_context(SimulatedGPU())
+            stack.enter_context(SimulatedGPU(do_bench=True))
             device = "cpu"
         if os.environ.get("TUNEONCE") == "1":
             tuneonce.install()
@@ -78,10 +78,13 @@ def one(options: argparse.Namespace) -> dict[str, Any]:
             x = inputs[width][:tokens]
             began = time.perf_counter()
             l2norm.l2norm_fwd(x)
-            torch.cuda.synchronize()
+            if options.simulated:
+                time.sleep(0.0001)  # waits without the interpreter's lock, as for a device
+            else:
+                torch.cuda.synchronize()
             return 1000 * (time.perf_counter() - began)
 
-        calls = stream(options.narrow, options.wide, options.seed)
+        calls = stream(options.narrow, options.wide, options.between, options.seed)
         inputs = {
             width: torch.randn(4000, width, device=device, dtype=torch.bfloat16)
             for width in {128, 1024, *(width for width, _, _ in calls)}
@@ -161,6 +164,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--narrow", type=int, default=6, help="new keys of 25 candidates")
     parser.add_argument("--wide", type=int, default=12, help="new keys of 6 candidates")
+    parser.add_argument("--between", type=int, default=20, help="known keys before each new one")
     parser.add_argument("--settle", type=int, default=3000, help="launches before the choice")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--simulated", action="store_true")

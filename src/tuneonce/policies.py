@@ -3,7 +3,7 @@
 ============================  ===================================================================
 ``TUNEONCE_ON_MISS_STARTING`` what a key without a verdict does before ``ready()``: ``tune``,
                               ``borrow``, ``explore`` or ``error``; default ``tune``
-``TUNEONCE_ON_MISS_SERVING``  the same for after it; default ``tune``
+``TUNEONCE_ON_MISS_SERVING``  the same for after it; default ``explore``
 ``TUNEONCE_EXPLORE_SHARE``    the most launches of a key that explore, as a share between 0 and 1;
                               default 0.5
 ``TUNEONCE_DETERMINISTIC``    ``1``: stored verdicts or the first candidate, and nothing else:
@@ -49,7 +49,7 @@ class Policies:
     """The policies of one process."""
 
     starting: OnMiss = OnMiss.TUNE
-    serving: OnMiss = OnMiss.TUNE
+    serving: OnMiss = OnMiss.EXPLORE
     deterministic: bool = False
     explore_share: float = 0.5
     """The most launches of a key that run another candidate than the one that serves."""

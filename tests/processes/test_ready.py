@@ -41,7 +41,8 @@ READY = re.compile(
 def machine(tmp_path: Path) -> Machine:
     home = tmp_path / "home"
     home.mkdir()
-    made = Machine(home)
+    # What is counted is tuned, whichever phase it is first met in.
+    made = Machine(home, {"TUNEONCE_ON_MISS_SERVING": "tune"})
     made.write("little.py", KERNEL)
     return made
 
@@ -90,6 +91,19 @@ def test_the_second_start_says_what_it_saved(machine: Machine) -> None:
     assert "ready: 2 hits, 0 tunes (0.0 s), 0 compiles (0.0 s)" in said[4]
     totals = machine.totals()
     assert (totals.ready, totals.tunes, totals.hits, totals.serving_tunes) == (2, 3, 3, 1)
+
+
+def test_what_a_request_is_the_first_to_launch_waits_for_no_tuning(machine: Machine) -> None:
+    """By default. On a device whose times nobody knows it runs what the nearest key runs."""
+    usual = {"TUNEONCE_ON_MISS_SERVING": None}
+    for _ in range(2):
+        lines(machine, SERVER, **usual)
+        totals = machine.totals()
+        assert (totals.tunes, totals.serving_tunes) == (2, 0)
+    assert (totals.hits, totals.borrowed) == (2, 2)
+    # A start that tunes what it meets has been told of it.
+    lines(machine, SERVER.replace("little.launch(2)\nprint", "little.launch(3)\nprint"), **usual)
+    assert machine.totals().tunes == 3
 
 
 @pytest.mark.parametrize("program", ["", "import triton\n", "import little\n"])

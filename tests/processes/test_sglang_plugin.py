@@ -30,7 +30,9 @@ def server(tmp_path: Path) -> Machine:
     home.mkdir()
     install(home / "site", "sglang", SGLANG)
     path = os.pathsep.join([str(home / "site"), str(ROOT / "src")])
-    return Machine(home, {"PYTHONPATH": path, "TUNEONCE_RAISE": None})  # type: ignore[dict-item]
+    # What is counted is tuned, whichever phase it is first met in.
+    usual = {"PYTHONPATH": path, "TUNEONCE_RAISE": None, "TUNEONCE_ON_MISS_SERVING": "tune"}
+    return Machine(home, usual)  # type: ignore[arg-type]
 
 
 def serve(server: Machine, *before: str, **env: str | None) -> tuple[Any, list[str], str]:

@@ -18,8 +18,9 @@ def test_each_phase_has_a_policy_of_its_own() -> None:
     assert not policies.deterministic
 
 
-def test_by_default_a_start_tunes() -> None:
+def test_by_default_a_start_tunes_and_what_serves_explores() -> None:
     assert read_policies({}).on_miss(Phase.STARTING) is OnMiss.TUNE
+    assert read_policies({}).on_miss(Phase.SERVING) is OnMiss.EXPLORE
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,15 @@ def is_one_of_several() -> bool:
     Imports nothing and raises nothing. True in case of doubt: a child of `multiprocessing` may be
     the only one.
     """
-    return _ranks() > 1 or any(_number(os.environ.get(name)) > 1 for name in _SIZES) or _is_child()
+    return is_a_rank() or _is_child()
+
+
+def is_a_rank() -> bool:
+    """Whether it was started as one of several ranks, or has joined a group of them.
+
+    Imports nothing and raises nothing.
+    """
+    return _ranks() > 1 or any(_number(os.environ.get(name)) > 1 for name in _SIZES)
 
 
 def _ranks() -> int:

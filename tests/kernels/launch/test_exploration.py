@@ -33,11 +33,12 @@ from tuneonce.policies import OnMiss, Policies
 from tuneonce.resolution.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.compile.workers import build_workers
+from tuneonce.triton.compile.workers import Workers, build_workers
 from tuneonce.triton.kernel import device_facts
 from tuneonce.triton.launch.explored_key import ExploredKey
 from tuneonce.triton.launch.hook import Hook
 from tuneonce.triton.launch.persistence import Persistence
+from tuneonce.triton.seams import compiled
 
 # Only a test that would fail waits this long.
 TOO_LONG = 60.0
@@ -308,37 +309,70 @@ def test_in_a_capture_the_candidate_that_serves_runs_untimed() -> None:
         served(process, kernel)
 
 
+def another_benchmark(call: Any, quantiles: Any) -> list[float]:
+    return [call(), 1.0, 1.0, 1.0][1:]
+
+
+@pytest.mark.parametrize("near", [True, False])
+@pytest.mark.parametrize("why", ["own benchmark", "driver's", "one of several ranks"])
+def test_what_is_not_explored_is_borrowed_or_else_tuned(
+    why: str, near: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of a list could be far behind, for as long as the program serves."""
+    options = {"do_bench": another_benchmark} if why == "own benchmark" else {}
+    store = MemoryStore()
+    with SimulatedGPU(do_bench=why != "driver's"):
+        if near:
+            with exploring(store, policies=Policies()):
+                run(tunable(64, 128, **options), n=2048)
+        if why == "one of several ranks":
+            monkeypatch.setenv("WORLD_SIZE", "2")
+        with exploring(store) as process:
+            run(kernel := tunable(64, 128, **options))
+            assert len(kernel.cache) == 1
+            assert process.keys == process.events.of("explore") == []
+            done = [e for e in ("tune", "borrow") if process.events.of(e)]
+            assert done == ["borrow" if near else "tune"]
+
+
 @pytest.mark.parametrize(
-    ("why", "instead"),
+    ("why", "policies", "instead"),
     [
-        ("own benchmark", "borrow"),
-        ("driver's", "borrow"),
-        ("twice the same", "borrow"),
-        ("deterministic", None),
-        ("policy", "tune"),
+        ("twice the same", Policies(starting=OnMiss.EXPLORE), ["tune"]),
+        ("deterministic", Policies(starting=OnMiss.EXPLORE, deterministic=True), []),
+        ("policy", Policies(), ["tune"]),
     ],
 )
-def test_what_is_not_explored_is_borrowed_or_as_the_policy_says(
-    why: str, instead: str | None
+def test_what_is_not_explored_is_as_the_policy_says(
+    why: str, policies: Policies, instead: list[str]
 ) -> None:
-    options: dict[str, Any] = {}
-    if why == "own benchmark":
-        options["do_bench"] = lambda call, quantiles: [call(), 1.0, 1.0, 1.0][1:]
     sizes = (64,) * 2 if why == "twice the same" else (64, 128)
-    policies = {
-        "policy": Policies(),
-        "deterministic": Policies(starting=OnMiss.EXPLORE, deterministic=True),
-    }.get(why)
-    with (
-        SimulatedGPU(do_bench=why != "driver's"),
-        exploring(MemoryStore(), policies=policies) as process,
-    ):
-        run(kernel := tunable(*sizes, **options))
+    with SimulatedGPU(do_bench=True), exploring(MemoryStore(), policies=policies) as process:
+        run(kernel := tunable(*sizes))
         assert len(kernel.cache) == 1
         assert process.keys == process.events.of("explore") == []
-        done = [e for e in ("tune", "borrow") if process.events.of(e)]
-        assert done == ([] if instead is None else [instead])
+        assert [e for e in ("tune", "borrow") if process.events.of(e)] == instead
         assert str(kernel.best_config) in map(str, kernel.configs)
+
+
+def test_code_is_generated_and_loaded_a_little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that launches get the interpreter; the first launch of a key does what it must at once."""
+    seen: set[tuple[bool, bool]] = set()
+    thread = threading.current_thread()
+
+    def noted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*args: Any, **kwargs: Any) -> Any:
+            seen.add((threading.current_thread() is thread, sys.getprofile() is not None))
+            return call(*args, **kwargs)
+
+        return noting
+
+    monkeypatch.setattr(Workers, "shipment", noted(Workers.shipment))
+    monkeypatch.setattr(compiled, "load", noted(compiled.load))
+    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
+        run(tunable())
+        process.supplied()
+    assert seen == {(False, True)}
 
 
 def test_a_launch_of_nothing_and_one_that_only_compiles_decide_nothing() -> None:

@@ -89,13 +89,6 @@ def test_the_policy_is_that_of_the_phase() -> None:
     assert len(events.of("tune")) == 2
 
 
-def test_until_exploring_is_there_it_is_borrowing() -> None:
-    with SimulatedGPU() as gpu, under(MemoryStore(), OnMiss.EXPLORE) as events:
-        launch(tunable())
-        assert len(events.of("borrow")) == 1
-        assert gpu.benchmarked == []
-
-
 @pytest.mark.parametrize("policy", [OnMiss.BORROW, OnMiss.ERROR])
 def test_ranks_that_benchmark_together_tune_under_every_policy(
     policy: OnMiss, monkeypatch: pytest.MonkeyPatch

@@ -19,7 +19,7 @@ from tests.fakes import Children
 from tests.kernels.equivalence_gpu import blocks, covering, make_copy
 from tests.kernels.equivalence_lab import tuneonce_on
 from tuneonce.store.memory import MemoryStore
-from tuneonce.system.ranks import is_one_of_several
+from tuneonce.system.ranks import is_a_rank, is_one_of_several
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.kernel import device_facts
 from tuneonce.triton.measure.benchmark import own_benchmark, whose_benchmark
@@ -49,14 +49,14 @@ def test_by_the_environment(
 ) -> None:
     assert not is_one_of_several()
     monkeypatch.setenv(name, size)
-    assert is_one_of_several() is several
+    assert is_one_of_several() is is_a_rank() is several
 
 
 @pytest.mark.parametrize(("size", "several"), [(1, False), (2, True)])
 def test_by_torch(size: int, several: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     distributed: Any = SimpleNamespace(is_initialized=lambda: True, get_world_size=lambda: size)
     monkeypatch.setitem(sys.modules, "torch.distributed", distributed)
-    assert is_one_of_several() is several
+    assert is_one_of_several() is is_a_rank() is several
     distributed.is_initialized = lambda: False
     assert not is_one_of_several()
     del distributed.is_initialized

@@ -1,7 +1,8 @@
 """Candidates of one key, compiled and loaded one after the other, while its launches go on.
 
-Nobody waits for them, and a launch is not held up: the code of one candidate is generated at a
-time, other processes compile it, and its module is loaded before a launch can find it. A candidate
+Nobody waits for them, and a launch is hardly held up: the code of one candidate is generated at a
+time, a fifth of a millisecond at a time (`system.slices`), other processes compile it, and its
+module is loaded before a launch can find it. A candidate
 that cannot be compiled elsewhere is not compiled at all: it would have to be done in this process,
 under the interpreter's lock.
 """
@@ -14,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from ...system.slices import in_slices
 from ..kernel import captures
 from ..kernel.identity import innermost
 from ..kernel.session import Session
@@ -119,7 +121,7 @@ class Supply:
         if kernels.is_interpreted(innermost(session.autotuner.fn)):
             return None
         pool = self._workers.pool()
-        with self._workers.turns.piece():
+        with self._workers.turns.piece(), in_slices():
             if pool is None:
                 if has_binary(session, config):
                     return None
@@ -135,7 +137,8 @@ class Supply:
     def _load(self, position: int) -> Arrived:
         config = self._session.candidates[position]
         try:
-            load(self._session, config, self._device)
+            with in_slices():
+                load(self._session, config, self._device)
         except Exception as error:
             return self._not_had(position, error)
         return position, Arrival.LOADED, ""

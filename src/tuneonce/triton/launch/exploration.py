@@ -24,6 +24,7 @@ from ...resolution.journal import Journals
 from ...system.background import Background
 from ...system.forks import renew_in_child
 from ...system.greenlets import patched_by
+from ...system.ranks import is_a_rank
 from ...tuning.terms import TERMS, Choice, Terms, Verdict
 from ..compile.compile_errors import is_passed_over
 from ..compile.supply import Arrival, Arrived, Supply, has_binary
@@ -44,9 +45,6 @@ from .usage import NoUsage, Usage
 
 logger = logging.getLogger("tuneonce")
 
-# Between the code of two candidates launches have the interpreter for themselves, for as long as
-# the first has taken. Arbitrary.
-_PAUSE = 1.0
 # What is known is written down so often, in seconds. Arbitrary.
 _RECORDED_EVERY_S = 5.0
 # A launch reads the times of so many: more than it adds itself.
@@ -92,13 +90,18 @@ class Explorations:
     # -- launches ----------------------------------------------------------------------------
 
     def explores(self, session: Session) -> bool:
-        """Whether a key can be tuned by its traffic."""
+        """Whether a key can be tuned by its traffic.
+
+        Not in one of several ranks: two of them would run two candidates of one launch, and what
+        they compute alike would differ in the last bits.
+        """
         return (
             not session.own_benchmark
             and not session.together
             and len(distinct(session.candidates)) > 1
             and not clashes(session)
             and patched_by() is None
+            and not is_a_rank()
             and tells_times(session.autotuner)
         )
 
@@ -275,10 +278,9 @@ class Explorations:
             self._arrive(explored, arrived)
         again = None
         if supply.may_begin:
-            began = time.perf_counter()
             for arrived in supply.begin():
                 self._arrive(explored, arrived)
-            again = (time.perf_counter() - began) * _PAUSE if supply.may_begin else None
+            again = 0.0 if supply.may_begin else None
         with self._beside_launches():
             verdict = explored.exploration.decide()
         if verdict is not None:

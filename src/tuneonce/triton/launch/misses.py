@@ -70,9 +70,12 @@ class Misses:
             near, endless = self._near(session), self._is_endless(session)
         if policy is OnMiss.ERROR:
             raise self._refusal(session, near)
-        if policy is OnMiss.EXPLORE and not endless and self._explores(session):
-            session.exploring = self.borrowing.order(session, near)
-            return True
+        if policy is OnMiss.EXPLORE and not endless:
+            if self._explores(session):
+                session.exploring = self.borrowing.order(session, near)
+                return True
+            if not near:  # the first of a list could be far behind, for as long as it serves
+                return False
         self.borrowing.choose(session, near, wanted=not endless)
         return True
 
