@@ -20,6 +20,8 @@
                             used; default 10; ``0``: nothing is
 ``TUNEONCE_BINARIES_MB``    how much of compiled binaries is kept beside Triton's cache, for a
                             start that finds that one empty; default 256; ``0``: none
+``TUNEONCE_TUNE_APART``     kernels that each process measures for itself, where others of the
+                            machine wait for one: patterns of names with commas between, ``*``: all
 ``TUNEONCE_LOG``            ``debug``, ``info``, ``warning`` or ``error``: what the logger
                             ``tuneonce`` shows on standard error where no program configures logging
 ``TUNEONCE_RAISE``          ``1``: an internal error is raised instead of logged (our test suite)
@@ -108,6 +110,7 @@ VARIABLES = _OURS | {
     "TUNEONCE_RAISE",
     "TUNEONCE_RECHECK",
     "TUNEONCE_STORE",
+    "TUNEONCE_TUNE_APART",
     "TUNEONCE_WARM_BUDGET",
     "TUNEONCE_WORKERS",
 }
@@ -138,7 +141,8 @@ class Settings:
 
     `older` is a directory that would have been the store's, and may still hold results. `journals`
     is where a tuning keeps its measurements while it goes on and the store is far away, `binaries`
-    where compiled binaries are kept then. `frozen` is the file of a frozen set of winners.
+    where compiled binaries are kept then. `frozen` is the file of a frozen set of winners. `apart`
+    are patterns of kernels that each process measures for itself.
     """
 
     mode: Mode
@@ -156,6 +160,7 @@ class Settings:
     policies: Policies = field(default_factory=Policies)
     warm: Warm = Warm()
     frozen: Path | None = None
+    apart: tuple[str, ...] = ()
 
 
 def read_mode(environ: Mapping[str, str], *, default: Mode = Mode.ON) -> Mode:
@@ -211,6 +216,7 @@ def read(
         policies=policies,
         warm=_warm(environ),
         frozen=frozen_file(environ),
+        apart=_words(environ.get("TUNEONCE_TUNE_APART", "")),
     )
 
 
@@ -218,6 +224,10 @@ def frozen_file(environ: Mapping[str, str]) -> Path | None:
     """Where the frozen set of winners is, if there is to be one. Raises `SettingsError`."""
     given = environ.get("TUNEONCE_FROZEN", "").strip()
     return _absolute("TUNEONCE_FROZEN", given) if given else None
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for part in text.split(",") if (word := part.strip()))
 
 
 def _warm(environ: Mapping[str, str]) -> Warm:

@@ -26,6 +26,8 @@ from ..settings import Mode, Settings, binaries_folder, read
 from ..store import open_with_older
 from ..store.bounded import BoundedStore
 from ..store.readonly import ReadOnlyStore
+from ..system.claims import Claims
+from ..system.cpus import users_directory
 from ..system.threads import BoundedCalls
 from ..triton.compile.workers import build_workers
 from ..triton.launch.hook import Hook
@@ -98,7 +100,15 @@ def _hook(module: Any, installation: Any, settings: Settings) -> Hook:
         phases=installation.phases,
         policies=policies,
         usage=replay.recorder,
+        claims=None if policies.deterministic else _claims(),
+        apart=settings.apart,
     )
+
+
+def _claims() -> Claims | None:
+    """What the processes of this user share on this machine, where they can."""
+    directory = users_directory("claims")
+    return None if directory is None else Claims(directory)
 
 
 def places(store: Any, folder: str, near: Path | None) -> Callable[[], list[Path]]:

@@ -185,6 +185,17 @@ class Resolver:
             return Resolution(Outcome.HIT, verdict.winner, known, saved_s=verdict.tune_s)
         return self._from_neighbours(question)
 
+    def published(self, question: Question) -> Resolution | None:
+        """The answer for exactly this work class and list, if there is one by now: one read."""
+        name = question.key.verdict_name(question.work_class, question.digests)
+        verdict = self._access.read(name, Verdict)
+        if verdict is None or verdict.winner not in question.digests:
+            return None
+        known = self._usable(question, verdict.measurements)
+        return Resolution(
+            Outcome.HIT, verdict.winner, known, reason="another_process", saved_s=verdict.tune_s
+        )
+
     def prefetch(self, names: Iterable[str], *, until: float) -> None:
         """Read verdicts that will be asked for, until then (``time.monotonic``).
 

@@ -50,12 +50,20 @@ def slots_directory() -> Path | None:
 
     Ranks that are bound to different cores share none. None: there is no such directory.
     """
+    return users_directory(f"slots{_bound_to()}")
+
+
+def users_directory(name: str) -> Path | None:
+    """A directory of this user's among the files that last as long as the machine runs, at most.
+
+    None: there is none that is this user's alone.
+    """
     try:
         mine = Path(tempfile.gettempdir()) / f"tuneonce-{os.getuid()}"
-        slots = mine / f"slots{_bound_to()}"
-        make_private_directory(slots)
+        inner = mine / name
+        make_private_directory(inner)
         # The directory for temporary files is open to every user, who may have taken the name.
-        return slots if _is_private(mine) and _is_private(slots) else None
+        return inner if _is_private(mine) and _is_private(inner) else None
     except OSError:
         return None
 

@@ -30,6 +30,9 @@ from .workers import MANY, Compilation, Workers
 
 logger = logging.getLogger("tuneonce")
 
+# Who may have to stop is asked so often, in seconds. Arbitrary.
+_ASKED_EVERY_S = 0.02
+
 # So that a helper which is done has its next job already.
 _AHEAD = 4
 
@@ -39,7 +42,8 @@ class Compilations:
 
     Those that take longest to compile go first, since the last one is waited for. `speculative` are
     those that a race may ask for later, the likeliest first: compilers that would be idle begin
-    with them. `on_compiled(position, seconds)` hears of each compilation. `failures` holds
+    with them. `stop()` is asked now and then, and ends it when it is true.
+    `on_compiled(position, seconds)` hears of each compilation. `failures` holds
     candidates that the compiler rejected as a benchmark would, and those on which it crashed: they
     must not be launched. `seconds` holds what each compilation took where it was done.
 
@@ -54,6 +58,7 @@ class Compilations:
         *,
         on_compiled: Callable[[int, float], None] = lambda position, seconds: None,
         speculative: Iterable[int] = (),
+        stop: Callable[[], bool] | None = None,
     ) -> None:
         self._session: Session | None = session
         self._took = session.prior.compile_s
@@ -64,6 +69,7 @@ class Compilations:
         self._begun: dict[int, Requested] = {}  # of the speculative ones
         self._waiting = deque[int]()
         self._on_compiled = on_compiled
+        self._stop = stop
         # Several candidates may share a binary: what they differ in was constant-folded away.
         self._running: dict[Future[Compiled], tuple[Requested, list[int]]] = {}
         self._passed_over = {error.__name__ for error in errors.passed_over()}
@@ -82,7 +88,7 @@ class Compilations:
         waiting = self._waiting = deque(sorted(wave, key=self._expected_work, reverse=True))
         ready: list[int] = []  # handed out in the list's order: the first may end the tuning
         try:
-            while waiting or self._running or ready:
+            while (waiting or self._running or ready) and not (self._stop and self._stop()):
                 feeding = bool(waiting) and len(self._running) < pool.workers + _AHEAD
                 if feeding:
                     position = waiting.popleft()
@@ -96,7 +102,8 @@ class Compilations:
                         self._begun[position] = begun
                 elif self._running:
                     with self._wait():
-                        wait(self._running, return_when=FIRST_COMPLETED)
+                        pause = None if self._stop is None else _ASKED_EVERY_S
+                        wait(self._running, pause, return_when=FIRST_COMPLETED)
                 for position in self._settled():
                     heapq.heappush(ready, position)
         finally:

@@ -52,9 +52,13 @@ _COMPILER_BYTES, _SPARED_BYTES = 512 << 20, 1 << 30
 
 @dataclass(frozen=True)
 class Compiled:
-    """There is a binary now. `seconds` is what compiling it took there."""
+    """There is a binary now. `seconds` is what compiling it took there.
+
+    `found`: another process had compiled it meanwhile.
+    """
 
     seconds: float
+    found: bool = False
 
 
 class NotCompiled(Exception):
@@ -87,10 +91,11 @@ class CompilePool:
         *,
         workers: int,
         slots: Callable[[], Path | None] = lambda: None,
+        binaries: Callable[[], Path | None] = lambda: None,
         idle_s: float = IDLE_S,
     ) -> None:
         self.workers = workers
-        self._slots = slots
+        self._slots, self._binaries = slots, binaries
         self._idle_s = idle_s
         self._lock = threading.Lock()
         self._helper: Helper | None = None
@@ -223,7 +228,7 @@ class CompilePool:
 
     def _setup(self) -> dict[str, Any]:
         """Raises LookupError."""
-        slots = self._slots()
+        slots, binaries = self._slots(), self._binaries()
         return {
             "path": compilers.import_path(),
             "files": compilers.compiler_files(),
@@ -232,6 +237,7 @@ class CompilePool:
             "workers": self.workers,
             "nice": _NICE,
             "slots": None if slots is None else str(slots),
+            "binaries": None if binaries is None else str(binaries),
             "triton_key": compilers.installation_digest(),
             "idle_s": self._idle_s,
         }
@@ -312,7 +318,7 @@ def affordable(workers: int) -> int:
 def _result(what: str, first: Any, text: Any = "") -> Compiled | NotCompiled:
     """What an answer says. Raises for what is none."""
     if what == "done":
-        return Compiled(seconds=float(first["seconds"]))
+        return Compiled(seconds=float(first["seconds"]), found=bool(first.get("found")))
     if what == "failed":
         return NotCompiled(str(first), str(text))
     if what != "crashed":

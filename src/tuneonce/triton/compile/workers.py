@@ -9,10 +9,11 @@ import weakref
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ...events.log import EventLog
-from ...system.cpus import slots_directory, usable_cpus
+from ...system.cpus import slots_directory, usable_cpus, users_directory
 from ...system.forks import renew_in_child
 from ...system.greenlets import patched_by
 from ..kernel.session import Session
@@ -195,7 +196,7 @@ class Workers:
             self.settled(shipment)
 
     def _tell(self, shipment: Shipment, future: Future[Compiled]) -> None:
-        if not future.cancelled() and future.exception() is None:
+        if not future.cancelled() and future.exception() is None and not future.result().found:
             seconds = round(future.result().seconds, 6)
             # What a launch waited for it is in the event of the tune, or in one of its own.
             self._events.emit(
@@ -219,8 +220,15 @@ class Workers:
 def build_workers(wanted: int | None, events: EventLog) -> Workers:
     """Workers as the settings want them; nothing is started before the first cold key."""
     count = usable_cpus() if wanted is None else wanted
-    pool = CompilePool(workers=count, slots=slots_directory) if count > 1 else None
+    pool = None
+    if count > 1:
+        pool = CompilePool(workers=count, slots=slots_directory, binaries=_binaries)
     return Workers(pool, events)
+
+
+def _binaries() -> Path | None:
+    """Where the helpers of a user say which binary they compile."""
+    return users_directory("binaries")
 
 
 def _close(workers: weakref.ref[Workers]) -> None:

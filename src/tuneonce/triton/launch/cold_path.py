@@ -8,7 +8,7 @@ candidates that are not known are measured, and the winner is published.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,6 +18,7 @@ from ...phase import Phases
 from ...policies import Policies
 from ...resolution.journal import Journals
 from ...resolution.resolver import Outcome
+from ...system.claims import Claims
 from ...tuning.terms import Terms
 from ..compile.ahead import Ahead
 from ..compile.compilations import await_binary
@@ -39,6 +40,7 @@ from .first_launches import begin_journal, close_journal, first_launch
 from .misses import Misses
 from .persistence import Persistence
 from .recheck import Rechecker
+from .sharing import Sharing
 from .undecided import Undecided, clashes, says_nothing, undecided
 from .usage import NoUsage, Usage
 
@@ -57,6 +59,8 @@ class ColdPath:
         phases: Phases | None = None,
         policies: Policies | None = None,
         usage: Usage | None = None,
+        claims: Claims | None = None,
+        apart: Sequence[str] = (),
     ) -> None:
         self._persistence = persistence
         self._events = persistence.events
@@ -82,6 +86,7 @@ class ColdPath:
         self._misses = Misses(
             persistence, self._phases, self._policies, explores=self.exploration.explores
         )
+        self._sharing = Sharing(persistence, workers, self._phases, claims, apart=apart)
         self._ahead = Ahead(workers, persistence.resolver, persistence.events)
 
     # -- a launch ----------------------------------------------------------------------------
@@ -199,17 +204,16 @@ class ColdPath:
         if session.winner is not None:
             if self._rechecker is not None and not _is_shared(session):
                 self._rechecker.check(session)
-            autotuner.cache[stock_key] = session.winner
-            if not _is_shared(session):  # of a sibling's times none is this key's
-                autotuners.set_timings(autotuner, session.known_timings())
-                self._tell_listener(session, duration=None)
-            self._misses.learn(session)
-            return True
+            return self._adopt(session)
         if self._misses.settles(session):
             if not session.exploring:  # else its own launches decide
                 autotuner.cache[stock_key] = session.winner
             return True
-        self._tune(session)
+        with self._sharing.turn(session) as advance:
+            if session.winner is not None:  # of another process, which has tuned it meanwhile
+                self._persistence.report(session)
+                return self._adopt(session)
+            self._tune(session, advance)
         self._misses.learn(session)
         duration = autotuners.tuning_seconds(autotuner) if session.measured else None
         self._tell_listener(session, duration=duration)
@@ -223,6 +227,16 @@ class ColdPath:
             )
         return False
 
+    def _adopt(self, session: Session) -> bool:
+        """Use the session's winner, which was not measured here. True: nothing was run."""
+        autotuner, stock_key = session.autotuner, session.stock_key
+        autotuner.cache[stock_key] = session.winner
+        if not _is_shared(session):  # of a sibling's times none is this key's
+            autotuners.set_timings(autotuner, session.known_timings())
+            self._tell_listener(session, duration=None)
+        self._misses.learn(session)
+        return True
+
     def _ask(self, session: Session) -> None:
         """What the store knows, or else Triton's own file, or else siblings of the key."""
         self._persistence.ask(session)
@@ -234,8 +248,11 @@ class ColdPath:
         self._misses.share(session)
         self._persistence.report(session)
 
-    def _tune(self, session: Session) -> None:
-        """Measure, record and publish; then the autotuner is as stock would leave it."""
+    def _tune(self, session: Session, advance: Callable[[], None] = lambda: None) -> None:
+        """Measure, record and publish; then the autotuner is as stock would leave it.
+
+        `advance` is called as it goes on.
+        """
         persistence, autotuner = self._persistence, session.autotuner
         with self._journal(session):
             if session.question is not None:
@@ -243,7 +260,7 @@ class ColdPath:
                 persistence.expect(session)
             spent_before = sum(measurement.seconds for measurement in session.known.values())
             with report.progress_line(session, self._progress) as line:
-                self._measure(session, line)
+                self._measure(session, line, advance)
                 tune_s = autotuners.tuning_seconds(autotuner) + spent_before
                 persistence.publish(session, tune_s=tune_s)
         autotuner.cache[session.stock_key] = session.winner
@@ -281,21 +298,25 @@ class ColdPath:
         finally:
             close_journal(session)
 
-    def _measure(self, session: Session, line: Tuning) -> None:
+    def _measure(self, session: Session, line: Tuning, advance: Callable[[], None]) -> None:
         def on_result(position: int, result: Result) -> None:
             line.looked(position)
             if result.settled:
                 report.tell_measured(self._events, session, position, result)
             self._persistence.record(session, position, result)
 
+        def on_compiled(position: int, seconds: float) -> None:  # workers tell of it
+            advance()
+            line.compiled(position)
+
         with trial():
             tune(
                 session,
                 self._workers,
                 on_result=on_result,
-                # Workers tell of it.
-                on_compiled=lambda position, seconds: line.compiled(position),
+                on_compiled=on_compiled,
                 launching=lambda position: first_launch(session, position),
+                advance=advance,
             )
 
     def _tell_known(self, session: Session) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 from ...events.progress import Progress
@@ -25,6 +26,7 @@ from ...phase import Phases
 from ...policies import Policies
 from ...resolution.journal import Journals
 from ...settings import Recheck
+from ...system.claims import Claims
 from ...system.forks import renew_in_child
 from ...system.ranks import is_one_of_several
 from ..compile.listener import CompileListener
@@ -60,6 +62,8 @@ class Hook:
         phases: Phases | None = None,
         policies: Policies | None = None,
         usage: Usage | None = None,
+        claims: Claims | None = None,
+        apart: Sequence[str] = (),
     ) -> None:
         self._module = module
         rechecker = None
@@ -74,6 +78,8 @@ class Hook:
             phases=phases,
             policies=policies,
             usage=usage,
+            claims=claims,
+            apart=apart,
         )
         self._workers = workers
         self._class = module.Autotuner

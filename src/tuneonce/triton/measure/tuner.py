@@ -44,15 +44,17 @@ def tune(
     on_result: OnResult,
     on_compiled: Callable[[int, float], None],
     launching: Launching = lambda position: nullcontext(),
+    advance: Callable[[], None] = lambda: None,
 ) -> None:
     """Tune one key; the caller holds the autotuner's lock. Raises what ``_bench`` raises.
 
     `on_result(position, result)` hears of every result, of some twice: after a first look and when
     they are settled. `on_compiled(position, seconds)` of every compilation in another process.
-    The first launch of each is made within `launching(position)`.
+    The first launch of each is made within `launching(position)`. `advance()` is called after each
+    round, load and benchmark.
     """
     began = time.time()
-    tuning = _Tuning(session, workers, on_result, on_compiled, launching)
+    tuning = _Tuning(session, workers, on_result, on_compiled, launching, advance)
     try:
         with closing(tuning), workers.turns.tuning(), within("tune"):
             session.winner = tuning.run()
@@ -74,7 +76,9 @@ class _Tuning:
         on_result: OnResult,
         on_compiled: Callable[[int, float], None],
         launching: Launching,
+        advance: Callable[[], None],
     ) -> None:
+        self._advance = advance
         self._session, self._candidates = session, session.candidates
         self._known = session.known
         self._on_result, self._launching = on_result, launching
@@ -245,6 +249,7 @@ class _Tuning:
             yield
         finally:
             self._clock_so_far(*positions)
+            self._advance()
 
     def _clock_so_far(self, *positions: int) -> None:
         now, compiled, loaded = time.perf_counter(), compile_seconds(), loading_seconds()

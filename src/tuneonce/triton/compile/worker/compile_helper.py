@@ -9,11 +9,11 @@ It reads frames (`frames`) from standard input and writes frames to what was sta
 
     in:  ["setup", {"path": [...], "files": {module: file}, "python": [3, 11, 7], "parent": 71,
                     "workers": 16, "nice": 10, "slots": directory or null, "triton_key": ...,
-                    "idle_s": 60.0}]
+                    "binaries": directory or null, "idle_s": 60.0}]
          ["compile", 7, job, urgent]      ["hurry", [7]]      ["drop", [7, 9, ...]]
          ["finish"]                       end when there is nothing to do
     out: ["ready", seconds]               ["unable", text]    ["idle"]    ["alive"]
-         ["done", 7, {"seconds": ...}]
+         ["done", 7, {"seconds": ..., "found": whether another process had compiled it}]
          ["failed", 7, kind, text]        ["crashed", 7, signal or status]
 
 A job is what `triton.compile.shipment` makes of one candidate. Children write their own answers: a
@@ -54,6 +54,9 @@ _SHORTAGES = frozenset({errno.EAGAIN, errno.ENOMEM})
 # What can wait gets a third of the time of what cannot, where both want a core.
 _NICER = 5
 _TEXT_BYTES = 2000
+# What another helper of the node compiles is looked at again after so many seconds, and compiled
+# here, too, after so many: that one may be stopped. Arbitrary.
+_LOOK_AGAIN_S, _ELSEWHERE_S = 0.02, 30.0
 # Of what is compiled from a store's records alone, so that a record that lies costs little:
 # seconds of a processor and bytes. Arbitrary: ten times what the largest kernels need.
 _CPU_S, _MEMORY = 120, 16 << 30
@@ -88,7 +91,8 @@ class Helper:
     """Runs jobs, at most `workers` at a time, and as many again of those that can wait.
 
     Urgent jobs do not wait for others. A child is forked with a slot of the node, except for one,
-    `queued`, which waits for a slot: so many ranks start hardly more processes than one.
+    `queued`, which waits for a slot: so many ranks start hardly more processes than one. And with
+    the claim of its binary: what another helper compiles is left to that one, and others go first.
     """
 
     def __init__(self, source, sink):
@@ -105,6 +109,7 @@ class Helper:
         self.scratch = None
         self.queued = None
         self.turns, self.turn = os.pipe()  # the queued child writes when it has a slot
+        self.elsewhere: dict[int, float] = {}  # since when another helper compiles a job's binary
 
     def serve(self):
         wake, poke = os.pipe()
@@ -113,7 +118,8 @@ class Helper:
         signal.set_wakeup_fd(poke, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         while not self.ending and os.getppid() == self.setup["parent"]:
-            readable, _, _ = select.select([self.source, wake, self.turns], [], [], 1.0)
+            pause = _LOOK_AGAIN_S if self.elsewhere else 1.0
+            readable, _, _ = select.select([self.source, wake, self.turns], [], [], pause)
             if wake in readable:
                 os.read(wake, 4096)
             if self.turns in readable:
@@ -153,6 +159,8 @@ class Helper:
             named = set(rest[0])
             moved = [item for item in self.later if item[0] in named]
             self.later = deque(item for item in self.later if item[0] not in named)
+            for number in named:
+                self.elsewhere.pop(number, None)
             if what == "hurry":
                 self.waiting.extend(moved)
             else:
@@ -196,7 +204,7 @@ class Helper:
             with job_slots.slot(
                 self.setup.get("slots"), "later", self.setup["workers"], wait=False, beside="slot"
             ) as got:
-                if not got or not self.compile(*self.later.popleft(), urgent=False):
+                if not got or not self.compile_next(self.later, urgent=False):
                     return
             self.reap()
 
@@ -206,18 +214,39 @@ class Helper:
             self.setup.get("slots"), "slot", self.setup["workers"], wait=False
         ) as got:
             if got:
-                return self.compile(*self.waiting.popleft(), urgent=True)
+                return self.compile_next(self.waiting, urgent=True)
         if self.queued is None:
-            self.compile(*self.waiting.popleft(), urgent=True, queued=True)
+            self.compile_next(self.waiting, urgent=True, queued=True)
+        return False
+
+    def compile_next(self, items, *, urgent, queued=False):
+        """Compile the first that no other helper of the node does. False: none, or not now."""
+        directory = self.setup.get("binaries")
+        for place, (number, job) in enumerate(items):
+            name = compile_job.name_of_binary(job) if directory else None
+            claim = None if name is None else job_slots.claim(directory, name)
+            if claim == job_slots.TAKEN:
+                since = self.elsewhere.setdefault(number, time.monotonic())
+                if time.monotonic() - since < _ELSEWHERE_S:
+                    continue
+                claim = None
+            self.elsewhere.pop(number, None)
+            del items[place]
+            try:
+                binary = None if claim is None else name
+                return self.compile(number, job, urgent=urgent, queued=queued, binary=binary)
+            finally:
+                if claim is not None:
+                    os.close(claim)  # the child has it
         return False
 
     def urgent(self):
         return sum(child.urgent for child in self.children.values())
 
-    def compile(self, number, job, *, urgent, queued=False):
+    def compile(self, number, job, *, urgent, queued=False, binary=None):
         """Fork a child that does it. False: there can be no more of them now.
 
-        `queued`: it waits for a slot, and tells when it has one.
+        `queued`: it waits for a slot, and tells when it has one. `binary`: the name of its claim.
         """
         try:
             pid = os.fork()
@@ -237,7 +266,10 @@ class Helper:
                 signal.signal(name, signal.SIG_DFL)
             if queued:
                 self.wait_for_turn()
-            self.say("done", number, self.work(job, urgent))
+            done = self.work(job, urgent)
+            if binary is not None:
+                job_slots.end_claim(self.setup["binaries"], binary)
+            self.say("done", number, done)
             status = _ANSWERED
         except BaseException as error:
             status = _SHORT

@@ -85,6 +85,15 @@ def triton_backend(job):
     return compiler.make_backend(GPUTarget(*job["target"]))
 
 
+def name_of_binary(job):
+    """A name for a job's binary in the cache that it goes to; None for one that is put aside."""
+    if job.get("staging") is not None:
+        return None
+    environment, kept = job["environment"], job["knobs"].get("cache", {})
+    where = [environment.get(name) for name in ("TRITON_CACHE_DIR", "TRITON_HOME", "HOME")]
+    return hashlib.sha256(repr([job["hash"], where, sorted(kept.items())]).encode()).hexdigest()
+
+
 def assembler(job):
     """What says which assembler compiles a job; its version is a part of every binary's key."""
     ptxas = job["knobs"].get("nvidia", {}).get("ptxas")
@@ -114,7 +123,7 @@ def compile_job(job):
     compiler.get_cache_manager = expected
     source = shipped(compiler, job)
     compiler.compile(source, target=GPUTarget(*job["target"]), options=job["options"])
-    return {"seconds": time.perf_counter() - began}
+    return {"seconds": time.perf_counter() - began, "found": not source.made}
 
 
 def shipped(compiler, job):
@@ -127,11 +136,13 @@ def shipped(compiler, job):
             self.ext = "ttir"
             self.name = job["name"]
             self.signature, self.constants, self.attrs = {}, {}, {}
+            self.made = False  # until Triton asks for the code: its cache has no binary
 
         def hash(self):
             return job["source_hash"]
 
         def make_ir(self, *args, **kwargs):
+            self.made = True
             context = kwargs.get("context", args[-1] if args else None)
             with tempfile.NamedTemporaryFile("w", suffix=".ttir", delete=False) as file:
                 file.write(job["complete"])

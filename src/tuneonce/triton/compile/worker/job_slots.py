@@ -1,4 +1,4 @@
-"""The compile slots of a node: as many as cores, shared by the processes of a user.
+"""What the compile helpers of a user share on a node: slots, as many as cores, and who does what.
 
 Loaded by the compile helper by path; imports nothing of ours.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 # A slot that is not free after so long belongs to a process that was stopped, or to too many.
 _SLOT_S = 60.0
 # Neither follow a link nor wait for a pipe's other end.
+_TRIES = 8  # Arbitrary.
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -97,3 +98,43 @@ def _open(directory, kind, number):
         os.close(fd)
         raise OSError("a slot is no file")
     return fd
+
+
+TAKEN = -1
+"""Another helper of the node compiles it."""
+
+
+def claim(directory, name):
+    """The descriptor of the claim of this name; `TAKEN`; None where it cannot be had.
+
+    A child that is forked has it too. It ends with the last that has it, however that ends.
+    """
+    import fcntl
+
+    path = Path(directory, f"{name}.claim")
+    for _ in range(_TRIES):
+        try:
+            fd = os.open(path, _FLAGS, 0o600)
+        except OSError:
+            return None
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                os.close(fd)
+                return None
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who had it may have removed the name since it was opened.
+            if os.path.samestat(path.lstat(), os.fstat(fd)):
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            return TAKEN
+        except OSError:
+            pass
+        os.close(fd)
+    return None
+
+
+def end_claim(directory, name):
+    """Before a claim is closed by whoever has it."""
+    with contextlib.suppress(OSError):
+        Path(directory, f"{name}.claim").unlink()

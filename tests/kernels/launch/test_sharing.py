@@ -1,0 +1,227 @@
+"""Which keys a process shares with others of its machine, and what it does where one has a key."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+pytest.importorskip("triton")
+
+import torch
+import triton
+
+from tests.kernels.equivalence_gpu import blocks, covering, make_copy
+from tests.kernels.equivalence_lab import make_hook
+from tuneonce.phase import Phases
+from tuneonce.policies import OnMiss, Policies
+from tuneonce.store.memory import MemoryStore
+from tuneonce.system.claims import Claim, Claims
+from tuneonce.testing import SimulatedGPU
+from tuneonce.triton.kernel import device_facts
+from tuneonce.triton.launch import sharing
+from tuneonce.triton.seams import kernels
+
+X, OUT = torch.arange(4096.0), torch.zeros(4096)
+
+
+@pytest.fixture(autouse=True)
+def _compiled_once(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
+    device_facts.forget()
+
+
+class Asked(Claims):
+    """Claims that remember what was asked for, all of which is free."""
+
+    taken: ClassVar[list[str]] = []
+
+    def take(self, name: str) -> Claim | None:
+        self.taken.append(name)
+        return super().take(name)
+
+
+@pytest.fixture
+def claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
+    monkeypatch.setattr(Asked, "taken", [])
+    return Asked(tmp_path)
+
+
+@contextlib.contextmanager
+def process(store: Any, claims: Claims | None, **more: Any) -> Iterator[Any]:
+    hook, events = make_hook(store, claims=claims, **more)
+    assert hook.install()
+    try:
+        with SimulatedGPU(do_bench=True):
+            yield events
+    finally:
+        hook.uninstall()
+
+
+def tunable(**options: Any) -> Any:
+    return triton.autotune(blocks(64, 128), ["n"], **options)(make_copy())
+
+
+def launch(kernel: Any, n: int = 4096) -> Any:
+    return kernel[covering(n)](X, OUT, n)
+
+
+# -- what is shared --------------------------------------------------------------------------------
+
+
+def test_a_key_is_claimed_while_it_is_tuned_and_no_longer(claims: Asked) -> None:
+    with process(MemoryStore(), claims) as events:
+        launch(kernel := tunable())
+        launch(kernel)
+        launch(kernel, 2048)
+    assert len(set(claims.taken)) == len(claims.taken) == 2
+    assert list(claims.directory.iterdir()) == []
+    assert len(events.of("tune")) == 2
+
+
+def test_of_another_store_it_is_another_claim(claims: Asked, monkeypatch: Any) -> None:
+    class Another(MemoryStore):
+        def describe(self) -> Any:
+            import dataclasses
+
+            return dataclasses.replace(super().describe(), location="elsewhere")
+
+    for store in (MemoryStore(), Another(), MemoryStore()):
+        with process(store, claims):
+            launch(tunable())
+    assert len(set(claims.taken)) == 2
+
+
+@pytest.mark.parametrize(
+    "why", ["no directory", "serving", "apart", "collective", "known", "ranks benchmark together"]
+)
+def test_what_is_not_shared(why: str, claims: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, options, more = MemoryStore(), {}, {}
+    if why == "serving":
+        more = {"phases": Phases(), "policies": Policies(serving=OnMiss.TUNE)}
+        more["phases"].serve()
+    elif why == "apart":
+        more = {"apart": ("*.copy", "co?y")}
+    elif why == "collective":
+        text = "def copy(x, signal_pad_ptrs): pass"
+        monkeypatch.setattr(kernels, "source_text", lambda kernel: text)
+    elif why == "known":
+        with process(store, None):
+            launch(tunable())
+    elif why == "ranks benchmark together":
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        options = {"do_bench": lambda call, quantiles: [call(), 1.0, 1.0, 1.0][1:]}
+    with process(store, None if why == "no directory" else claims, **more) as events:
+        launch(kernel := tunable(**options))
+        assert len(kernel.cache) == 1
+    assert claims.taken == []
+    assert len(events.of("tune")) == (why != "known")
+
+
+# -- somebody else has it --------------------------------------------------------------------------
+
+
+class Elsewhere(Claims):
+    """Claims of which others have the first few; `progress` says how far these are."""
+
+    had: int = 1
+    seen: ClassVar[list[str]] = []
+
+    def take(self, name: str) -> Claim | None:
+        generation = int(name.rpartition("-")[2])
+        if generation < self.had:
+            return None
+        self.seen.append(name)
+        return super().take(name)
+
+    def progress(self, name: str) -> int | None:
+        return self.far(name)
+
+    def far(self, name: str) -> int | None:
+        return 5
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
+    monkeypatch.setattr(Elsewhere, "seen", [])
+    monkeypatch.setattr(sharing, "_PATIENCE_S", 0.05)
+    return Elsewhere(tmp_path)
+
+
+@pytest.mark.parametrize("had", [1, 3])
+def test_whoever_does_not_go_on_is_followed_by_the_next(
+    elsewhere: Elsewhere, had: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Elsewhere, "had", had)
+    with process(MemoryStore(), elsewhere) as events:
+        launch(tunable())
+    assert [name.rpartition("-")[2] for name in elsewhere.seen] == [str(had)]
+    assert len(events.of("tune")) == 1
+    [waited] = events.of("wait")
+    assert waited["seconds"] > 0.05 * had
+
+
+def test_where_all_are_stopped_it_is_tuned_without_a_claim(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Elsewhere, "had", 1000)
+    with process(MemoryStore(), elsewhere) as events:
+        launch(tunable())
+    assert len(events.of("tune")) == 1
+
+
+def test_what_is_given_up_without_a_verdict_is_not_claimed_by_one_after_another(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where nothing can be stored: all who have waited tune at once, as stock does."""
+    monkeypatch.setattr(sharing, "_GRACE_S", 0.02)
+    monkeypatch.setattr(Elsewhere, "far", lambda self, name: None)
+    with process(MemoryStore(), elsewhere) as events:
+        launch(tunable())
+    assert elsewhere.seen == []
+    assert len(events.of("tune")) == 1
+
+
+def test_a_verdict_that_comes_meanwhile_is_used(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
+    with process(store, None):
+        launch(tunable())
+    found = {name: store.get(name) for name in store.list("")}
+    late = MemoryStore()
+
+    def far(self: Elsewhere, name: str) -> int:
+        for one, data in found.items():
+            late.put(one, data or b"")
+        return 1
+
+    monkeypatch.setattr(Elsewhere, "far", far)
+    with process(late, elsewhere) as events:
+        launch(kernel := tunable())
+        launch(kernel)
+    assert events.of("tune") == []
+    assert [one["outcome"] for one in events.of("resolve")] == ["miss", "hit"]
+    assert len(events.of("wait")) == 1
+
+
+def test_errors_of_ours_cost_the_sharing_and_not_the_launch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEONCE_RAISE", "0")
+    hook, events = make_hook(MemoryStore(), claims=Claims(tmp_path / "nowhere"))
+    object.__setattr__(hook._persistence, "raise_errors", False)
+    assert hook.install()
+    try:
+        with SimulatedGPU(do_bench=True):
+            launch(kernel := tunable())
+            assert len(kernel.cache) == 1
+    finally:
+        hook.uninstall()
+    assert len(events.of("tune")) == 1
+    assert [one["what"] for one in events.of("problem")] == ["internal_share_tuning"]
