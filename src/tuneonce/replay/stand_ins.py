@@ -1,9 +1,10 @@
 """Arguments that a kernel specialises itself for as it did for those of an earlier launch.
 
 Triton looks at an argument's type, whether it is 1 or divisible by 16, where a pointer is aligned
-to, and at the values of constants. So a recorded variant is turned into values that look alike, and
-the kernel is asked to warm itself up with them: its key, its source and its options are made by
-Triton, from one and the same values, whatever the record says. There are no tensors among them.
+to, at the elements and the block of a descriptor, and at the values of constants. So a recorded
+variant is turned into values that look alike, and the kernel is asked to warm itself up with them:
+its key, its source and its options are made by Triton, from one and the same values, whatever the
+record says. There are no tensors among them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from ..triton.compile import variant_grammar as grammar
 from ..triton.compile.variants import Variant
-from ..triton.seams import kernels
+from ..triton.seams import kernels, languages
 
 Path = tuple[int, ...]
 
@@ -91,6 +92,9 @@ def _one(
         if path not in constants:
             raise NoStandIn("a constant is not recorded")
         return constants[path]
+    if (parts := grammar.descriptor_parts(kind)) is not None:
+        dtype, block = parts
+        return languages.descriptor(Pointer(dtype, aligned=True, near=True), block)
     known = [name for name, _ in attributes.get(path, ())]
     aligned = "tt.divisibility" in known
     if kind.startswith("*"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 
 @triton.jit
@@ -65,6 +67,22 @@ def many(a, b, c, D: tl.constexpr, e, F: tl.constexpr):
     pass
 
 
+@triton.jit
+def copies_line(source, target, n):
+    target.store([n], source.load([0]))
+
+
+@triton.jit
+def copies(source, target, n):
+    target.store([0, n], source.load([n, 0]))
+
+
+@triton.jit
+def copies_if_there(x, source, n):
+    if source is not None:
+        tl.store(x + tl.arange(0, 64), source.load([n]))
+
+
 X = torch.zeros(64)
 INTEGERS = (
     0, 1, 2, 16, -16, (1 << 31) - 1, 1 << 31, (1 << 31) + 1, -(1 << 40), 1 << 63, (1 << 64) - 1,
@@ -79,7 +97,17 @@ CONSTANTS: list[Any] = [
     tl.constexpr(tl.float32),
 ]  # fmt: skip
 
+BLOCKS: tuple[tuple[int, ...], ...] = (
+    (16,), (256,), (16, 16), (1, 64), (64, 32), (4, 4, 16), (1, 1, 2, 32), (1, 2, 1, 2, 16),
+)  # fmt: skip
+
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
+
+
+def described(block: Sequence[int], dtype: torch.dtype = torch.float16) -> Any:
+    """A descriptor of a tensor that is larger than the block, by another factor in each place."""
+    shape = [size * (i + 1) for i, size in enumerate(block)]
+    return TensorDescriptor.from_tensor(torch.zeros(shape, dtype=dtype), list(block))
 
 
 def calls() -> dict[str, Call]:
@@ -118,6 +146,20 @@ def calls() -> dict[str, Call]:
     add("defaults", defaults, X)
     add("defaults, in part", defaults, X, 16)
     add("many", many, X, 7, (16, X[1:]), "mode", 1, tl.float16)
+    for name in TYPES:
+        if name != "bool":  # Triton compiles none, and 3.4 ends the process
+            add(f"descriptor of {name}", plain, described((16, 64), getattr(torch, name)), 3)
+    for block in BLOCKS:
+        add(f"descriptor of blocks {block}", plain, described(block), X)
+    add("descriptor of a block in a tuple", plain, TensorDescriptor(X, [64], [1], (32,)), X)
+    add("descriptor of every second row", plain, TensorDescriptor(X, [2, 8], [32, 1], [2, 8]), 3)
+    for n in (1, 3, 16):
+        add(f"descriptors of lines that are used at {n}", copies_line, *[described((64,))] * 2, n)
+        add(f"descriptors that are used at {n}", copies, *[described((16, 64))] * 2, n)
+    add("descriptor that is there", copies_if_there, X, described((64,)), 3)
+    add("descriptor that is not there", copies_if_there, X, None, 3)
+    add("descriptor in a tuple", plain, (described((64,)), 3, X), 3)
+    add("descriptor in a tuple in a tuple", plain, (1, (described((8, 16)), X[1:])), 16)
     for name, value in {
         "num_warps": 8, "num_stages": 2, "maxnreg": 64, "num_ctas": 1, "debug": True,
         "enable_fp_fusion": False, "launch_cooperative_grid": True,

@@ -60,6 +60,7 @@ def test_key_and_binary_are_those_of_the_launch(gpu: SimulatedGPU) -> None:
 FEW = (
     "pointer that is not aligned", "integer 1", "integer 2147483648", "annotated 1",
     "constant of a kernel", "tuple in a tuple", "option debug", "two options",
+    "descriptors that are used at 3", "descriptor in a tuple in a tuple",
 )  # fmt: skip
 
 
@@ -147,7 +148,11 @@ HONEST = {"sig.a": "*fp32", "sig.b": "i32", "attr.[0]": [["tt.divisibility", 16]
         {"sig.a": 3},
         {"sig.a": "void"},
         {"sig.a": "nvTmaDesc"},
-        {"sig.a": "tensordesc<fp16[64, 64]>"},
+        {"sig.a": "tensordesc<fp16[64, 64]"},
+        {"sig.a": "tensordesc<fp16[]>"},
+        {"sig.a": "tensordesc<evil[64]>"},
+        {"sig.a": "tensordesc<fp16[1, 1, 1, 1, 1, 1]>"},
+        {"sig.a": "tensordesc<fp16[64],NVMMASharedLayout()>"},
         {"sig.a": ["tuple", *["i32"] * 1000]},
         {"sig.a": ["tuple", ["tuple", ["tuple", ["tuple", ["tuple", ["tuple", "i32"]]]]]]},
         {"sig.b": "constexpr"},

@@ -15,10 +15,12 @@ from typing import Any
 from ...model.codec import Unencodable
 from ..seams import kernels, languages
 
-_SCALAR = r"(?:[iu](?:1|8|16|32|64)|fp(?:8e4b8|8e4nv|8e4b15|8e5|8e5b16|16|32|64)|bf16|void)"
-_TYPE = re.compile(
-    rf"constexpr|nvTmaDesc|\*?k?{_SCALAR}|tensordesc<{_SCALAR}\[\d{{1,9}}(?:, ?\d{{1,9}}){{0,4}}\]>"
-)
+_WIDE = r"[iu](?:8|16|32|64)|fp(?:8e4b8|8e4nv|8e4b15|8e5|8e5b16|16|32|64)|bf16"
+_SCALAR = rf"(?:[iu]1|void|{_WIDE})"
+# No compiler takes others: of single bits, some end their process.
+_SIZE = "[1-9][0-9]{0,8}"
+_DESCRIPTOR = re.compile(rf"tensordesc<({_WIDE})\[({_SIZE}(?:, {_SIZE}){{0,4}})\]>")
+_TYPE = re.compile(rf"constexpr|nvTmaDesc|\*?k?{_SCALAR}|{_DESCRIPTOR.pattern}")
 _DTYPE = re.compile(r"u?int(?:1|8|16|32|64)|fp(?:8e4b8|8e4nv|8e4b15|8e5|8e5b16|16|32|64)|bf16|void")
 _FLOAT = re.compile(r"-?0x[01]\.[0-9a-f]{1,13}p[+-]\d{1,4}|-?0x0\.0p\+0|-?inf|nan")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*){0,15}")
@@ -61,6 +63,15 @@ def decode_type(value: Any, depth: int = 0) -> Any:
     if what == "tuple":
         return tuple(decode_type(item, depth + 1) for item in rest)
     raise ValueError("no type of an argument")
+
+
+def descriptor_parts(kind: str) -> tuple[str, list[int]] | None:
+    """The type of elements and the shape of the block in a descriptor's type; None for others."""
+    found = _DESCRIPTOR.fullmatch(kind)
+    if found is None:
+        return None
+    dtype, block = found.groups()
+    return dtype, [int(size) for size in block.split(",")]
 
 
 def encode_constant(value: Any) -> Any:

@@ -14,6 +14,7 @@ from .seam import Feature, Finding, Seam, all_of, as_read, follow, is_there
 
 CORE = "triton.language.core"
 _DESCRIPTOR = "TensorDescriptor"
+_DESCRIPTORS = "triton.tools.tensor_descriptor"
 
 
 def is_dtype_class(kind: type) -> bool:
@@ -65,6 +66,16 @@ def described_tensor(value: Any) -> Any:
 def is_shaped_by_hook(value: Any) -> bool:
     """Whether an argument is a descriptor, whose block a candidate's hook may set."""
     return hasattr(value, "block_shape")
+
+
+def descriptor(base: Any, block_shape: list[int]) -> Any:
+    """A descriptor of which Triton can make the type of an argument, and nothing else.
+
+    Its own constructor asks for shapes and strides, which are no part of the type.
+    """
+    made = object.__new__(sys.modules[_DESCRIPTORS].TensorDescriptor)
+    made.base, made.block_shape = base, block_shape
+    return made
 
 
 def before_interpreter(value: Any) -> Any:
@@ -128,14 +139,11 @@ SEAMS = (
     ),
     Seam(
         "TensorDescriptor.base, block_shape",
-        "triton.tools.tensor_descriptor",
-        (Feature.RESULTS, Feature.COMPILE_POOL),
+        _DESCRIPTORS,
+        (Feature.RESULTS, Feature.COMPILE_POOL, Feature.WARM),
         "the tensor that a descriptor describes, and the block that a hook may set",
         lambda: as_read(
-            {"base", "block_shape"}
-            <= follow(
-                "triton.tools.tensor_descriptor", "TensorDescriptor"
-            ).__dataclass_fields__.keys()
+            {"base", "block_shape"} <= follow(_DESCRIPTORS, _DESCRIPTOR).__dataclass_fields__.keys()
         ),
         names=("block_shape",),
         words=("base",),

@@ -34,11 +34,22 @@ def test_types(kind: Any) -> None:
 @pytest.mark.parametrize(
     "kind",
     ["", "i33", "*fp32\n", "fp32 ", "__import__('os')", "tensordesc<fp16[64],open('x')>",
-     "tensordesc<fp16[1234567890]>", None, 3, ["i32"], ("i32", "evil")],
+     "tensordesc<fp16[1234567890]>", "tensordesc<fp16[0]>", "tensordesc<fp16[016]>",
+     "tensordesc<u1[16]>", "tensordesc<void[16]>", "tensordesc<fp16[1, 1, 1, 1, 1, 1]>",
+     None, 3, ["i32"], ("i32", "evil")],
 )  # fmt: skip
 def test_what_is_no_type(kind: Any) -> None:
     with pytest.raises(Unencodable):
         grammar.encode_type(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [("tensordesc<bf16[64, 32]>", ("bf16", [64, 32])), ("tensordesc<u8[16]>", ("u8", [16])),
+     ("i32", None), ("*fp32", None), ("nvTmaDesc", None)],
+)  # fmt: skip
+def test_what_the_type_of_a_descriptor_says(kind: str, parts: Any) -> None:
+    assert grammar.descriptor_parts(kind) == parts
 
 
 @pytest.mark.parametrize(
