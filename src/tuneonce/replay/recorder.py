@@ -367,15 +367,7 @@ class Recorder:
 
 def described(jit: Any, key: str, one: Any) -> UsedVariant:
     """A variant of a kernel as a record has it. Raises NotRecorded."""
-    function = jit.fn
-    name = f"{function.__module__}:{function.__qualname__}"
-    try:
-        if innermost(grammar.find(function.__module__, function.__qualname__)) is not jit:
-            raise NotRecorded("another_of_its_name")
-    except NotRecorded:
-        raise
-    except Exception as error:  # a kernel that is made inside a function
-        raise NotRecorded("not_found_by_name") from error
+    name = _name_of(jit)
     try:
         variant = describe_source(compiled.source_of(one))
         options = options_in(key)
@@ -383,6 +375,30 @@ def described(jit: Any, key: str, one: Any) -> UsedVariant:
         raise NotRecorded(f"not_encodable:{error.type_name}") from error
     binary, digest = compiled.binary_of(one), digest_of(key)
     return UsedVariant(name, variant, options, binary, digest, "starting", [], 0.0)
+
+
+def _name_of(jit: Any) -> str:
+    """The name under which the next start finds a kernel. Raises NotRecorded.
+
+    That of its function; or of what its module holds, where a function has made it: a library
+    writes kernels of its own at run time, and puts them into modules under other names.
+    """
+    module = jit.fn.__module__
+    by_function = _held(module, jit.fn.__qualname__)
+    if by_function is jit:
+        return f"{module}:{jit.fn.__qualname__}"
+    for name in grammar.names_in(module):
+        if _held(module, name) is jit:
+            return f"{module}:{name}"
+    raise NotRecorded("not_found_by_name" if by_function is None else "another_of_its_name")
+
+
+def _held(module: str, name: str) -> Any:
+    """The kernel under a name; None if there is none."""
+    try:
+        return innermost(grammar.find(module, name))
+    except Exception:  # no such name, or no kernel
+        return None
 
 
 def digest_of(key: str) -> str:

@@ -77,6 +77,14 @@ def closure(factor: int) -> Any:
     return inside
 
 
+def closure_of_another_source() -> Any:
+    @triton.jit
+    def inside(x, n):
+        tl.store(x, n - 9)
+
+    return inside
+
+
 def one_of_two() -> Any:
     @triton.jit
     def plain(x, n, SCALE: tl.constexpr):

@@ -163,7 +163,7 @@ def calls() -> dict[str, Call]:
     for name, value in {
         "num_warps": 8, "num_stages": 2, "maxnreg": 64, "num_ctas": 1, "debug": True,
         "enable_fp_fusion": False, "launch_cooperative_grid": True,
-        "default_dot_input_precision": "ieee",
+        "default_dot_input_precision": "ieee", "arch": None,
     }.items():  # fmt: skip
         add(f"option {name}", plain, X, 2, **{name: value})
     add("two options", plain, X, 2, num_stages=3, num_warps=2)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import sys
 import threading
+import types
 from collections import Counter
 from typing import Any
 
@@ -12,11 +14,13 @@ import pytest
 pytest.importorskip("triton")
 
 import torch
+import triton
 
 from tests.fakes import FaultyStore, RememberedEvents
 from tests.kernels.replay import replay_kernels
 from tests.kernels.replay.replay_kernels import (
     closure,
+    closure_of_another_source,
     one_of_two,
     plain,
     second,
@@ -172,6 +176,61 @@ def test_it_is_left_out_with_a_reason_and_launched(
     assert program.recorded() == ["plain"]
     assert program.profile().variants[0].variant["const.[2]"] == 2
     assert left_out(start) == {reason: 1}
+
+
+def in_a_module_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """As libraries do that write kernels at run time."""
+    kernel = closure(4)
+    held = types.ModuleType("made_at_run_time")
+    kernel.fn.__module__, vars(held)["written"] = held.__name__, kernel
+    monkeypatch.setitem(sys.modules, held.__name__, held)
+    return kernel
+
+
+def in_a_global(monkeypatch: pytest.MonkeyPatch, kernel: Any = None) -> Any:
+    """As programs do that make a kernel when it is first needed."""
+    made = kernel or closure(4)
+    monkeypatch.setattr(replay_kernels, "made_when_needed", made, raising=False)
+    return made
+
+
+def in_heuristics(monkeypatch: pytest.MonkeyPatch) -> Any:
+    return in_a_global(monkeypatch, triton.heuristics({})(closure(4)))
+
+
+@pytest.mark.parametrize("make", [in_a_module_of_its_own, in_a_global, in_heuristics])
+def test_what_a_function_has_made_is_found_where_a_module_holds_it(
+    program: Program, monkeypatch: pytest.MonkeyPatch, make: Any
+) -> None:
+    kernel = make(monkeypatch)
+    with program.start() as start:
+        code = kernel[(1,)](x(), 5).asm
+    assert left_out(start) == {}
+    again = make(monkeypatch)
+    assert again is not kernel
+    with program.start() as start:
+        assert start.ready().variants == 1
+        with start.nothing_compiled_or_loaded():
+            assert again[(1,)](x(), 5).asm == code
+
+
+def test_what_is_not_made_yet_is_left(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, program.start():
+        in_a_global(patch)[(1,)](x(), 5)
+    with program.start() as start:
+        assert start.ready().left_out == {"not_loaded": 1}
+
+
+def test_another_that_is_made_in_its_place_runs_its_own_code(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with program.start():
+        assert "arith.muli" in in_a_global(monkeypatch)[(1,)](x(), 5).asm["ttir"]
+    other = in_a_global(monkeypatch, closure_of_another_source())
+    with program.start(workers=2) as start:
+        assert start.ready().variants == 1
+        with start.nothing_compiled_or_loaded():
+            assert "arith.subi" in other[(1,)](x(), 5).asm["ttir"]
 
 
 def test_a_kernel_that_is_another_by_now_is_left_out(

@@ -32,6 +32,7 @@ _OPTIONS: dict[str, tuple[type, ...]] = {
     "num_ctas": (int,),
     "num_stages": (int,),
     "maxnreg": (int, type(None)),
+    "arch": (type(None),),  # the device's own; libraries give it so
     "max_num_imprecise_acc_default": (int,),
     "waves_per_eu": (int,),
     "matrix_instr_nonkdim": (int,),
@@ -147,6 +148,15 @@ def find(module: Any, qualname: Any) -> Any:
     if found is None:
         raise ValueError(f"{module}:{qualname} is not loaded")
     return found
+
+
+def names_in(module: str) -> list[str]:
+    """The names under which a module that is loaded holds what is of Triton's classes."""
+    held = sys.modules.get(module)
+    if not isinstance(held, ModuleType):
+        return []
+    items = list(vars(held).items())
+    return [name for name, value in items if type(name) is str and languages.is_tritons_own(value)]
 
 
 def encode_attributes(value: Any) -> Any:

@@ -171,7 +171,13 @@ def test_paths() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("num_warps", 8), ("maxnreg", None), ("debug", True), ("default_dot_input_precision", "tf32")],
+    [
+        ("num_warps", 8),
+        ("maxnreg", None),
+        ("arch", None),
+        ("debug", True),
+        ("default_dot_input_precision", "tf32"),
+    ],
 )
 def test_options(name: str, value: Any) -> None:
     assert grammar.check_option(name, value) == value
