@@ -169,8 +169,8 @@ SEAMS = (
         (Feature.WARM,),
         "which parameters a kernel is specialised for by their values",
         _parameters,
-        names=("is_constexpr", "annotation_type", "do_not_specialize_on_alignment"),
-        words=("params", "do_not_specialize"),
+        names=("annotation_type", "do_not_specialize_on_alignment"),
+        words=("params", "do_not_specialize", "is_constexpr"),
     ),
     Seam(
         "JITFunction.device_caches, compile",
