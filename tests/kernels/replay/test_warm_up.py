@@ -151,7 +151,10 @@ def kept(tmp_path: Path) -> Program:
     return program
 
 
-def test_sizes_that_no_start_has_met_are_ready(kept: Program) -> None:
+def test_sizes_that_no_start_has_met_are_ready(
+    kept: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm_up, "_GUESSED_WITHIN_S", 60.0)
     with kept.start(workers=2, guesses=96) as start:
         warmed = start.ready()
         assert (warmed.variants, warmed.guessed, warmed.compiled) == (9, 7, 7)
