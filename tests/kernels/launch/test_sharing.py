@@ -19,6 +19,7 @@ from tests.kernels.equivalence_lab import make_hook
 from tuneonce.phase import Phases
 from tuneonce.policies import OnMiss, Policies
 from tuneonce.store.memory import MemoryStore
+from tuneonce.store.readonly import ReadOnlyStore
 from tuneonce.system.claims import Claim, Claims
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.kernel import device_facts
@@ -98,10 +99,22 @@ def test_of_another_store_it_is_another_claim(claims: Asked, monkeypatch: Any) -
 
 
 @pytest.mark.parametrize(
-    "why", ["no directory", "serving", "apart", "collective", "known", "ranks benchmark together"]
+    "why",
+    [
+        "no directory",
+        "serving",
+        "apart",
+        "collective",
+        "known",
+        "ranks benchmark together",
+        "read-only",
+        "silent",
+    ],
 )
 def test_what_is_not_shared(why: str, claims: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, options, more = MemoryStore(), {}, {}
+    store: Any = MemoryStore()
+    options: dict[str, Any] = {}
+    more: dict[str, Any] = {}
     if why == "serving":
         more = {"phases": Phases(), "policies": Policies(serving=OnMiss.TUNE)}
         more["phases"].serve()
@@ -116,6 +129,10 @@ def test_what_is_not_shared(why: str, claims: Asked, monkeypatch: pytest.MonkeyP
     elif why == "ranks benchmark together":
         monkeypatch.setenv("WORLD_SIZE", "2")
         options = {"do_bench": lambda call, quantiles: [call(), 1.0, 1.0, 1.0][1:]}
+    elif why == "read-only":
+        store = ReadOnlyStore(store)
+    elif why == "silent":
+        monkeypatch.setattr(MemoryStore, "is_silent", True, raising=False)
     with process(store, None if why == "no directory" else claims, **more) as events:
         launch(kernel := tunable(**options))
         assert len(kernel.cache) == 1

@@ -41,8 +41,9 @@ logger = logging.getLogger("tuneonce")
 # Seconds without progress after which somebody else measures, once nothing is left to compile: a
 # round of a race takes milliseconds. Arbitrary.
 _PATIENCE_S = 3.0
-# Seconds that a verdict may come after its claim is given up: the store is slow. Arbitrary.
-_GRACE_S = 0.5
+# Seconds that a verdict may come after its claim is given up, in a store that is near, and in one
+# that is far. Arbitrary: a record is written in some ten calls.
+_GRACE_S, _FAR_GRACE_S = 0.5, 3.0
 # Seconds that a key is waited for in all. Arbitrary: longer than any race takes.
 _LONGEST_S = 600.0
 # Seconds between two looks, the first and the longest.
@@ -103,6 +104,11 @@ class Sharing:
         name = session.question.key.kernel.name
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in self._apart):
             return False
+        store = self._persistence.resolver.access.store
+        # What cannot be published would be waited for in vain. A store that has answered just now
+        # can be asked for what it is.
+        if getattr(store, "is_silent", False) or not store.describe().writable:
+            return False
         text = kernels.source_text(innermost(session.autotuner.fn)) or ""
         return _COLLECTIVE.search(text) is None
 
@@ -129,6 +135,12 @@ class Sharing:
             return None
         finally:
             waiting.tell()
+
+    @property
+    def grace_s(self) -> float:
+        """Seconds that a verdict may come after its claim is given up."""
+        is_far = getattr(self._persistence.resolver.access.store, "is_far", False)
+        return _FAR_GRACE_S if is_far else _GRACE_S
 
     def adopts(self, session: Session) -> bool:
         """Whether there is a verdict now; then the session has its winner."""
@@ -170,7 +182,7 @@ class _Waiting:
                 latest = None
             if latest is None:  # given up: if there is no verdict soon, there will be none
                 gone = now if gone is None else gone
-                if now - gone > _GRACE_S:
+                if now - gone > self._sharing.grace_s:
                     return None
             elif latest != progress:
                 progress, moved = latest, now
