@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from collections import Counter
@@ -122,3 +123,17 @@ def test_a_collective_that_others_have_not_come_to_holds_nobody_up(ranks: Ranks)
     winners, told = ranks.start(2, collective=True)
     assert the_same(winners)
     assert told["tune"] == len(KEYS)
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("name", "count"), [("SIGKILL", 100), ("SIGSTOP", 40)])
+def test_at_random_points(ranks: Ranks, name: str, count: int) -> None:
+    generator = random.Random(count)
+    for _ in range(count):
+        # A tuning goes on some hundred times.
+        after = generator.randint(1, 100)
+        winners, told = ranks.start(3, signal=[name, after])
+        assert winners.count(None) == (name == "SIGKILL"), after
+        assert the_same(winners), after
+        assert not {name for name in told if name.startswith("internal")}, after
