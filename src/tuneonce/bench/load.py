@@ -37,23 +37,24 @@ def make_prompts(load: Load) -> list[list[int] | str]:
     Random throughout, so that no two share a prefix that a server could have cached.
     """
     generator = random.Random(load.seed)
-    lengths = generator if load.lengths_seed is None else random.Random(load.lengths_seed)
-
-    def length() -> int:
-        if load.input_len_to is None:
-            return load.input_len
-        return lengths.randint(load.input_len, load.input_len_to)
-
     if load.prompt_format == "text":
         letters = "abcdefghijklmnopqrstuvwxyz"
         return [
-            " ".join(generator.choice(letters) for _ in range(length()))
-            for _ in range(load.num_prompts)
+            " ".join(generator.choice(letters) for _ in range(length))
+            for length in prompt_lengths(load)
         ]
     return [
-        [generator.randint(load.token_low, load.token_high) for _ in range(length())]
-        for _ in range(load.num_prompts)
+        [generator.randint(load.token_low, load.token_high) for _ in range(length)]
+        for length in prompt_lengths(load)
     ]
+
+
+def prompt_lengths(load: Load) -> list[int]:
+    """Return the lengths of a load's prompts, in their order."""
+    if load.input_len_to is None:
+        return [load.input_len] * load.num_prompts
+    lengths = random.Random(load.seed if load.lengths_seed is None else load.lengths_seed)
+    return [lengths.randint(load.input_len, load.input_len_to) for _ in range(load.num_prompts)]
 
 
 def make_body(load: Load, *, model: str, prompt: list[int] | str) -> bytes:

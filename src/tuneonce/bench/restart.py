@@ -21,10 +21,11 @@ import msgspec
 
 from .._version import __version__
 from ..events.totals import summarise
+from ..settings import is_interpreted
 from .arms import ARMS, EMPTIED, Arm, environment
 from .errors import BenchError
 from .interrupts import Interrupts
-from .load import run_load
+from .load import prompt_lengths, run_load
 from .machine import describe_gpu, describe_machine, installed_versions
 from .metrics import Outcome
 from .ports import reserved
@@ -118,6 +119,7 @@ def run_restart(
         runs=[],
         notes=[*plan.notes, *_notes(plan, base)],
         then=list(plan.then),
+        interpreted=is_interpreted(base),
     )
     try:
         with reserved(plan.port), _work_dir(plan, interrupts) as root:
@@ -186,6 +188,7 @@ def _one_run(
     if after in EMPTIED:
         _empty(Path(env[EMPTIED[after]]))
     log = directory / "server.log"
+    load = load_of(plan.load, run=number)
     started = _now()
     watcher.starting(title)
     with Server(
@@ -198,10 +201,8 @@ def _one_run(
         stop_timeout=plan.stop_timeout_s,
     ) as server:
         startup_s = server.wait_healthy(timeout=plan.startup_timeout_s)
-        watcher.loading(title, startup_s=startup_s, requests=plan.load.num_prompts)
-        result = run_load(
-            _base_url(plan), plan.load, interrupts=interrupts, on_outcome=watcher.outcome
-        )
+        watcher.loading(title, startup_s=startup_s, requests=load.num_prompts)
+        result = run_load(_base_url(plan), load, interrupts=interrupts, on_outcome=watcher.outcome)
         if result.failed:
             server.linger(seconds=1.0)
         # Here and not at the end of the block, to know how; the end of the block is for failures.
@@ -222,9 +223,25 @@ def _one_run(
         after=after,
         engine_init_s=engine_init_s(log),
         winners=stored_winners(arm.name, env),
+        new_lengths=new_lengths(plan.load, run=number),
         **{field: getattr(result, field) for field in LoadResult.__struct_fields__},
     )
     return run, notes
+
+
+def load_of(load: Load, *, run: int) -> Load:
+    """The load of one run: where lengths are drawn, others in each run, whatever the arm."""
+    if load.input_len_to is None:
+        return load
+    return msgspec.structs.replace(load, lengths_seed=load.seed + run)
+
+
+def new_lengths(load: Load, *, run: int) -> int | None:
+    """How many requests of a run have a length that no run before had; None: all have one."""
+    if load.input_len_to is None:
+        return None
+    known = {n for before in range(1, run) for n in prompt_lengths(load_of(load, run=before))}
+    return sum(length not in known for length in prompt_lengths(load_of(load, run=run)))
 
 
 def _empty(directory: Path) -> None:

@@ -113,7 +113,8 @@ class Run(LoadResult, frozen=True, kw_only=True):
     """One life of the server in one arm. Run 1 is the cold start, run 2 the restart.
 
     `after` says what was done to the arm's directories before this run, which otherwise finds them
-    as the one before left them.
+    as the one before left them. `new_lengths` counts the requests whose prompts have a length that
+    no run before had; None where all prompts have one length.
 
     `startup_s` runs from the start of the process to its first healthy answer. `events` is None
     when no process of the server wrote any. `server_status` is the exit status as the shell of a
@@ -136,6 +137,7 @@ class Run(LoadResult, frozen=True, kw_only=True):
     after: str | None = None
     engine_init_s: list[float] | None = None
     winners: dict[str, dict[str, str]] | None = None
+    new_lengths: int | None = None
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,6 +162,8 @@ class Restart(msgspec.Struct, frozen=True, kw_only=True):
 
     `arms` says which environment variables set the arms apart (None: removed). `then` are the
     runs that follow the `runs_per_repeat` ones, by what is done before each (`Run.after`).
+    `interpreted`: in Triton's interpreter, where nothing is compiled. With `Load.input_len_to` the
+    prompts of each run have other lengths, the same in every arm and repeat.
     """
 
     schema: Literal["tuneonce.bench-restart/1"] = RESTART
@@ -178,6 +182,7 @@ class Restart(msgspec.Struct, frozen=True, kw_only=True):
     runs: list[Run]
     notes: list[str] = []
     then: list[str] = []
+    interpreted: bool = False
 
 
 class Serve(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,7 +38,8 @@ class Grid:
 class Row:
     """One line of a table; `get` returns None where a run cannot tell.
 
-    An `optional` one is left out where no run of the document can.
+    An `optional` one is left out where no run of the document can. A `compiled` one is about what
+    the compiler makes, and no figure in Triton's interpreter, which has none.
     """
 
     label: str
@@ -46,6 +47,7 @@ class Row:
     digits: int
     better: Better
     optional: bool = False
+    compiled: bool = False
 
 
 def _counted(name: str) -> Callable[[Run], float | None]:
@@ -62,6 +64,7 @@ def _while_serving(name: str) -> Callable[[Run], float | None]:
 _LOAD_ROWS = (
     Row("Successful requests", lambda run: run.successful, 0, "neither"),
     Row("Failed requests", lambda run: run.failed, 0, "less"),
+    Row("Requests of a new length", lambda run: run.new_lengths, 0, "neither", optional=True),
     Row("Benchmark duration (s)", lambda run: run.duration_s, 2, "less"),
     Row("Request throughput (req/s)", lambda run: run.request_throughput, 2, "more"),
     Row("Output token throughput (tok/s)", lambda run: run.output_token_throughput, 2, "more"),
@@ -82,13 +85,22 @@ _SERVER_ROWS = (
     ),
     Row("Tunes", _counted("tunes"), 0, "less"),
     Row("Candidates measured", _counted("candidates_measured"), 0, "less"),
-    Row("Compiles", _counted("compiles"), 0, "less"),
-    Row("Disk loads", _counted("disk_loads"), 0, "neither"),
+    Row("Compiles", _counted("compiles"), 0, "less", compiled=True),
+    Row("Disk loads", _counted("disk_loads"), 0, "neither", compiled=True),
     Row("Seconds tuning", _counted("tune_s"), 2, "less"),
-    Row("Seconds compiling", _counted("compile_s"), 2, "less"),
-    Row("Seconds loading", _counted("load_s"), 2, "less"),
+    Row("Seconds compiling", _counted("compile_s"), 2, "less", compiled=True),
+    Row("Seconds loading", _counted("load_s"), 2, "less", compiled=True),
+    # What requests met after the server had said that it is ready.
     Row("Tunes while serving", _while_serving("serving_tunes"), 0, "less", optional=True),
-    Row("Compiles while serving", _while_serving("serving_compiles"), 0, "less", optional=True),
+    Row(
+        "Compiles while serving",
+        _while_serving("serving_compiles"),
+        0,
+        "less",
+        optional=True,
+        compiled=True,
+    ),
+    Row("Seconds waited while serving", _while_serving("serving_s"), 2, "less", optional=True),
 )
 # What was done before a run; other versions may know more than these.
 _AFTER = {
@@ -113,8 +125,11 @@ def describe_load(load: Load) -> str:
     """The load in one line."""
     at_once = f"{load.max_concurrency} at a time" if load.max_concurrency else "all at once"
     unit = "tokens" if load.prompt_format == "tokens" else "words"
+    length = f"{load.input_len}"
+    if load.input_len_to is not None:
+        length += f" to {load.input_len_to}"
     return (
-        f"{load.num_prompts} prompts of {load.input_len} random {unit}, "
+        f"{load.num_prompts} prompts of {length} random {unit}, "
         f"{load.output_len} tokens out, {at_once}"
     )
 
@@ -154,11 +169,14 @@ def _run_grid(document: Restart, *, run: int) -> Grid:
 
 def _title(document: Restart, run: int) -> str:
     if run == 1:
-        return "Run 1: cold start"
-    if run <= document.runs_per_repeat:
-        return f"Run {run}: after a restart"
-    after = document.then[run - document.runs_per_repeat - 1]
-    return f"Run {run}: {_AFTER.get(after, after)}"
+        what = "cold start"
+    elif run <= document.runs_per_repeat:
+        what = "after a restart"
+    else:
+        after = document.then[run - document.runs_per_repeat - 1]
+        what = _AFTER.get(after, after)
+    interpreted = " (interpreted: nothing is compiled)" if document.interpreted else ""
+    return f"Run {run}: {what}{interpreted}"
 
 
 def serve_grid(document: Serve) -> Grid:
@@ -207,10 +225,20 @@ def footnotes(document: Restart) -> Iterator[str]:
     if any(run.engine_init_s for run in document.runs):
         yield "Engine init is what vLLM's log says, of the slowest engine core."
     yield from comparisons(document)
-    digests = {run.output_digest for run in document.runs}
-    if len(document.runs) > 1 and len(digests) == 1 and None not in digests:
-        yield "Every run of every arm generated the same text."
+    yield from _same_text(document)
     yield from document.notes
+
+
+def _same_text(document: Restart) -> Iterator[str]:
+    texts: dict[int, set[str | None]] = {}
+    for run in document.runs:
+        # Prompts of other lengths have other answers.
+        number = 0 if document.load.input_len_to is None else run.run
+        texts.setdefault(number, set()).add(run.output_digest)
+    same = all(len(digests) == 1 and None not in digests for digests in texts.values())
+    if same and len(document.runs) > len(texts):
+        every = "Every run of every arm" if 0 in texts else "In each run every arm"
+        yield f"{every} generated the same text."
 
 
 def error_lines(result: LoadResult) -> Iterator[str]:
@@ -220,6 +248,8 @@ def error_lines(result: LoadResult) -> Iterator[str]:
 
 
 def _values(document: Restart, row: Row, *, arm: str, run: int) -> list[float]:
+    if row.compiled and document.interpreted:
+        return []
     found = (row.get(r) for r in document.runs if r.arm == arm and r.run == run)
     return [value for value in found if value is not None]
 

@@ -40,6 +40,7 @@ def add_load_arguments(
 
     count("--num-prompts", num_prompts, "requests to send")
     count("--input-len", input_len, "random tokens in a prompt")
+    count("--input-len-to", None, "or any number from --input-len to this; in each start others")
     count("--output-len", output_len, "tokens to generate")
     count("--max-concurrency", max_concurrency, "requests at a time")
     group.add_argument(
@@ -154,8 +155,11 @@ def load_from(args: argparse.Namespace) -> Load:
     low, high = args.token_range
     if not args.endpoint.startswith("/"):
         raise UsageError(f"--endpoint {args.endpoint} must start with /")
+    if args.input_len_to is not None and args.input_len_to < args.input_len:
+        raise UsageError(f"--input-len-to {args.input_len_to} is less than {args.input_len}")
     return Load(
         input_len=args.input_len,
+        input_len_to=args.input_len_to,
         output_len=args.output_len,
         num_prompts=args.num_prompts,
         max_concurrency=args.max_concurrency,

@@ -123,6 +123,39 @@ def test_what_was_done_while_serving() -> None:
     (grid,) = run_grids(document)
     assert cells(grid)["Tunes while serving"] == ["2", "–", "–"]
     assert cells(grid)["Compiles while serving"] == ["4", "–", "–"]
+    assert cells(grid)["Seconds waited while serving"] == ["1.50", "–", "–"]
+
+
+def test_where_nothing_is_compiled_no_figure_says_so() -> None:
+    document = a_restart(
+        while_serving(a_run("stock", 2, seconds=10, tunes=3), tunes=3, compiles=0),
+        while_serving(a_run("tuneonce", 2, seconds=10, tunes=0), tunes=0, compiles=0),
+        interpreted=True,
+    )
+    (grid,) = run_grids(document)
+    assert grid.title == "Run 2: after a restart (interpreted: nothing is compiled)"
+    found = cells(grid)
+    nothing = {label for label, shown in found.items() if set(shown) == {"–"}}
+    compiled = {"Compiles", "Disk loads", "Seconds compiling", "Seconds loading"}
+    assert nothing == compiled | {"Compiles while serving"}
+    assert found["Tunes while serving"] == ["3", "0", "none left"]
+
+
+def test_requests_of_a_new_length() -> None:
+    load = msgspec.structs.replace(LOAD, input_len_to=12)
+    cold = [a_run(arm, 1, seconds=9, tunes=1, new_lengths=2) for arm in ("stock", "tuneonce")]
+    again = [
+        a_run(arm, 2, seconds=9, tunes=0, new_lengths=1, output_digest="d2")
+        for arm in ("stock", "tuneonce")
+    ]
+    document = a_restart(*cold, *again, load=load)
+    second, first = run_grids(document)
+    assert cells(second)["Requests of a new length"] == ["1", "1", "same"]
+    assert "Requests of a new length" not in cells(first)
+    assert next(headline(document)).startswith("2 prompts of 8 to 12 random tokens")
+    assert list(footnotes(document)) == ["In each run every arm generated the same text."]
+    other = a_run("tuneonce", 2, seconds=9, tunes=0, output_digest="d3")
+    assert list(footnotes(a_restart(*cold, again[0], other, load=load))) == []
 
 
 def test_runs_after_something_was_emptied_come_last() -> None:

@@ -6,7 +6,9 @@ import importlib.util
 
 import pytest
 
-from tuneonce.bench.restart import Plan
+from tuneonce.bench.load import prompt_lengths
+from tuneonce.bench.restart import Plan, load_of, new_lengths
+from tuneonce.bench.result import Load
 from tuneonce.cli import main
 from tuneonce.cli.bench import choose_arms, place_port
 from tuneonce.errors import UsageError
@@ -60,3 +62,24 @@ def test_a_plan_for_vllm(plans: list[Plan]) -> None:
     assert (plan.then, plan.then_arms) == (("empty-store", "restart"), ("tuneonce",))
     assert plan.command == ["vllm", "serve", "m", "--port", str(plan.port), "--repeats"]
     assert (plan.load.num_prompts, plan.load.ignore_eos, plan.load.max_concurrency) == (5, True, 8)
+    assert plan.load.input_len_to is None
+
+
+def test_lengths_between_two_bounds(plans: list[Plan], capsys: pytest.CaptureFixture[str]) -> None:
+    words = "bench restart --input-len 5 --input-len-to {} -- serve {{port}}"
+    assert main(words.format(9).split()) == 0
+    assert (plans[0].load.input_len, plans[0].load.input_len_to) == (5, 9)
+    assert main(words.format(4).split()) == 2
+    assert "--input-len-to 4 is less than 5" in capsys.readouterr().err
+
+
+def test_each_run_has_lengths_of_its_own() -> None:
+    load = Load(input_len=3, input_len_to=900, output_len=1, num_prompts=50)
+    lengths = [prompt_lengths(load_of(load, run=run)) for run in (1, 2, 3)]
+    known = {*lengths[0], *lengths[1]}
+    assert lengths[0] != lengths[1] != lengths[2]
+    assert new_lengths(load, run=1) == 50
+    assert new_lengths(load, run=3) == len([one for one in lengths[2] if one not in known]) < 50
+    alike = Load(input_len=3, output_len=1, num_prompts=50)
+    assert load_of(alike, run=2) == alike
+    assert new_lengths(alike, run=2) is None
