@@ -27,10 +27,25 @@ _NEEDS = (
     *("aiohttp", "numpy", "prometheus_client", "psutil", "starlette", "uvicorn"),
     *("torch", "triton"),
 )
-# Two to three minutes for all runs together on two cores, most of it tuning.
-_CPU_LOAD = {"num_prompts": 8, "input_len": 64, "output_len": 4, "max_concurrency": 2}
+# Two to three minutes for all runs together on two cores, most of it tuning. Prompts of either load
+# have lengths of one class (`demo.kernels.tuning.size_class`): a new length is no new key.
+_CPU_LOAD = {
+    "num_prompts": 8,
+    "input_len": 17,
+    "input_len_to": 48,
+    "output_len": 4,
+    "max_concurrency": 2,
+}
 # Long prompts and short answers, as in the benchmark that vLLM's own table was made with.
-_GPU_LOAD = {"num_prompts": 64, "input_len": 8000, "output_len": 4, "max_concurrency": 8}
+_GPU_LOAD = {
+    "num_prompts": 64,
+    "input_len": 7000,
+    "input_len_to": 9000,
+    "output_len": 4,
+    "max_concurrency": 8,
+}
+# The runs that follow the cold start and the restart, as far as nothing else is asked for.
+_THEN = ("empty-triton-cache",)
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -38,8 +53,9 @@ def add_parser(subparsers: Subparsers) -> None:
     demo = subparsers.add_parser(
         "demo",
         help="see what a restart costs with and without tuneonce",
-        description="Start a small completion server twice in every arm and compare, "
-        "on the GPU if torch can use one, else under Triton's interpreter.",
+        description="Start a small completion server in every arm, cold, again, and again with "
+        "Triton's cache emptied, and compare; on the GPU if torch can use one, else under Triton's "
+        "interpreter. Each start has prompts of lengths that none before had.",
     )
     demo.add_argument(
         "--device",
@@ -69,9 +85,13 @@ def run_demo_command(args: argparse.Namespace) -> int:
     device = args.device
     if device == "auto":
         device = "gpu" if torch_has_gpu() else "cpu"
-    for option, value in (_GPU_LOAD if device == "gpu" else _CPU_LOAD).items():
+    load = dict(_GPU_LOAD if device == "gpu" else _CPU_LOAD)
+    if args.input_len is not None:
+        del load["input_len_to"]
+    for option, value in load.items():
         if getattr(args, option) is None:
             setattr(args, option, value)
+    args.then = args.then or _THEN
     # In the environment, not only in the server: what the arms mean depends on it.
     settings: Mapping[str, str] = {} if device == "gpu" else {"TRITON_INTERPRET": "1"}
     chosen, notes = choose_arms(args.arms, interpreted=device == "cpu")

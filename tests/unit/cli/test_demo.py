@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tuneonce.bench import machine
-from tuneonce.bench.restart import Plan
+from tuneonce.bench.restart import Plan, new_lengths
 from tuneonce.cli import demo, main
 
 
@@ -20,6 +20,7 @@ def test_the_demo_without_a_gpu(plans: list[Plan], monkeypatch: pytest.MonkeyPat
     assert plan.settings == {"TRITON_INTERPRET": "1"}
     assert plan.command[:5] == [sys.executable, "-m", "tuneonce.demo", "--preset", "cpu"]
     assert plan.load.num_prompts == 8
+    assert plan.then == ("empty-triton-cache",)
     assert len(plan.notes) == 1
 
 
@@ -28,10 +29,32 @@ def test_the_demo_on_a_gpu(plans: list[Plan], monkeypatch: pytest.MonkeyPatch) -
     assert main(["demo", "--num-prompts", "3", "--port", "4321"]) == 0
     (plan,) = plans
     assert plan.arms == ("stock", "stock-cache", "tuneonce")
-    assert (plan.settings, plan.then) == ({}, ())
+    assert (plan.settings, plan.then) == ({}, ("empty-triton-cache",))
     assert plan.command[-4:] == ["--preset", "gpu", "--port", "4321"]
     assert plan.load.num_prompts == 3
     assert plan.load.input_len > 1000
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_a_new_length_is_no_new_key(plans: list[Plan], device: str) -> None:
+    pytest.importorskip("triton")
+    from tuneonce.demo.kernels.tuning import size_class
+
+    assert main(["demo", "--device", device]) == 0
+    load = plans[0].load
+    assert load.input_len_to is not None
+    assert load.input_len < load.input_len_to
+    assert size_class(load.input_len) == size_class(load.input_len_to)
+    for run in (1, 2, 3):
+        assert (new_lengths(load, run=run) or 0) > 0
+
+
+def test_what_the_demo_is_told_it_does(plans: list[Plan]) -> None:
+    words = ["--then", "restart", "--input-len", "9"]
+    assert main(["demo", "--device", "cpu", *words]) == 0
+    (plan,) = plans
+    assert plan.then == ("restart",)
+    assert (plan.load.input_len, plan.load.input_len_to) == (9, None)
 
 
 def test_the_demo_may_be_told_its_device(

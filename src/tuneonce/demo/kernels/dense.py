@@ -103,7 +103,9 @@ def tiles_for_rows(
 @triton.autotune(
     configs=_CANDIDATES["rms_norm"], key=["M_class", "N", "INTEGERS"], do_bench=benchmarker
 )
-@triton.jit(do_not_specialize=["M", "M_class"])
+# M is left to Triton's specialisation, as in most kernels that servers use: the first number of
+# rows that is divisible by 16, and the first that is not, need binaries of their own.
+@triton.jit(do_not_specialize=["M_class"])
 def rms_norm_rows(
     x,
     weight,
