@@ -98,15 +98,16 @@ async def send_load(
         bodies = [make_body(load, model=model, prompt=prompt) for prompt in make_prompts(load)]
         slots = asyncio.Semaphore(load.max_concurrency or load.num_prompts)
 
-        async def one(body: bytes) -> Outcome:
+        async def one(body: bytes, length: int) -> Outcome:
+            answer = _Answer(prompt_tokens=length)
             async with slots:
-                outcome = await _complete(session, base_url + load.endpoint, body, load=load)
+                outcome = await _complete(session, base_url + load.endpoint, body, answer, load)
             if on_outcome is not None:
                 on_outcome(outcome)
             return outcome
 
         begin = time.perf_counter()
-        outcomes = await asyncio.gather(*(one(body) for body in bodies))
+        outcomes = await asyncio.gather(*map(one, bodies, prompt_lengths(load)))
         duration = time.perf_counter() - begin
     return summarise(outcomes, model=model, duration_s=duration)
 
@@ -176,10 +177,9 @@ _MODELS = msgspec.json.Decoder(_Models)
 
 
 async def _complete(
-    session: aiohttp.ClientSession, url: str, body: bytes, *, load: Load
+    session: aiohttp.ClientSession, url: str, body: bytes, answer: _Answer, load: Load
 ) -> Outcome:
     """Send one request and read its stream to the end."""
-    answer = _Answer(prompt_tokens=load.input_len)
     stream = EventStream()
     begin = time.perf_counter()
     try:
@@ -204,7 +204,7 @@ async def _complete(
 
 
 class _Answer:
-    """Collects one streamed completion."""
+    """Collects one streamed completion. `prompt_tokens` is for a server that does not count."""
 
     def __init__(self, *, prompt_tokens: int) -> None:
         self._prompt_tokens = prompt_tokens

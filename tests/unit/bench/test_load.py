@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tuneonce.bench.load import make_body, make_prompts, send_load
+from tuneonce.bench.load import make_body, make_prompts, prompt_lengths, send_load
 from tuneonce.bench.metrics import Outcome
 from tuneonce.bench.result import Load, LoadResult
 from tuneonce.errors import TuneonceError
@@ -143,6 +143,12 @@ def test_requests_carry_the_load() -> None:
 def test_without_usage_pieces_of_text_are_counted() -> None:
     result = measure(answering(token("a"), token("b"), token(""), DONE), a_load(num_prompts=1))
     assert (result.total_input_tokens, result.total_output_tokens) == (4, 2)
+
+
+def test_without_usage_the_tokens_that_were_sent_are_counted() -> None:
+    load = a_load(input_len=2, input_len_to=90)
+    result = measure(answering(token("a"), DONE), load)
+    assert result.total_input_tokens == sum(prompt_lengths(load)) > 4 * 2
 
 
 def test_concurrency_is_reached_and_not_exceeded() -> None:
