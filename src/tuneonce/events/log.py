@@ -29,7 +29,7 @@ then, with ``t`` in seconds since ``started``::
     {"t":0.1,"e":"problem","what":"record_unreadable","detail":"..."}
 
 ``waited``: a launch stood still for it; ``within``: those seconds are told by another event, too
-(`events.work`).
+(`events.work`); within ``replay`` is what was compiled to be ready, for no launch.
 
 Only its user may read a file, but in a directory that a group shares (`system.file_modes`). Where
 this user may not write, as in another user's directory, events go to a directory of this user's

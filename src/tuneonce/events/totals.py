@@ -22,8 +22,9 @@ class Totals(msgspec.Struct):
     measured at least one candidate; `reasons` counts why keys were not hits, `problems` what went
     wrong without costing a launch, `untuned` why launches decided nothing. `ready` counts the
     processes that said that their start-up was over. `starting` and `serving` are the work before
-    and after it, kind by kind; `serving_tunes`, `serving_compiles` and `serving_s`, the seconds
-    that launches waited, are of the latter.
+    and after it, kind by kind; what is compiled to be ready is of the former, whenever it ends.
+    `serving_tunes`, `serving_compiles` and `serving_s`, the seconds that launches waited, are of
+    the latter.
 
     `waited_s` is what launches waited in all. `compile_s` is of all compilers together, which run
     side by side. `replayed` variants were loaded, and `restored` binaries put back, because an
@@ -66,6 +67,8 @@ class Totals(msgspec.Struct):
 
     def add(self, event: dict[str, Any], *, serving: bool = False) -> None:
         """Count one event; events this version does not know are passed over."""
+        # Compiled to be ready, and not for a request: start-up's, also where it ends later.
+        serving = serving and event.get("within") != "replay"
         waited_s = waited_seconds(event)
         self.waited_s += waited_s
         (self.serving if serving else self.starting).add(event, waited_s)

@@ -366,7 +366,7 @@ class _Run:
         if not self._workers.has(pool):
             raise LeftOut("no_binary")
         try:
-            return self._workers.compile(pool, shipment, urgent=True)
+            return self._workers.compile(pool, shipment, urgent=True, within="replay")
         except (HelperLost, BadFrame, OSError) as error:
             self._workers.lost(error)
             raise LeftOut("no_binary", str(error)) from error

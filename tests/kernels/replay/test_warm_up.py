@@ -158,6 +158,8 @@ def test_sizes_that_no_start_has_met_are_ready(
     with kept.start(workers=2, guesses=96) as start:
         warmed = start.ready()
         assert (warmed.variants, warmed.guessed, warmed.compiled) == (9, 7, 7)
+        elsewhere = [one for one in start.of("compile") if one.get("ahead")]
+        assert [one.get("within") for one in elsewhere] == ["replay"] * 7
         with start.nothing_compiled_or_loaded():
             codes = [sized(5, 48), sized(32, 7), sized(1, 48)]
     # These are variants like any others now; what was not launched is still a guess.
@@ -186,7 +188,7 @@ def test_no_more_guesses_are_handed_out_than_are_compiled_at_once(
 ) -> None:
     asked: list[Future[Any]] = []
 
-    def never(self: Workers, pool: Any, shipment: Any, *, urgent: bool) -> Compilation:
+    def never(self: Workers, pool: Any, shipment: Any, **how: Any) -> Compilation:
         asked.append(Future())
         return Compilation(asked[-1], None)
 
@@ -373,7 +375,7 @@ def test_a_helper_that_hangs_is_not_waited_for_longer(
 ) -> None:
     asked: list[Future[Any]] = []
 
-    def never(self: Workers, pool: Any, shipment: Any, *, urgent: bool) -> Compilation:
+    def never(self: Workers, pool: Any, shipment: Any, **how: Any) -> Compilation:
         asked.append(Future())
         return Compilation(asked[-1], None)
 
@@ -399,7 +401,7 @@ def test_a_helper_that_is_lost_is_asked_once(
 ) -> None:
     asked: list[Any] = []
 
-    def lost(self: Workers, pool: Any, shipment: Any, *, urgent: bool) -> Compilation:
+    def lost(self: Workers, pool: Any, shipment: Any, **how: Any) -> Compilation:
         asked.append(shipment)
         raise OSError("no helper")
 

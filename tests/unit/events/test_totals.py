@@ -158,6 +158,14 @@ def test_what_comes_after_ready_is_serving() -> None:
     assert (counted.tunes, counted.compiles, counted.tune_s) == (2, 2, 4.0)
 
 
+def test_what_is_made_ready_and_takes_longer_is_of_no_request() -> None:
+    late = {**COMPILE, "waited": False, "within": "replay"}
+    counted = totals(late, READY, late, COMPILE)
+    assert serving(counted) == (1, 0, 1, 1.5)
+    assert (counted.starting.compile.count, counted.serving.compile.count) == (2, 1)
+    assert counted.compiles == 3
+
+
 def test_without_ready_nothing_is_serving() -> None:
     assert serving(totals(COMPILE, TUNE)) == (0, 0, 0, 0.0)
 

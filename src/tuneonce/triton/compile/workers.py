@@ -93,10 +93,13 @@ class Workers:
 
     # -- compiling ---------------------------------------------------------------------------
 
-    def compile(self, pool: CompilePool, shipment: Shipment, *, urgent: bool) -> Compilation | None:
+    def compile(
+        self, pool: CompilePool, shipment: Shipment, *, urgent: bool, within: str | None = None
+    ) -> Compilation | None:
         """Have it compiled for a launch; None if its binary is there.
 
-        Raises HelperLost, BadFrame and OSError.
+        `within`: the event that tells of it, if it is for no launch. Raises HelperLost, BadFrame
+        and OSError.
         """
         new = False
         with self._lock:
@@ -111,7 +114,9 @@ class Workers:
             return None
         if new:
             staged = compilation.staging is not None
-            compilation.future.add_done_callback(lambda f: self._arrived(shipment, f, staged))
+            compilation.future.add_done_callback(
+                lambda f: self._arrived(shipment, f, staged, within)
+            )
         else:
             # One that a record had asked for may be dropped now like any other.
             compilation.future.add_done_callback(lambda f: self._dropped(shipment, f))
@@ -185,17 +190,21 @@ class Workers:
 
     # -- called back -------------------------------------------------------------------------
 
-    def _arrived(self, shipment: Shipment, future: Future[Compiled], staged: bool) -> None:
+    def _arrived(
+        self, shipment: Shipment, future: Future[Compiled], staged: bool, within: str | None
+    ) -> None:
         if not staged:
             self.settled(shipment)
         self._dropped(shipment, future)
-        self._tell(shipment, future)
+        self._tell(shipment, future, within)
 
     def _dropped(self, shipment: Shipment, future: Future[Compiled]) -> None:
         if future.cancelled():
             self.settled(shipment)
 
-    def _tell(self, shipment: Shipment, future: Future[Compiled]) -> None:
+    def _tell(
+        self, shipment: Shipment, future: Future[Compiled], within: str | None = None
+    ) -> None:
         if not future.cancelled() and future.exception() is None and not future.result().found:
             seconds = round(future.result().seconds, 6)
             # What a launch waited for it is in the event of the tune, or in one of its own.
@@ -205,6 +214,7 @@ class Workers:
                 seconds=seconds,
                 ahead=True,
                 waited=False,
+                **({} if within is None else {"within": within}),
             )
 
     def renew(self) -> None:
