@@ -154,10 +154,10 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
-def check_data(data: bytes) -> bytes:
+def check_data(data: bytes, most: int = MAX_RECORD_BYTES) -> bytes:
     """``data``, if it is bytes that a record may hold; otherwise ValueError or TypeError."""
     if not isinstance(data, bytes):
         raise TypeError(f"a record is bytes, not {type(data).__name__}")
-    if len(data) > MAX_RECORD_BYTES:
-        raise ValueError(f"{len(data)} bytes are too many: a record has at most {MAX_RECORD_BYTES}")
+    if len(data) > most:
+        raise ValueError(f"{len(data)} bytes are too many: a record has at most {most}")
     return data

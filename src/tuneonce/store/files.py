@@ -76,13 +76,23 @@ _NO_FOLDER = "a file or a link in a folder's place"
 class FileStore(Store):
     """The directory ``root``, which need not exist yet. See the module for its guarantees."""
 
-    def __init__(self, root: str | os.PathLike[str], *, bake: bool = False) -> None:
-        """``bake``: every user may read what is written, and the folders on the way to it."""
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        bake: bool = False,
+        most_bytes: int = MAX_RECORD_BYTES,
+    ) -> None:
+        """``bake``: every user may read what is written, and the folders on the way to it.
+
+        ``most_bytes``: no record is larger.
+        """
         self._root = os.path.abspath(os.fspath(root)).rstrip("/")
         if not self._root:
             raise ValueError("the root of the file system is no place for a store")
         self._url = url_of(self._root)
         self._bake = bake
+        self._most_bytes = most_bytes
         self._swept: set[str] = set()
         self._believed: set[int] = set()
 
@@ -111,7 +121,7 @@ class FileStore(Store):
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise self._unreadable(name, Unreadable.NOT_A_FILE)
-            if status.st_size > MAX_RECORD_BYTES:
+            if status.st_size > self._most_bytes:
                 raise self._unreadable(name, Unreadable.TOO_LARGE, f"{status.st_size} bytes")
             if doubt := self._doubt(status):
                 raise self._unreadable(name, Unreadable.OWNER, doubt)
@@ -192,7 +202,7 @@ class FileStore(Store):
     def put_if_absent(self, name: str, data: bytes, *, durable: bool = True) -> bool:
         # Most often the record is there already, and nothing has to be written to find out.
         if self._is_taken(check_name(name)):
-            check_data(data)
+            check_data(data, self._most_bytes)
             return False
         return self._write(name, data, durable, _atomic.publish_new)
 
@@ -212,7 +222,7 @@ class FileStore(Store):
         publish: Callable[[_atomic.Temp, int, str], bool],
     ) -> bool:
         folder, _, last = check_name(name).rpartition("/")
-        check_data(data)
+        check_data(data, self._most_bytes)
         try:
             for _ in range(_TRIES):
                 try:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tuneonce.errors import RecordUnreadable
 from tuneonce.store import Store, _atomic, open_store
+from tuneonce.store.files import FileStore
 
 NAME = "kernel/world/key/verdict.json"
 
@@ -211,3 +213,14 @@ def test_sweeping_remembers_a_bounded_number_of_folders(
     for number in (1, 2, 1, 2):
         store.put(f"k/{number}/r", b"", durable=False)
     assert len(swept) == 2
+
+
+def test_another_limit_holds_for_reading_and_writing(tmp_path: Path) -> None:
+    small, large = FileStore(tmp_path, most_bytes=10), FileStore(tmp_path, most_bytes=4 << 20)
+    large.put(NAME, bytes(3 << 20), durable=False)
+    assert large.get(NAME) == bytes(3 << 20)
+    with pytest.raises(RecordUnreadable, match="too large"):
+        small.get(NAME)
+    for put in (small.put, small.put_if_absent):
+        with pytest.raises(ValueError, match="at most 10"):
+            put(NAME, bytes(11))
