@@ -46,6 +46,7 @@ LAYERS = (
     Layer("tuning", ("tuneonce.tuning",)),
     Layer("events", ("tuneonce.events",)),
     Layer("resolution", ("tuneonce.resolution",)),
+    Layer("replica", ("tuneonce.replica",)),
     Layer("inspect", ("tuneonce.inspect",)),
     Layer(
         "triton: seams",

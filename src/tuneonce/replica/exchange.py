@@ -1,0 +1,218 @@
+"""Push and pull: what a store and a replica tell each other.
+
+A push writes nothing here, a pull writes nothing there. Both may be cut off anywhere and made
+again: what was done is found done. Neither keeps a note of what it did, since the store and the
+replica say it themselves: whoever removes records here has them again at the next pull.
+
+Of two records of one name the one that the replica had first stays, and a pull puts it in the place
+of the local one; `shared.supersedes` says when it is the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from ..errors import RecordUnreadable, StoreUnavailable
+from ..model.record_names import ROOT
+from ..model.records import BadRecord
+from ..store.base import Store
+from .base import Offer, Replica, Taken, digest_of, in_pushes
+from .shared import checked, shelf_of, supersedes
+
+MOST_PULLED_BYTES = 4 << 30
+"""What one pull reads. Arbitrary: 400,000 verdicts. A replica is not to fill a disk."""
+
+# Arbitrary: a page has 8 MiB, or 5,000 names.
+_MOST_PAGES = 10_000
+
+# So many problems are told; the others are counted.
+_TOLD = 20
+
+# How many names are asked for at once, and how many records are held to be pushed.
+_CHUNK = 1000
+
+
+class Pushed(msgspec.Struct, kw_only=True):
+    """What a push did, in records.
+
+    `new` are there now and were not, `replaced` are in the place of another one, `known` were there
+    already, `others` are under a name for which the replica has another one, which stays. Those
+    that are `unusable` were not pushed: they are not whole, or may not be read.
+    """
+
+    new: int = 0
+    replaced: int = 0
+    known: int = 0
+    others: int = 0
+    unusable: int = 0
+    problems: list[str] = msgspec.field(default_factory=list)
+
+
+class Pulled(msgspec.Struct, kw_only=True):
+    """What a pull did, in records.
+
+    `new` are here now and were not, `adopted` are in the place of another one, `known` were here
+    already, `kept` stayed although the replica has another one. Those that are `unusable` were not
+    taken: they are not whole, or of a kind that is not shared.
+    """
+
+    new: int = 0
+    adopted: int = 0
+    known: int = 0
+    kept: int = 0
+    unusable: int = 0
+    problems: list[str] = msgspec.field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a push or pull is: records looked at so far, and of how many where that is known."""
+
+    records: int
+    of: int | None = None
+
+
+Tell = Callable[[Step], None]
+
+
+def _nobody(step: Step) -> None:
+    pass
+
+
+def push(store: Store, replica: Replica, *, tell: Tell = _nobody) -> Pushed:
+    """Push what the replica lacks. Raises StoreError."""
+    done, shelves, records = Pushed(), _shelves(store), 0
+    total = sum(len(names) for names in shelves.values())
+    for shelf, names in sorted(shelves.items()):
+        for start in range(0, len(names), _CHUNK):
+            part = names[start : start + _CHUNK]
+            held = replica.holds(shelf, part)
+            for offers in in_pushes(_offers(store, part, held, done)):
+                _push(replica, shelf, offers, done)
+            records += len(part)
+            tell(Step(records, total))
+    return done
+
+
+def _shelves(store: Store) -> dict[str, list[str]]:
+    """The names of all that is to be shared, by shelf."""
+    found: dict[str, list[str]] = {}
+    for name in store.list(ROOT):
+        shelf = shelf_of(name)
+        if shelf is not None:
+            found.setdefault(shelf, []).append(name)
+    return {shelf: sorted(names) for shelf, names in found.items()}
+
+
+def _offers(
+    store: Store, names: Sequence[str], held: dict[str, str], done: Pushed
+) -> Iterator[Offer]:
+    for name in names:
+        try:
+            data = store.get(name)
+            if data is None:  # removed since it was listed
+                continue
+            if held.get(name) == digest_of(data):
+                done.known += 1
+                continue
+            checked(name, data)
+        except (BadRecord, RecordUnreadable) as error:
+            done.unusable += 1
+            _tell(done.problems, f"{name} is not pushed: {error}")
+            continue
+        yield Offer(name, data)
+
+
+def _push(replica: Replica, shelf: str, offers: Sequence[Offer], done: Pushed) -> None:
+    answers = replica.push(shelf, offers)
+    done.new += answers.count(None)
+    better: list[Offer] = []
+    for offer, taken in zip(offers, answers, strict=True):
+        if taken is None:
+            continue
+        if taken.data == offer.data:
+            done.known += 1
+        elif _stays(offer, taken):
+            done.others += 1
+        else:
+            better.append(offer._replace(over=taken.digest))
+    if better:
+        # Once: where another has replaced it meanwhile, that one stays.
+        again = replica.push(shelf, better)
+        done.replaced += again.count(None)
+        done.others += len(again) - again.count(None)
+
+
+def _stays(offer: Offer, taken: Taken) -> bool:
+    """Whether what a replica has is left there. What nobody can use is not."""
+    if taken.data is None:
+        return False
+    try:
+        theirs = checked(offer.name, taken.data)
+    except BadRecord:
+        return False
+    return not supersedes(checked(offer.name, offer.data), theirs)
+
+
+def pull(store: Store, replica: Replica, *, tell: Tell = _nobody) -> Pulled:
+    """Take what the store lacks, and what the replica had first. Raises StoreError."""
+    done, records, left = Pulled(), 0, MOST_PULLED_BYTES
+    for shelf in replica.shelves():
+        cursor = ""
+        for _ in range(_MOST_PAGES):
+            page = replica.pull(shelf, cursor)
+            done.unusable += len(page.problems)
+            for problem in page.problems:
+                _tell(done.problems, problem)
+            # Of one name the last one counts.
+            for name, data in dict(page.entries).items():
+                left -= len(data)
+                _take(store, shelf, name, data, done)
+                records += 1
+            if page.entries:
+                tell(Step(records))
+            if left < 0:
+                raise StoreUnavailable(
+                    f"{replica.describe().url} holds more than is pulled at once "
+                    f"({MOST_PULLED_BYTES >> 30} GiB); what was pulled so far stays",
+                    store=replica.describe().url,
+                )
+            if not page.more or page.cursor == cursor:
+                break
+            cursor = page.cursor
+    return done
+
+
+def _take(store: Store, shelf: str, name: str, data: bytes, done: Pulled) -> None:
+    try:
+        if shelf_of(name) != shelf:
+            raise BadRecord("misplaced", f"it is on the shelf {shelf}")
+        theirs = checked(name, data)
+        # Not durable: what a power failure takes is pulled again, as all of it is.
+        if store.put_if_absent(name, data, durable=False):
+            done.new += 1
+            return
+        ours = store.get(name)
+    except (BadRecord, RecordUnreadable) as error:
+        done.unusable += 1
+        _tell(done.problems, f"{name} is not taken: {error}")
+        return
+    if ours == data:
+        done.known += 1
+        return
+    try:
+        if ours is not None and supersedes(checked(name, ours), theirs):
+            done.kept += 1
+            return
+    except BadRecord:  # which is mended thereby
+        pass
+    store.put(name, data, durable=False)
+    done.adopted += 1
+
+
+def _tell(problems: list[str], problem: str) -> None:
+    if len(problems) < _TOLD:
+        problems.append(problem)
