@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.contract.servers import redis_server
 from tuneonce.errors import StoreReadOnly
 from tuneonce.replica import Replica, open_replica
 from tuneonce.replica.base import (
@@ -26,7 +27,7 @@ from tuneonce.replica.readonly import ReadOnlyReplica
 from tuneonce.store.base import MAX_RECORD_BYTES
 
 SHELF = "NVIDIA-H200-90~81c2"
-KINDS = ("memory", "files")
+KINDS = ("memory", "files", "redis")
 
 Opener = Callable[[], Replica]
 
@@ -45,8 +46,11 @@ def server(
     """One server for all tests of a kind; None: memory."""
     if request.param == "memory":
         yield None
-    else:
+    elif request.param == "files":
         yield Server(f"file://{tmp_path_factory.mktemp('shared')}", {})
+    else:
+        with redis_server() as port:
+            yield Server(f"redis://127.0.0.1:{port}/0", {})
 
 
 _numbers = itertools.count()

@@ -108,7 +108,13 @@ def test_core_needs_two_small_packages_and_nobody_asks_for_torch_or_triton(wheel
         (extras if "extra ==" in requirement else core).add(name)
     assert core == {"msgspec", "rich"}
     assert not (core | extras) & {"torch", "triton", "vllm", "sglang"}
-    assert set(metadata.get_all("Provides-Extra") or []) == {"bench", "demo", "dev", "metrics"}
+    assert set(metadata.get_all("Provides-Extra") or []) == {
+        "bench",
+        "demo",
+        "dev",
+        "metrics",
+        "redis",
+    }
 
 
 def test_the_extra_demo_has_all_that_the_demo_imports(wheel: Path) -> None:

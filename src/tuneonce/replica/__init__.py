@@ -1,13 +1,18 @@
 """Replicas: what machines share of what they keep, and the address that names one.
 
 ================================  ================================================================
+``redis://host:6379/0``           a Redis server (extra ``redis``); ``rediss:`` with TLS
 ``file:///mnt/shared/tuneonce``   a directory that machines share
 ``...?namespace=NAME``            shared among those who say the same name; default ``tuneonce``
 ``...?readonly=1``                never push there
 ================================  ================================================================
 
+Accounts, passwords and certificates are given as redis-py takes them: in the address and its other
+options.
+
 ==================  ===========================================================================
 `base`              what a replica is
+`in_redis`          one in a Redis server
 `in_packs`          one made of packs, in a space of `in_files` or `in_memory`
 `shared`            which records are shared, and which of two stays
 `exchange`          push and pull: between a store and a replica
@@ -26,6 +31,7 @@ from .base import Replica, check_shelf
 
 __all__ = ["Replica", "open_replica"]
 
+REDIS = ("redis", "rediss")
 NAMESPACE = "tuneonce"
 
 _YES_NO = {"1": True, "true": True, "0": False, "false": False}
@@ -37,14 +43,14 @@ def open_replica(url: str) -> Replica:
     Raises SettingsError if the address cannot mean one; the message never repeats a password.
     """
     scheme = scheme_of(url)
-    if scheme != FILE:
-        raise SettingsError("the address of a remote begins with file://")
+    if scheme not in (*REDIS, FILE):
+        raise SettingsError("the address of a remote begins with redis://, rediss:// or file://")
     try:
         parts = urlsplit(url)
     except ValueError:  # half of an IPv6 address
         raise SettingsError(f"the {scheme}: address of the remote is not one") from None
     namespace, readonly, others = _options(parts.query, parts.fragment)
-    if others:
+    if others and scheme not in REDIS:
         raise SettingsError(
             f"the {scheme}: address of a remote takes two options: namespace=NAME and readonly=1"
         )
@@ -52,7 +58,7 @@ def open_replica(url: str) -> Replica:
     shown = without_password(bare)
     if namespace != NAMESPACE:
         shown += f"?{urlencode({'namespace': namespace})}"
-    replica = _opened(bare, shown, namespace)
+    replica = _opened(scheme, bare, shown, namespace, others)
     if not readonly:
         return replica
     from .readonly import ReadOnlyReplica
@@ -60,7 +66,14 @@ def open_replica(url: str) -> Replica:
     return ReadOnlyReplica(replica)
 
 
-def _opened(bare: str, shown: str, namespace: str) -> Replica:
+def _opened(
+    scheme: str | None, bare: str, shown: str, namespace: str, others: list[tuple[str, str]]
+) -> Replica:
+    if scheme in REDIS:
+        from .in_redis import in_redis
+
+        client = f"{bare}?{urlencode(others)}" if others else bare
+        return in_redis(client, shown=shown, namespace=namespace)
     from .in_files import in_files
 
     parts = urlsplit(bare)

@@ -1,0 +1,78 @@
+"""Servers that machines share through, each on loopback and as long as a block lasts.
+
+Where one is not installed its tests are skipped, but in CI, which has them all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tuneonce.bench.ports import free_port
+
+_PATIENCE_S = 30.0
+
+
+def need(*, program: str | None = None, module: str | None = None) -> None:
+    """Skip the test where a program or a module is missing; fail in CI."""
+    if program is not None and shutil.which(program) is None:
+        _missing(f"{program} is not installed")
+    if module is not None and importlib.util.find_spec(module) is None:
+        _missing(f"{module} is not installed")
+
+
+def _missing(what: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+@contextlib.contextmanager
+def redis_server(port: int | None = None) -> Iterator[int]:
+    """A Redis server that keeps nothing on a disk; its port."""
+    need(program="redis-server", module="redis")
+    port = free_port("127.0.0.1") if port is None else port
+    words = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with _running(["redis-server", *words]) as process:
+        while not _answers(port):
+            _go_on(process)
+        yield port
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as one:
+        one.sendall(b"PING\r\n")
+        return bool(one.recv(100))
+    return False
+
+
+@contextlib.contextmanager
+def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=Path("/")
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+_began: dict[int, float] = {}
+
+
+def _go_on(process: subprocess.Popen[bytes]) -> None:
+    """Between two looks at a server that has not answered yet."""
+    began = _began.setdefault(process.pid, time.monotonic())
+    assert process.poll() is None, "the server has ended"
+    assert time.monotonic() - began < _PATIENCE_S, "the server does not answer"
+    time.sleep(0.02)
