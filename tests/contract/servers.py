@@ -11,7 +11,10 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +59,26 @@ def _answers(port: int) -> bool:
 
 
 @contextlib.contextmanager
+def moto_server(bucket: str) -> Iterator[str]:
+    """moto's S3 with one bucket; its address. The environment says where it is."""
+    need(module="obstore")
+    need(module="moto")
+    need(module="flask_cors")
+    port = free_port("127.0.0.1")
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-c", "from moto.server import main; main()"]
+    with _running([*command, "-H", "127.0.0.1", "-p", str(port)]) as process:
+        make = urllib.request.Request(f"{url}/{bucket}", method="PUT")
+        while True:
+            try:
+                urllib.request.urlopen(make, timeout=5).close()
+                break
+            except (urllib.error.URLError, OSError):
+                _go_on(process)
+        yield url
+
+
+@contextlib.contextmanager
 def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=Path("/")
@@ -76,3 +99,28 @@ def _go_on(process: subprocess.Popen[bytes]) -> None:
     assert process.poll() is None, "the server has ended"
     assert time.monotonic() - began < _PATIENCE_S, "the server does not answer"
     time.sleep(0.02)
+
+
+def s3_environment(url: str) -> dict[str, str]:
+    """What tells obstore of a server on loopback."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_REGION": "us-east-1",
+        "AWS_ALLOW_HTTP": "true",
+    }
+
+
+def google_environment(url: str) -> dict[str, str]:
+    """The same for Google Cloud Storage."""
+    import json
+
+    key = {
+        "gcs_base_url": url,
+        "disable_oauth": True,
+        "client_email": "",
+        "private_key": "",
+        "private_key_id": "",
+    }
+    return {"GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(key), "GOOGLE_ALLOW_HTTP": "true"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import threading
@@ -11,7 +12,14 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.contract.servers import redis_server
+from tests.contract.fake_objects import fake_objects
+from tests.contract.servers import (
+    google_environment,
+    moto_server,
+    need,
+    redis_server,
+    s3_environment,
+)
 from tuneonce.errors import StoreReadOnly
 from tuneonce.replica import Replica, open_replica
 from tuneonce.replica.base import (
@@ -27,7 +35,7 @@ from tuneonce.replica.readonly import ReadOnlyReplica
 from tuneonce.store.base import MAX_RECORD_BYTES
 
 SHELF = "NVIDIA-H200-90~81c2"
-KINDS = ("memory", "files", "redis")
+KINDS = ("memory", "files", "redis", "s3", "s3 of moto", "google")
 
 Opener = Callable[[], Replica]
 
@@ -44,13 +52,25 @@ def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server | None]:
     """One server for all tests of a kind; None: memory."""
-    if request.param == "memory":
-        yield None
-    elif request.param == "files":
-        yield Server(f"file://{tmp_path_factory.mktemp('shared')}", {})
-    else:
-        with redis_server() as port:
+    kind = request.param
+    with contextlib.ExitStack() as stack:
+        if kind == "memory":
+            yield None
+        elif kind == "files":
+            yield Server(f"file://{tmp_path_factory.mktemp('shared')}", {})
+        elif kind == "redis":
+            port = stack.enter_context(redis_server())
             yield Server(f"redis://127.0.0.1:{port}/0", {})
+        elif kind == "s3 of moto":
+            url = stack.enter_context(moto_server("bucket"))
+            yield Server("s3://bucket/some/prefix", s3_environment(url))
+        else:
+            need(module="obstore")
+            fake = stack.enter_context(fake_objects())
+            if kind == "s3":
+                yield Server("s3://bucket", s3_environment(fake.url))
+            else:
+                yield Server("gs://bucket/prefix", google_environment(fake.url))
 
 
 _numbers = itertools.count()

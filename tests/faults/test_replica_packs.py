@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tuneonce.errors import StoreUnavailable
-from tuneonce.replica import Replica
+from tests.contract.fake_objects import FakeObjects, fake_objects
+from tests.contract.servers import need, s3_environment
+from tuneonce.errors import StoreReadOnly, StoreUnavailable
+from tuneonce.replica import Replica, in_objects, open_replica
 from tuneonce.replica.base import Offer, ReplicaInfo, Taken, digest_of
 from tuneonce.replica.in_files import FileSpace, in_files
 from tuneonce.replica.in_memory import MemorySpace, Shared, in_memory
@@ -27,6 +30,174 @@ def names(replica: Replica) -> list[str]:
     """What a reader has, by the number of the offer."""
     page = replica.pull(SHELF)
     return sorted(entry.name.split(".")[-3] for entry in page.entries)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeObjects]:
+    need(module="obstore")
+    with fake_objects() as fake:
+        for name, text in s3_environment(fake.url).items():
+            monkeypatch.setenv(name, text)
+        yield fake
+
+
+def bucket() -> Replica:
+    return open_replica("s3://bucket")
+
+
+def the_pack(fake: FakeObjects) -> str:
+    (found,) = (name for name in fake.names() if name.endswith(".pack"))
+    return found
+
+
+# -- conditions ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["ignores", "unsupported"])
+def test_a_server_that_does_not_compare_is_found_out(fake: FakeObjects, how: str) -> None:
+    setattr(fake.faults, how, True)
+    one, other = bucket(), bucket()
+    assert one.push(SHELF, [offer(1)]) == [None]
+    assert "does not compare" in one.describe().note
+    assert other.push(SHELF, [offer(1, b"other"), offer(2)])[0] == Taken(
+        digest_of(b"data"), b"data"
+    )
+    assert names(bucket()) == ["1", "2"]
+    # Merged packs stay: the head of somebody who writes at this moment may name them.
+    assert sum(name.endswith(".pack") for name in fake.names()) == 2
+
+
+def test_what_was_lost_without_conditions_is_pushed_again(fake: FakeObjects) -> None:
+    fake.faults.ignores = True
+    one = bucket()
+    one.push(SHELF, [offer(1)])
+    head = dict(fake.objects)[f"bucket/tuneonce/{SHELF}/head"]
+    bucket().push(SHELF, [offer(2)])
+    fake.objects[f"bucket/tuneonce/{SHELF}/head"] = head  # who has not seen the second writes last
+    assert names(one) == ["1"]
+    assert bucket().push(SHELF, [offer(2), offer(1)]) == [None, FIRST]
+    assert names(bucket()) == ["1", "2"]
+
+
+def test_a_server_that_compares_is_found_out_once(fake: FakeObjects) -> None:
+    one = bucket()
+    for number in range(3):
+        one.push(SHELF, [offer(number)])
+    assert one.describe().note == ""
+    assert sum("probe" in request for request in fake.asked) == 3
+    before = len(fake.asked)
+    bucket().push(SHELF, [offer(3)])
+    assert sum("probe" in request for request in fake.asked[before:]) == 2
+
+
+# -- refused, down, slow, too large ----------------------------------------------------------------
+
+
+def test_credentials_that_may_not_write_are_read_only(fake: FakeObjects) -> None:
+    bucket().push(SHELF, [offer(1)])
+    fake.faults.refuses = frozenset({"PUT"})
+    with pytest.raises(StoreReadOnly, match="readonly=1"):
+        bucket().push(SHELF, [offer(2)])
+    assert names(bucket()) == ["1"]
+
+
+def test_credentials_that_may_not_remove_are_enough(fake: FakeObjects) -> None:
+    fake.faults.refuses = frozenset({"DELETE", "POST"})
+    for number in range(3):
+        assert bucket().push(SHELF, [offer(number)]) == [None]
+    assert names(bucket()) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("fault", ["refuses", "fails"])
+def test_a_bucket_that_cannot_be_read_is_unavailable(fake: FakeObjects, fault: str) -> None:
+    bucket().push(SHELF, [offer(1)])
+    setattr(fake.faults, fault, frozenset({"GET"}))
+    asked = len(fake.asked)
+    for call in (bucket().shelves, lambda: bucket().pull(SHELF), lambda: bucket().holds(SHELF, [])):
+        with pytest.raises(StoreUnavailable, match="s3://bucket"):
+            call()
+    assert len(fake.asked) == asked + 3  # nothing is tried twice
+
+
+def test_a_server_that_does_not_answer_is_left(
+    fake: FakeObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_objects, "REQUEST_S", 0.2)
+    fake.faults.silent = True
+    with pytest.raises(StoreUnavailable):
+        bucket().pull(SHELF)
+
+
+def test_what_is_too_large_is_not_read(fake: FakeObjects) -> None:
+    bucket().push(SHELF, [offer(1)])
+    fake.faults.claims = 1 << 40
+    with pytest.raises(StoreUnavailable, match="1099511627776 bytes"):
+        bucket().pull(SHELF)
+
+
+def test_a_bucket_is_named_and_the_secret_is_not(
+    fake: FakeObjects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "verysecret")
+    fake.faults.fails = frozenset({"GET"})
+    with pytest.raises(StoreUnavailable) as raised:
+        bucket().pull(SHELF)
+    assert "verysecret" not in str(raised.value)
+
+
+# -- what is lost or damaged -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut", "changed"])
+def test_a_pack_that_cannot_be_read_is_pushed_again(fake: FakeObjects, damage: str) -> None:
+    bucket().push(SHELF, [offer(1), offer(2)])
+    name = the_pack(fake)
+    stored = fake.objects[name]
+    if damage == "lost":
+        del fake.objects[name]
+    elif damage == "cut":
+        stored.data = stored.data[:-5]
+    else:
+        stored.data = stored.data.replace(b"pack/1", b"pack/7")
+    page = bucket().pull(SHELF)
+    assert (page.entries, len(page.problems)) == ([], 1)
+    assert page.cursor  # it is not asked for again
+    assert bucket().holds(SHELF, [offer(1).name]) == {}
+    assert bucket().push(SHELF, [offer(1), offer(3)]) == [None, None]
+    assert names(bucket()) == ["1", "3"]
+    if damage != "lost":
+        assert name in fake.names()
+
+
+def test_a_pack_that_is_lost_beside_a_writer_that_knows_it(fake: FakeObjects) -> None:
+    writer = bucket()
+    writer.push(SHELF, [offer(1)])
+    writer._last.clear()  # type: ignore[attr-defined]
+    del fake.objects[the_pack(fake)]
+    assert writer.push(SHELF, [offer(2)]) == [None]
+    assert writer.push(SHELF, [offer(1)]) == [None]
+    assert names(bucket()) == ["1", "2"]
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b'{"schema":"tuneonce.head/2","packs":[]}', b"\xff"])
+def test_a_head_that_cannot_be_read_is_left_alone(fake: FakeObjects, data: bytes) -> None:
+    bucket().push(SHELF, [offer(1)])
+    head = fake.objects[f"bucket/tuneonce/{SHELF}/head"]
+    head.data = data
+    for call in (lambda: bucket().pull(SHELF), lambda: bucket().push(SHELF, [offer(2)])):
+        with pytest.raises(StoreUnavailable, match=f"{SHELF}/head is no head"):
+            call()
+    assert head.data == data
+
+
+def test_what_no_head_names_is_nothing(fake: FakeObjects) -> None:
+    """As a process leaves it that is killed between its two writes."""
+    fake.faults.loses = "head$"
+    bucket().push(SHELF, [offer(1)])
+    fake.faults.loses = ""
+    assert names(bucket()) == []
+    assert bucket().push(SHELF, [offer(1, b"another")]) == [None]
+    assert names(bucket()) == ["1"]
 
 
 def test_a_reader_that_comes_while_packs_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:

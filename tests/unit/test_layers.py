@@ -46,7 +46,7 @@ LAYERS = (
     Layer("tuning", ("tuneonce.tuning",)),
     Layer("events", ("tuneonce.events",)),
     Layer("resolution", ("tuneonce.resolution",)),
-    Layer("replica", ("tuneonce.replica",), third_party=frozenset({"redis"})),
+    Layer("replica", ("tuneonce.replica",), third_party=frozenset({"redis", "obstore"})),
     Layer("inspect", ("tuneonce.inspect",)),
     Layer(
         "triton: seams",

@@ -58,6 +58,7 @@ ELSEWHERE = {
     "replica/base.py": "contract/test_replica_contract.py",
     "replica/in_files.py": "contract/test_replica_contract.py",
     "replica/in_memory.py": "contract/test_replica_contract.py",
+    "replica/in_objects.py": "contract/test_replica_contract.py",
     "replica/in_packs.py": "contract/test_replica_contract.py",
     "replica/in_redis.py": "contract/test_replica_contract.py",
     "replica/readonly.py": "contract/test_replica_contract.py",

@@ -114,6 +114,7 @@ def test_core_needs_two_small_packages_and_nobody_asks_for_torch_or_triton(wheel
         "dev",
         "metrics",
         "redis",
+        "s3",
     }
 
 

@@ -2,18 +2,19 @@
 
 ================================  ================================================================
 ``redis://host:6379/0``           a Redis server (extra ``redis``); ``rediss:`` with TLS
+``s3://bucket/prefix``            an object store (extra ``s3``); also ``gs:`` and ``az:``
 ``file:///mnt/shared/tuneonce``   a directory that machines share
 ``...?namespace=NAME``            shared among those who say the same name; default ``tuneonce``
 ``...?readonly=1``                never push there
 ================================  ================================================================
 
-Accounts, passwords and certificates are given as redis-py takes them: in the address and its other
-options.
+Accounts and passwords, certificates and endpoints are given as the clients take them: in the
+address and its other options for Redis (redis-py), in the environment for object stores (obstore).
 
 ==================  ===========================================================================
 `base`              what a replica is
 `in_redis`          one in a Redis server
-`in_packs`          one made of packs, in a space of `in_files` or `in_memory`
+`in_packs`          one made of packs, in a space of `in_objects`, `in_files` or `in_memory`
 `shared`            which records are shared, and which of two stays
 `exchange`          push and pull: between a store and a replica
 ==================  ===========================================================================
@@ -31,7 +32,7 @@ from .base import Replica, check_shelf
 
 __all__ = ["Replica", "open_replica"]
 
-REDIS = ("redis", "rediss")
+REDIS, OBJECTS = ("redis", "rediss"), ("s3", "gs", "az")
 NAMESPACE = "tuneonce"
 
 _YES_NO = {"1": True, "true": True, "0": False, "false": False}
@@ -43,8 +44,10 @@ def open_replica(url: str) -> Replica:
     Raises SettingsError if the address cannot mean one; the message never repeats a password.
     """
     scheme = scheme_of(url)
-    if scheme not in (*REDIS, FILE):
-        raise SettingsError("the address of a remote begins with redis://, rediss:// or file://")
+    if scheme not in (*REDIS, *OBJECTS, FILE):
+        raise SettingsError(
+            "the address of a remote begins with redis://, rediss://, s3://, gs://, az:// or file://"
+        )
     try:
         parts = urlsplit(url)
     except ValueError:  # half of an IPv6 address
@@ -74,6 +77,10 @@ def _opened(
 
         client = f"{bare}?{urlencode(others)}" if others else bare
         return in_redis(client, shown=shown, namespace=namespace)
+    if scheme in OBJECTS:
+        from .in_objects import in_objects
+
+        return in_objects(bare, shown=shown, namespace=namespace)
     from .in_files import in_files
 
     parts = urlsplit(bare)

@@ -33,6 +33,7 @@ def refused(url: str) -> str:
         "file:///shared?namespace=.a",
         "file:///shared?readonly=perhaps",
         "file:///shared#part",
+        "s3://bucket/?endpoint=http://x",
     ],
 )
 def test_an_address_that_means_nothing_is_refused(url: str) -> None:
@@ -62,7 +63,7 @@ def test_a_password_is_never_shown() -> None:
 
 @pytest.mark.parametrize(
     ("url", "module", "extra"),
-    [("redis://h/0", "redis", "tuneonce[redis]")],
+    [("redis://h/0", "redis", "tuneonce[redis]"), ("s3://b/", "obstore", "tuneonce[s3]")],
 )
 def test_a_client_that_is_missing_is_named(
     monkeypatch: pytest.MonkeyPatch, url: str, module: str, extra: str
