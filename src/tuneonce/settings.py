@@ -5,6 +5,8 @@
                             change nothing
 ``TRITON_CACHE_AUTOTUNING`` Triton's own switch; ``0`` turns tuneonce off too
 ``TUNEONCE_STORE``          where results are kept: a directory or a URL
+``TUNEONCE_REMOTE``         what several machines share, by its address (`replica`); a program does
+                            nothing with it, ``tuneonce push`` and ``tuneonce pull`` do
 ``TUNEONCE_EVENTS``         directory for the events files; default: one for each store, in the
                             user's cache directory, which is near; ``0`` writes none
 ``TUNEONCE_BAKE``           ``1``: every user may read what is written to a store's directory
@@ -109,6 +111,7 @@ VARIABLES = _OURS | {
     "TUNEONCE_PROGRESS",
     "TUNEONCE_RAISE",
     "TUNEONCE_RECHECK",
+    "TUNEONCE_REMOTE",
     "TUNEONCE_STORE",
     "TUNEONCE_TUNE_APART",
     "TUNEONCE_WARM_BUDGET",

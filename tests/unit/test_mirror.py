@@ -55,6 +55,8 @@ ELSEWHERE = {
     "demo/kernels/gla.py": "kernels/demo/test_demo_kernels.py",
     "demo/presets.py": "unit/demo/test_model.py",
     "demo/reference.py": "unit/demo/test_model.py",
+    "cli/pull.py": "unit/cli/test_exchange.py",
+    "cli/push.py": "unit/cli/test_exchange.py",
     "replica/base.py": "contract/test_replica_contract.py",
     "replica/in_files.py": "contract/test_replica_contract.py",
     "replica/in_memory.py": "contract/test_replica_contract.py",

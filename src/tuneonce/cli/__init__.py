@@ -29,6 +29,8 @@ COMMANDS = {
     "verify": "read every record and report those that are not whole",
     "freeze": "write the winners of a store as one document",
     "rm": "remove a kernel's records",
+    "push": "give what the store has to what several machines share",
+    "pull": "take what other machines have shared into the store",
     "env": "what is on, which store, which Triton",
     "doctor": "is it on here, and does everything that it needs work",
 }

@@ -17,6 +17,7 @@ address and its other options for Redis (redis-py), in the environment for objec
 `in_packs`          one made of packs, in a space of `in_objects`, `in_files` or `in_memory`
 `shared`            which records are shared, and which of two stays
 `exchange`          push and pull: between a store and a replica
+`courier`           either of these in a process that can be ended
 ==================  ===========================================================================
 """
 
