@@ -190,7 +190,7 @@ def test_a_cursor_goes_on_behind_what_was_read(replica: Replica, another: Opener
 
 def test_a_cursor_of_another_place_begins_anew(replica: Replica) -> None:
     replica.push(SHELF, [offer(1)])
-    for cursor in ("0123456789abcdef 1-0", "word", "0" * 64):
+    for cursor in ("0123456789abcdef 1-0", f"0123456789abcdef {1 << 60}-0", "word", "0" * 64):
         assert everything(replica, since=cursor) == {name(1): offer(1).data}
 
 

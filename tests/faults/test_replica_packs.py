@@ -119,6 +119,7 @@ def test_a_bucket_that_cannot_be_read_is_unavailable(fake: FakeObjects, fault: s
     assert len(fake.asked) == asked + 3  # nothing is tried twice
 
 
+@pytest.mark.timeout(15)
 def test_a_server_that_does_not_answer_is_left(
     fake: FakeObjects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +173,7 @@ def test_a_pack_that_cannot_be_read_is_pushed_again(fake: FakeObjects, damage: s
 def test_a_pack_that_is_lost_beside_a_writer_that_knows_it(fake: FakeObjects) -> None:
     writer = bucket()
     writer.push(SHELF, [offer(1)])
+    assert writer.holds(SHELF, [offer(1).name])
     writer._last.clear()  # type: ignore[attr-defined]
     del fake.objects[the_pack(fake)]
     assert writer.push(SHELF, [offer(2)]) == [None]

@@ -142,6 +142,16 @@ def test_what_is_not_whole_is_not_taken_and_does_not_stay(replica: Replica) -> N
     assert pull(other, replica).new == 1
 
 
+def test_what_is_on_another_shelf_is_not_taken(replica: Replica) -> None:
+    store = MemoryStore()
+    name = put_loose(store, make_key("add"), 64, 0.2)
+    data = store.get(name)
+    assert data is not None
+    replica.push("NVIDIA-H100-90~0", [Offer(name, data)])
+    did = pull(MemoryStore(), replica)
+    assert (did.new, did.unusable) == (0, 1)
+
+
 def test_a_broken_record_here_is_mended(replica: Replica) -> None:
     store, other = MemoryStore(), MemoryStore()
     name = put_verdict(store, make_key("add"), TIMES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import tracemalloc
 import zlib
 
 import pytest
@@ -78,15 +79,27 @@ def test_what_is_no_list_of_records_is_none(raw: bytes) -> None:
 
 def test_a_few_bytes_do_not_fill_a_memory() -> None:
     bomb = b"a/b 9\n" + bytes(20 << 20)
-    for size in (0, 10, packs.MOST_UNPACKED):
-        with pytest.raises(BadPack, match="does not unpack"):
-            unpack(by_hand(bomb, size))
+    bombs = [by_hand(bomb, size) for size in (0, 10)]
+    tracemalloc.start()
+    try:
+        for one in bombs:
+            with pytest.raises(BadPack, match="does not unpack"):
+                unpack(one)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
     for size in (-1, packs.MOST_UNPACKED + 1):
         with pytest.raises(BadPack, match="unpacks to"):
             unpack(by_hand(bomb, size))
     sealed = digest_of(b"").encode() + zlib.compress(bytes(20 << 20))
     with pytest.raises(BadPack, match="does not unpack"):
         unseal(sealed)
+
+
+def test_a_pack_under_the_checksum_of_another_is_none() -> None:
+    one, other = by_hand(b"a/b 1\nx"), by_hand(b"a/b 1\ny")
+    with pytest.raises(BadPack, match="checksum"):
+        unpack(one.partition(b"\n")[0] + b"\n" + other.partition(b"\n")[2])
 
 
 def test_another_version_and_no_pack_at_all_say_so() -> None:
