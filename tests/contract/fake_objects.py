@@ -24,6 +24,7 @@ class Faults:
     """What the server does wrong, changed while it runs.
 
     `ignores`: conditions are accepted and not looked at; `unsupported`: they are refused with 501.
+    `busy`: the next writes that have conditions get these codes, one after the other.
     `refuses` are methods that get 403, `fails` those that get 500. `silent`: nothing is answered
     until `over` is set. `claims`: so many bytes are announced of every object. `loses`: what has a
     name of this pattern is said to be kept and is not.
@@ -31,6 +32,7 @@ class Faults:
 
     ignores: bool = False
     unsupported: bool = False
+    busy: list[int] = field(default_factory=list)
     refuses: frozenset[str] = frozenset()
     fails: frozenset[str] = frozenset()
     silent: bool = False
@@ -114,6 +116,9 @@ class _Handler(BaseHTTPRequestHandler):
         given = {name: self.headers[name] for name in conditions if self.headers[name]}
         if given and faults.unsupported:
             self._answer(501)
+            return
+        if given and faults.busy:
+            self._answer(faults.busy.pop(0))
             return
         with self.fake.lock:
             there = self.fake.objects.get(name)

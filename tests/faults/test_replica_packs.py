@@ -90,6 +90,28 @@ def test_a_server_that_compares_is_found_out_once(fake: FakeObjects) -> None:
     assert sum("probe" in request for request in fake.asked[before:]) == 2
 
 
+def test_a_server_that_is_busy_with_a_head_is_asked_again(fake: FakeObjects) -> None:
+    one = bucket()
+    one.push(SHELF, [offer(1)])
+    fake.faults.busy = [409, 429, 503, 412]
+    assert one.push(SHELF, [offer(2)]) == [None]
+    assert fake.faults.busy == []
+    assert names(bucket()) == ["1", "2"]
+    # Twice it may have been written, so what it would name is left.
+    assert sum(name.endswith(".pack") for name in fake.names()) == 3
+
+
+def test_a_server_that_is_busy_is_not_taken_for_one_that_compares(fake: FakeObjects) -> None:
+    fake.faults.ignores = True
+    fake.faults.busy = [503, 429]
+    one = bucket()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="too busy"):
+            one.push(SHELF, [offer(1)])
+    assert one.push(SHELF, [offer(1)]) == [None]
+    assert "does not compare" in one.describe().note
+
+
 # -- refused, down, slow, too large ----------------------------------------------------------------
 
 

@@ -35,6 +35,14 @@ _AT_ONCE = 8
 
 _PROBE = "probe"
 
+# What else a server may say to a conditional write. One that knows no conditions counts as one that
+# ignores them, and is found out by the same question. Google allows one write of a name a second.
+_CODES = {
+    "501 Not Implemented": Swap.DONE,
+    "429 Too Many Requests": Swap.UNSURE,
+    "503 Service Unavailable": Swap.UNSURE,
+}
+
 # Where endpoints without TLS are allowed, for S3, Google Cloud Storage and Azure.
 _ALLOW_HTTP = ("AWS_ALLOW_HTTP", "GOOGLE_ALLOW_HTTP", "AZURE_ALLOW_HTTP")
 
@@ -53,13 +61,16 @@ class ObjectSpace(Space):
         if self._is_prepared:
             return
         # The first one of all creates it, and then looks again.
-        created = self._create_anew(self._probe) and self._create_anew(self._probe)
+        created = self._succeeds("create") and self._succeeds("create")
         other = {"e_tag": '"00000000000000000000000000000000"', "version": "1"}
-        self.conditional = not created and self._put_if(self._probe, b"", other) is not Swap.DONE
+        self.conditional = not created and not self._succeeds(other)
         self._is_prepared = True
 
-    def _create_anew(self, name: str) -> bool:
-        return self._put_if(name, b"", "create") is Swap.DONE
+    def _succeeds(self, mode: Any) -> bool:
+        swap = self._put_if(self._probe, b"", mode)
+        if swap is Swap.UNSURE:
+            raise StoreUnavailable(f"{self._url} is too busy; try again later", store=self._url)
+        return swap is Swap.DONE
 
     def read(self, names: Sequence[str], *, most: int) -> list[bytes | None]:
         if len(names) < 2:
@@ -136,10 +147,13 @@ class ObjectSpace(Space):
                 self._store.put(name, data, mode=mode, use_multipart=False)
             except (AlreadyExistsError, FileExistsError, PreconditionError):
                 return Swap.LOST
-            except (GenericError, NotSupportedError, NotImplementedError) as error:
-                if isinstance(error, GenericError) and "501 Not Implemented" not in str(error):
+            except (NotSupportedError, NotImplementedError):
+                pass
+            except GenericError as error:
+                known = next((swap for code, swap in _CODES.items() if code in str(error)), None)
+                if known is None:
                     raise
-                # As a server that ignores conditions says; it is found out by the same question.
+                return known
             return Swap.DONE
 
         self.traffic.round_trips += 1

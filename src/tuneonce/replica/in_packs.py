@@ -9,9 +9,9 @@ name is in one pack, or once more in a later one that replaces it. The packs in 
 head are the shelf.
 
 What a push adds is merged with the last packs before it that are no more than twice as large. So a
-thousand pushes leave some ten packs, and a reader that knows none makes two round trips: the head,
-and all packs at once. Packs that were merged are removed by whoever has replaced the head; a reader
-that still asks for one reads the head again.
+thousand pushes leave ten packs at most, and a reader that knows none makes two round trips: one for
+the head, and one for all packs. Packs that were merged are removed by whoever has replaced the
+head; a reader that still asks for one reads the head again.
 
 Two pushes never make the same pack (`packs.pack`), so nobody removes one that somebody else is
 about to name. A process that is killed between its two writes leaves a pack that nobody names.
