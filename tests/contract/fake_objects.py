@@ -1,4 +1,4 @@
-"""A small object store that answers as S3 or Google Cloud Storage do, or as bad as it is told to.
+"""A small object store that answers as S3, Google or Azure do, or as bad as it is told to.
 
 It speaks what obstore asks for: whole objects, conditions on writing, listing by a delimiter,
 removing. `Faults` say what it does wrong.
@@ -95,8 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
         if (begun := self._begin()) is None:
             return
         query = parse_qs(urlsplit(self.path).query)
-        if "list-type" in query:
-            self._list(begun[0], query.get("prefix", [""])[0])
+        if "list-type" in query or "comp" in query:
+            self._list(begun[0], query.get("prefix", [""])[0], azure="comp" in query)
             return
         found = self.fake.objects.get(begun[0])
         if found is None:
@@ -144,14 +144,18 @@ class _Handler(BaseHTTPRequestHandler):
         gone = "".join(f"<Deleted><Key>{escape(name)}</Key></Deleted>" for name in names)
         self._answer(200, f"<DeleteResult>{gone}</DeleteResult>".encode())
 
-    def _list(self, bucket: str, prefix: str) -> None:
+    def _list(self, bucket: str, prefix: str, *, azure: bool) -> None:
         start = f"{bucket.rstrip('/')}/{prefix}"
         rest = [name[len(start) :] for name in self.fake.names() if name.startswith(start)]
         folders = sorted({one.partition("/")[0] for one in rest if "/" in one})
+        outer, inner = ("BlobPrefix", "Name") if azure else ("CommonPrefixes", "Prefix")
         found = "".join(
-            f"<CommonPrefixes><Prefix>{escape(prefix + one)}/</Prefix></CommonPrefixes>"
-            for one in folders
+            f"<{outer}><{inner}>{escape(prefix + one)}/</{inner}></{outer}>" for one in folders
         )
+        if azure:
+            blobs = f"<Blobs>{found}</Blobs><NextMarker/>"
+            self._answer(200, f"<EnumerationResults>{blobs}</EnumerationResults>".encode())
+            return
         head = f"<Name>{bucket}</Name><KeyCount>{len(folders)}</KeyCount>"
         body = f"<ListBucketResult>{head}<IsTruncated>false</IsTruncated>{found}</ListBucketResult>"
         self._answer(200, body.encode())

@@ -124,3 +124,13 @@ def google_environment(url: str) -> dict[str, str]:
         "private_key_id": "",
     }
     return {"GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(key), "GOOGLE_ALLOW_HTTP": "true"}
+
+
+def azure_environment(url: str) -> dict[str, str]:
+    """The same for Azure."""
+    return {
+        "AZURE_STORAGE_ENDPOINT": url,
+        "AZURE_STORAGE_ACCOUNT_NAME": "account",
+        "AZURE_SKIP_SIGNATURE": "true",
+        "AZURE_ALLOW_HTTP": "true",
+    }

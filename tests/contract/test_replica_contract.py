@@ -14,6 +14,7 @@ import pytest
 
 from tests.contract.fake_objects import fake_objects
 from tests.contract.servers import (
+    azure_environment,
     google_environment,
     moto_server,
     need,
@@ -35,7 +36,7 @@ from tuneonce.replica.readonly import ReadOnlyReplica
 from tuneonce.store.base import MAX_RECORD_BYTES
 
 SHELF = "NVIDIA-H200-90~81c2"
-KINDS = ("memory", "files", "redis", "s3", "s3 of moto", "google")
+KINDS = ("memory", "files", "redis", "s3", "s3 of moto", "google", "azure")
 
 Opener = Callable[[], Replica]
 
@@ -69,8 +70,10 @@ def server(
             fake = stack.enter_context(fake_objects())
             if kind == "s3":
                 yield Server("s3://bucket", s3_environment(fake.url))
-            else:
+            elif kind == "google":
                 yield Server("gs://bucket/prefix", google_environment(fake.url))
+            else:
+                yield Server("az://container/prefix", azure_environment(fake.url))
 
 
 _numbers = itertools.count()

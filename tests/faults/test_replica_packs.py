@@ -10,9 +10,8 @@ import pytest
 from tests.contract.fake_objects import FakeObjects, fake_objects
 from tests.contract.servers import need, s3_environment
 from tuneonce.errors import StoreReadOnly, StoreUnavailable
-from tuneonce.replica import Replica, in_objects, open_replica
+from tuneonce.replica import Replica, in_files, in_objects, open_replica
 from tuneonce.replica.base import Offer, ReplicaInfo, Taken, digest_of
-from tuneonce.replica.in_files import FileSpace, in_files
 from tuneonce.replica.in_memory import MemorySpace, Shared, in_memory
 from tuneonce.replica.in_packs import PackReplica
 from tuneonce.replica.space import Swap
@@ -273,23 +272,26 @@ def test_a_swap_that_may_have_happened_keeps_what_it_names() -> None:
 # -- files -----------------------------------------------------------------------------------------
 
 
-def test_heads_are_removed_and_who_was_stopped_for_long_does_not_know(tmp_path: Path) -> None:
-    space = FileSpace(str(tmp_path))
-    for number in range(100):
+def test_heads_are_removed_and_who_was_stopped_for_long_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_files, "_KEPT_HEADS", 8)
+    space = in_files.FileSpace(str(tmp_path))
+    for number in range(20):
         version = None if number == 0 else str(number)
         assert space.swap("n/s/head", b"%d" % number, version) is Swap.DONE
-    assert len(list((tmp_path / "n/s/head").iterdir())) == 64
+    assert len(list((tmp_path / "n/s/head").iterdir())) == 8
     found = space.read_head("n/s/head", most=100)
     assert found is not None
-    assert found.data == b"99"
-    assert space.swap("n/s/head", b"late", "99") is Swap.LOST
-    assert space.swap("n/s/head", b"late", "40") is Swap.LOST
-    assert space.swap("n/s/head", b"very late", "20") is Swap.UNSURE
+    assert found.data == b"19"
+    assert space.swap("n/s/head", b"late", "19") is Swap.LOST
+    assert space.swap("n/s/head", b"late", "12") is Swap.LOST
+    assert space.swap("n/s/head", b"very late", "5") is Swap.UNSURE
     assert space.read_head("n/s/head", most=100) == found
 
 
 def test_a_directory_that_may_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    replica = in_files(str(tmp_path / "file"), shown="file:///x", namespace="x")
+    replica = in_files.in_files(str(tmp_path / "file"), shown="file:///x", namespace="x")
     with pytest.raises(StoreUnavailable):
         replica.push(SHELF, [offer(1)])
