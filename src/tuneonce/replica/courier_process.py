@@ -18,8 +18,9 @@ import msgspec
 from ..errors import StoreError, TuneonceError
 
 MOST_MEMORY = 4 << 30
-"""Bytes of address space: a server that sends without end ends this process and nothing else. It
-needs a tenth of that. Arbitrary."""
+"""Bytes that it may write to: a server that sends without end ends this process and nothing else.
+It needs a tenth of that. Arbitrary. Not of address space, of which each thread of a client reserves
+much, and a machine of many cores has many."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -52,7 +53,7 @@ def main() -> int:
     # What a client prints must not come between.
     sys.stdout = sys.stderr
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+        resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
