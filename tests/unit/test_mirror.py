@@ -73,7 +73,6 @@ ELSEWHERE = {
     "store/readonly.py": "contract/test_store_contract.py",
     "system/file_modes.py": "faults/test_file_store_places.py",
     "system/ranks.py": "kernels/measure/test_ranks.py",
-    "system/threads.py": "unit/store/test_bounded.py",
     "testing/": "kernels/testing/test_simulated_gpu.py",
     "tuning/terms.py": "unit/tuning/test_exploration.py",
     "triton/compile/compilations.py": "kernels/compile",

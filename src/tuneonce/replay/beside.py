@@ -14,6 +14,7 @@ from typing import Any
 
 from ..system.forks import renew_in_child
 from ..system.greenlets import patched_by
+from ..system.threads import start_thread
 
 # Seconds in which nothing new is met: the program does now what it will go on doing. Arbitrary.
 _QUIET_S = 1.0
@@ -44,9 +45,8 @@ class Beside:
         if self._ended.is_set() or patched_by() is not None:
             return
         if self._starting.acquire(blocking=False):  # and never released: there is one thread
-            thread = threading.Thread(target=self._run, name="tuneonce-beside", daemon=True)
             try:
-                thread.start()
+                start_thread(self._run, name="tuneonce-beside")
             except RuntimeError:  # no more threads
                 self._ended.set()
 

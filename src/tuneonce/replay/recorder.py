@@ -30,6 +30,7 @@ from ..resolution.profiles import Profiles
 from ..system.forks import renew_in_child
 from ..system.greenlets import patched_by
 from ..system.patience import Patience
+from ..system.threads import start_thread
 from ..triton.compile import variant_grammar as grammar
 from ..triton.compile.variants import describe_source
 from ..triton.kernel.identity import fingerprint, innermost
@@ -181,12 +182,8 @@ class Recorder:
             return False
         if self._working.locked() or not self._working.acquire(blocking=False):
             return True
-        thread = threading.Thread(
-            target=self._work, args=(self._working,), name="tuneonce-profile", daemon=True
-        )
         try:
-            thread.start()
-            self._thread = thread
+            self._thread = start_thread(self._work, name="tuneonce-profile", args=(self._working,))
         except RuntimeError:  # no more threads, or the interpreter ends
             self._working.release()
             return False

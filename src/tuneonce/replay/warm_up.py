@@ -40,6 +40,7 @@ from ..system.cpus import usable_cpus
 from ..system.forks import renew_in_child
 from ..system.greenlets import patched_by
 from ..system.patience import Patience
+from ..system.threads import start_thread
 from ..triton.compile.code_texts import CodeTexts
 from ..triton.compile.deadline import Overdue
 from ..triton.compile.helper_process import HelperLost
@@ -478,12 +479,10 @@ def together(work: Callable[[], None], threads: int, seconds: float) -> None:
         return
     running = []
     for _ in range(threads):
-        thread = threading.Thread(target=work, name="tuneonce-warm", daemon=True)
         try:
-            thread.start()
+            running.append(start_thread(work, name="tuneonce-warm"))
         except RuntimeError:  # no more threads
             break
-        running.append(thread)
     if not running:
         work()
     by = time.monotonic() + max(0.0, seconds)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from .forks import renew_in_child
+from .threads import start_thread
 
 Item = TypeVar("Item")
 
@@ -52,9 +53,8 @@ class Background(Generic[Item]):
             if self._runs:
                 return True
             self._runs = True
-            thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             try:
-                thread.start()
+                start_thread(self._run, name=self._name)
             except RuntimeError:  # no more threads, or the interpreter ends
                 self._runs = False
                 return False

@@ -10,11 +10,32 @@ from typing import Any, TypeVar
 
 from .forks import renew_in_child
 from .greenlets import patched_by
+from .headroom import room_for_processes
 
 T = TypeVar("T")
 
 # A thread that was not used for so long ends. Arbitrary: a server's start is made of bursts.
 _IDLE_S = 10.0
+
+
+# Left to the program where threads are limited: a compiler that gets none ends its process.
+# Arbitrary.
+_SPARED = 12
+
+
+def start_thread(
+    target: Callable[..., Any], *, name: str, args: tuple[Any, ...] = ()
+) -> threading.Thread:
+    """A thread that does not keep the process alive, and runs.
+
+    Raises RuntimeError where there may be no more of them, or so few that the program needs them.
+    """
+    room = room_for_processes()
+    if room is not None and room < _SPARED:
+        raise RuntimeError(f"only {room} more threads are allowed here")
+    thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+    thread.start()
+    return thread
 
 
 class Overdue(Exception):
@@ -68,11 +89,8 @@ class BoundedCalls:
             calls = self._idle.pop() if self._idle else None
         if calls is None:
             calls = queue.SimpleQueue()
-            thread = threading.Thread(
-                target=self._work, args=(calls,), name="tuneonce-call", daemon=True
-            )
             try:
-                thread.start()
+                start_thread(self._work, name="tuneonce-call", args=(calls,))
             except RuntimeError:
                 return function()
         calls.put(call)

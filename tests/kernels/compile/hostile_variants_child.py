@@ -149,7 +149,8 @@ def check(source: Any, options: dict[str, Any]) -> None:
         else:
             assert re.fullmatch(r"[A-Za-z0-9*<>\[\], ]{2,60}", kind), kind
     assert all(type(value) in (int, bool, str, type(None)) for value in options.values())
-    assert not {"ptx_options", "ir_override", "extern_libs", "arch"} & options.keys()
+    assert not {"ptx_options", "ir_override", "extern_libs"} & options.keys()
+    assert options.get("arch") is None
     for value in source.constants.values():
         kind = type(value)
         assert kind.__module__ == "builtins" or kind.__name__ in (

@@ -25,6 +25,7 @@ from typing import Any
 from ...events.log import EventLog
 from ...resolution.resolver import Resolver
 from ...system.forks import renew_in_child
+from ...system.threads import start_thread
 from ..kernel import device_facts
 from ..seams import digests, drivers, probing, sources
 from ..seams.seam import Feature
@@ -70,12 +71,9 @@ class Ahead:
             world = device_facts.current_world(interpreted=False)
         except Exception:  # no device: whatever is being tuned is not compiled
             return
-        thread = threading.Thread(
-            target=self._run, args=(pool, target, world), name="tuneonce-ahead", daemon=True
-        )
         self._workers.works_ahead = True
         try:
-            thread.start()
+            start_thread(self._run, name="tuneonce-ahead", args=(pool, target, world))
         except RuntimeError:  # no more threads
             self._workers.works_ahead = False
 

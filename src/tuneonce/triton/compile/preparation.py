@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
 from collections.abc import Callable
 
+from ...system.threads import start_thread
 from ..seams import compilers, knobs
 
 # Triton is imported within that time, or the program waits for something else. Arbitrary.
@@ -20,9 +20,8 @@ _IMPORTED_WITHIN_S, _PAUSE_S = 60.0, 0.02
 
 def begin(work: Callable[[], None] | None = None) -> None:
     """Start `digest`, or what leads to it, in a thread; nothing is to be waited for."""
-    thread = threading.Thread(target=work or digest, name="tuneonce-early", daemon=True)
     with contextlib.suppress(RuntimeError):  # no more threads: the first kernel does it
-        thread.start()
+        start_thread(work or digest, name="tuneonce-early")
 
 
 def await_triton() -> None:
