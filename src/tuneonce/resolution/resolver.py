@@ -178,23 +178,24 @@ class Resolver:
         name = question.key.verdict_name(question.work_class, question.digests)
         self._asked.add(name)
         verdict = self._prefetched.pop(name, None) or self._access.read(name, Verdict)
-        if verdict is not None and verdict.winner in question.digests:
-            known = self._usable(question, verdict.measurements)
-            if verdict.origin == "stock-cache":  # only where the work class is unknown to both
-                return Resolution(Outcome.PROVISIONAL, verdict.winner, known, "stock_cache")
-            return Resolution(Outcome.HIT, verdict.winner, known, saved_s=verdict.tune_s)
-        return self._from_neighbours(question)
+        return self._answer(question, verdict) or self._from_neighbours(question)
+
+    def _answer(self, question: Question, verdict: Verdict | None) -> Resolution | None:
+        """Rule 1: what the verdict for exactly this work class and list says, if there is one."""
+        if verdict is None or verdict.winner not in question.digests:
+            return None
+        known = self._usable(question, verdict.measurements)
+        if verdict.origin == "stock-cache":  # only where the work class is unknown to both
+            return Resolution(Outcome.PROVISIONAL, verdict.winner, known, "stock_cache")
+        return Resolution(Outcome.HIT, verdict.winner, known, saved_s=verdict.tune_s)
 
     def published(self, question: Question) -> Resolution | None:
         """The answer for exactly this work class and list, if there is one by now: one read."""
         name = question.key.verdict_name(question.work_class, question.digests)
-        verdict = self._access.read(name, Verdict)
-        if verdict is None or verdict.winner not in question.digests:
-            return None
-        known = self._usable(question, verdict.measurements)
-        return Resolution(
-            Outcome.HIT, verdict.winner, known, reason="another_process", saved_s=verdict.tune_s
-        )
+        found = self._answer(question, self._access.read(name, Verdict))
+        if found is None or found.outcome is not Outcome.HIT:
+            return found
+        return replace(found, reason="another_process")
 
     def prefetch(self, names: Iterable[str], *, until: float) -> None:
         """Read verdicts that will be asked for, until then (``time.monotonic``).
