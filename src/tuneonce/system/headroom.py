@@ -15,6 +15,10 @@ from . import cgroups
 
 PROC = Path("/proc")
 
+SPARED = 12
+"""Processes and threads that are left to the program where these are limited, for what it starts
+and compiles: a compiler that gets none ends its process. Arbitrary."""
+
 
 def room_for_processes(
     *, cgroup: Path = cgroups.MOUNT, own: Path = cgroups.OWN, proc: Path = PROC

@@ -10,17 +10,12 @@ from typing import Any, TypeVar
 
 from .forks import renew_in_child
 from .greenlets import patched_by
-from .headroom import room_for_processes
+from .headroom import SPARED, room_for_processes
 
 T = TypeVar("T")
 
 # A thread that was not used for so long ends. Arbitrary: a server's start is made of bursts.
 _IDLE_S = 10.0
-
-
-# Left to the program where threads are limited: a compiler that gets none ends its process.
-# Arbitrary.
-_SPARED = 12
 
 
 def start_thread(
@@ -31,7 +26,7 @@ def start_thread(
     Raises RuntimeError where there may be no more of them, or so few that the program needs them.
     """
     room = room_for_processes()
-    if room is not None and room < _SPARED:
+    if room is not None and room < SPARED:
         raise RuntimeError(f"only {room} more threads are allowed here")
     thread = threading.Thread(target=target, args=args, name=name, daemon=True)
     thread.start()

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ...system.forks import renew_in_child
-from ...system.headroom import room_for_memory, room_for_processes
+from ...system.headroom import SPARED, room_for_memory, room_for_processes
 from ..seams import compilers
 from .helper_process import Helper, HelperLost, start
 from .worker.frames import BadFrame
@@ -42,9 +42,6 @@ _FROM_OUTSIDE = frozenset(
 )
 
 
-# Left to the program where processes are limited: our own threads, the helper, what the program
-# compiles with meanwhile. Arbitrary.
-_SPARED = 12
 # What a compiler of one of the larger kernels takes, with its assembler, and what is left to the
 # program where memory is limited. Arbitrary.
 _COMPILER_BYTES, _SPARED_BYTES = 512 << 20, 1 << 30
@@ -307,7 +304,7 @@ def affordable(workers: int) -> int:
     rooms = [workers]
     if processes is not None:
         # As many of those that can wait run beside them; each starts an assembler.
-        rooms.append((processes - _SPARED - threads) // (2 * (2 + threads)))
+        rooms.append((processes - SPARED - threads) // (2 * (2 + threads)))
     if memory is not None:
         rooms.append((memory - _SPARED_BYTES) // _COMPILER_BYTES)
     if min(rooms) < min(workers, 2):
