@@ -49,6 +49,18 @@ def everything() -> list[Any]:
     ]
 
 
+def compiled_never(patch: pytest.MonkeyPatch) -> list[Future[Any]]:
+    """What the helpers are asked for from now on, and never do."""
+    asked: list[Future[Any]] = []
+
+    def never(self: Workers, pool: Any, shipment: Any, **how: Any) -> Compilation:
+        asked.append(Future())
+        return Compilation(asked[-1], None)
+
+    patch.setattr(Workers, "compile", never)
+    return asked
+
+
 @pytest.fixture
 def program() -> Program:
     """One that has been started once."""
@@ -186,13 +198,7 @@ def test_guesses_are_waited_for_no_longer_than_their_time(
 def test_no_more_guesses_are_handed_out_than_are_compiled_at_once(
     kept: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Future[Any]] = []
-
-    def never(self: Workers, pool: Any, shipment: Any, **how: Any) -> Compilation:
-        asked.append(Future())
-        return Compilation(asked[-1], None)
-
-    monkeypatch.setattr(Workers, "compile", never)
+    asked = compiled_never(monkeypatch)
     monkeypatch.setattr(warm_up, "_GUESSED_WITHIN_S", 0.3)
     with kept.start(workers=3, guesses=96) as start:
         assert start.ready().guessed == 0
@@ -373,13 +379,7 @@ def test_what_is_used_most_comes_first_until_the_time_is_over(
 def test_a_helper_that_hangs_is_not_waited_for_longer(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Future[Any]] = []
-
-    def never(self: Workers, pool: Any, shipment: Any, **how: Any) -> Compilation:
-        asked.append(Future())
-        return Compilation(asked[-1], None)
-
-    monkeypatch.setattr(Workers, "compile", never)
+    asked = compiled_never(monkeypatch)
     empty_cache()
     with program.start(workers=2, budget_s=0.5) as start:
         warmed = start.ready()
