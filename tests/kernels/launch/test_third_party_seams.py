@@ -17,6 +17,7 @@ pytest.importorskip("triton")
 
 import triton
 from triton.runtime.autotuner import Autotuner
+from triton.runtime.jit import JITFunction
 
 from tests.kernels.equivalence_calls import CALLS, accumulate, blocks
 from tests.kernels.equivalence_candidates import CANDIDATES, calls
@@ -34,7 +35,7 @@ from tests.kernels.equivalence_lab import (
 from tuneonce.store.memory import MemoryStore
 from tuneonce.triton.compile.listener import CompileListener
 from tuneonce.triton.launch.observer import Observer
-from tuneonce.triton.seams import hookable
+from tuneonce.triton.seams import hookable, parsing
 
 MODULE = sys.modules["triton.runtime.autotuner"]
 
@@ -69,16 +70,18 @@ def counting(run: Any, log: list[int], *, wraps: bool) -> Any:
 
 
 def test_installing_changes_one_method_and_uninstalling_changes_it_back() -> None:
-    before = dict(vars(Autotuner))
+    before, parse = dict(vars(Autotuner)), JITFunction.parse
     hook, _ = make_hook(MemoryStore())
     for _ in range(2):
         assert hook.install()
         assert hook.install()
         changed = {name for name, value in vars(Autotuner).items() if before[name] is not value}
         assert changed == {"run"}
+        assert (JITFunction.parse is not parse) is parsing.is_needed()
         hook.uninstall()
         hook.uninstall()
         assert dict(vars(Autotuner)) == before
+        assert JITFunction.parse is parse
 
 
 @pytest.mark.parametrize("wraps", [False, True])

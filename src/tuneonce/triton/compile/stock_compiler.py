@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from types import FunctionType, ModuleType
 from typing import Any
 
-from ..seams import backends, compiler_knobs, compilers, installed, knobs, lookups, probing
+from ..seams import backends, compiler_knobs, compilers, installed, knobs, lookups, parsing, probing
 from ..seams.seam import Feature
 
 _GENERATED = frozenset({"<string>"})  # by dataclasses
@@ -121,7 +121,10 @@ def _is_installed_function(function: FunctionType) -> bool:
     module = sys.modules.get(name) if isinstance(name, str) else None
     if module is None or vars(module) is not function.__globals__:
         return False
-    if module is lookups:  # ours, over what it says that it wraps: helpers need not ask for more
+    if module in (
+        lookups,
+        parsing,
+    ):  # ours, over what it says that it wraps: helpers need not ask for more
         return True
     if not _is_known_module(module.__name__):
         return False

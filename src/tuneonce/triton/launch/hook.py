@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...events.progress import Progress
@@ -38,7 +38,7 @@ from ..kernel.exploring import ExploringKey, explored_at, find_exploring
 from ..kernel.known_winners import winner_in
 from ..kernel.session import Session
 from ..measure.benchmark import own_benchmark
-from ..seams import hookable, probing
+from ..seams import hookable, parsing, probing
 from .cold_path import ColdPath
 from .persistence import Persistence
 from .recheck import Rechecker
@@ -89,6 +89,7 @@ class Hook:
         )
         self._states: weakref.WeakSet[AutotunerState] = weakref.WeakSet()
         self._stock_run: Any = None
+        self._end_turns: Callable[[], None] = lambda: None
         self.active = False
         self._seen_instead: Any = None
         self._run = self._make_run()
@@ -110,6 +111,7 @@ class Hook:
         probing.begin(self._module, self._seam_is_missing)
         self._stock_run = self._class.run
         self._class.run = self._run
+        self._end_turns = parsing.take_turns()
         self.active = True
         return True
 
@@ -120,6 +122,7 @@ class Hook:
         self._workers.close()
         self._persistence.finish()
         self.active = False
+        self._end_turns()
         probing.end()
         for state in list(self._states):
             state.shapes = {}
