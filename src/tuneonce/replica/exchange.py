@@ -19,7 +19,7 @@ from ..errors import RecordUnreadable, StoreUnavailable
 from ..model.record_names import ROOT
 from ..model.records import BadRecord
 from ..store.base import Store
-from .base import Offer, Replica, Taken, digest_of, in_pushes
+from .base import Entry, Offer, Page, Replica, Taken, digest_of, in_pushes
 from .shared import checked, shelf_of, supersedes
 
 MOST_PULLED_BYTES = 4 << 30
@@ -84,20 +84,31 @@ def _nobody(step: Step) -> None:
 
 def push(store: Store, replica: Replica, *, tell: Tell = _nobody) -> Pushed:
     """Push what the replica lacks. Raises StoreError."""
-    done, shelves, records = Pushed(), _shelves(store), 0
-    total = sum(len(names) for names in shelves.values())
-    for shelf, names in sorted(shelves.items()):
-        for start in range(0, len(names), _CHUNK):
-            part = names[start : start + _CHUNK]
-            held = replica.holds(shelf, part)
-            for offers in in_pushes(_offers(store, part, held, done)):
-                _push(replica, shelf, offers, done)
-            records += len(part)
+    done, by_shelf, records = Pushed(), shelves(store), 0
+    total = sum(len(names) for names in by_shelf.values())
+    for shelf, names in sorted(by_shelf.items()):
+        for count in push_names(store, replica, shelf, names, done):
+            records += count
             tell(Step(records, total))
     return done
 
 
-def _shelves(store: Store) -> dict[str, list[str]]:
+def push_names(
+    store: Store, replica: Replica, shelf: str, names: Sequence[str], done: Pushed
+) -> Iterator[int]:
+    """Push what the replica lacks of these, in parts; yields how many names each part had.
+
+    Raises StoreError.
+    """
+    for start in range(0, len(names), _CHUNK):
+        part = names[start : start + _CHUNK]
+        held = replica.holds(shelf, part)
+        for offers in in_pushes(_offers(store, part, held, done)):
+            _push(replica, shelf, offers, done)
+        yield len(part)
+
+
+def shelves(store: Store) -> dict[str, list[str]]:
     """The names of all that is to be shared, by shelf."""
     found: dict[str, list[str]] = {}
     for name in store.list(ROOT):
@@ -161,16 +172,9 @@ def pull(store: Store, replica: Replica, *, tell: Tell = _nobody) -> Pulled:
     """Take what the store lacks, and what the replica had first. Raises StoreError."""
     done, records, left = Pulled(), 0, MOST_PULLED_BYTES
     for shelf in replica.shelves():
-        cursor = ""
-        for _ in range(_MOST_PAGES):
-            page = replica.pull(shelf, cursor)
-            done.unusable += len(page.problems)
-            for problem in page.problems:
-                _tell(done.problems, problem)
-            # Of one name the last one counts.
-            for name, data in dict(page.entries).items():
+        for page in pages(replica, shelf):
+            for _name, data in take_page(store, shelf, page, done):
                 left -= len(data)
-                _take(store, shelf, name, data, done)
                 records += 1
             if page.entries:
                 tell(Step(records))
@@ -180,10 +184,28 @@ def pull(store: Store, replica: Replica, *, tell: Tell = _nobody) -> Pulled:
                     f"({MOST_PULLED_BYTES >> 30} GiB); what was pulled so far stays",
                     store=replica.describe().url,
                 )
-            if not page.more or page.cursor == cursor:
-                break
-            cursor = page.cursor
     return done
+
+
+def pages(replica: Replica, shelf: str, since: str = "") -> Iterator[Page]:
+    """What came to a shelf since then, a bounded number of pages. Raises StoreError."""
+    for _ in range(_MOST_PAGES):
+        page = replica.pull(shelf, since)
+        yield page
+        if not page.more or page.cursor == since:
+            return
+        since = page.cursor
+
+
+def take_page(store: Store, shelf: str, page: Page, done: Pulled) -> Iterator[Entry]:
+    """Take what a page has, and yield it. Raises StoreError."""
+    done.unusable += len(page.problems)
+    for problem in page.problems:
+        _tell(done.problems, problem)
+    # Of one name the last one counts.
+    for name, data in dict(page.entries).items():
+        _take(store, shelf, name, data, done)
+        yield Entry(name, data)
 
 
 def _take(store: Store, shelf: str, name: str, data: bytes, done: Pulled) -> None:
