@@ -287,6 +287,8 @@ def test_heads_are_removed_and_who_was_stopped_for_long_does_not_know(
     assert space.swap("n/s/head", b"late", "19") is Swap.LOST
     assert space.swap("n/s/head", b"late", "12") is Swap.LOST
     assert space.swap("n/s/head", b"very late", "5") is Swap.UNSURE
+    # The number before the oldest that is kept: it was somebody's, though the next one is there.
+    assert space.swap("n/s/head", b"very late", "11") is Swap.UNSURE
     assert space.read_head("n/s/head", most=100) == found
 
 

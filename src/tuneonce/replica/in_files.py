@@ -83,7 +83,8 @@ class FileSpace(Space):
         if not self._files.put_if_absent(_numbered(name, number), data):
             return Swap.LOST
         numbers = self._numbers(name)
-        if numbers[-1] > number and number + 1 not in numbers:
+        behind = numbers[-1] - number
+        if behind >= _KEPT_HEADS or (behind and number + 1 not in numbers):
             return Swap.UNSURE
         self.remove([_numbered(name, old) for old in numbers if old <= number - _KEPT_HEADS])
         return Swap.DONE
