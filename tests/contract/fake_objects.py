@@ -138,11 +138,24 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:  # several are removed at once
         if (begun := self._begin()) is None:
             return
+        if "comp=batch" in self.path:
+            self._remove_as_azure(begun[1].decode())
+            return
         names = re.findall(r"<Key>([^<]*)</Key>", begun[1].decode())
         for name in names:
             self.fake.objects.pop(f"{begun[0].rstrip('/')}/{name}", None)
         gone = "".join(f"<Deleted><Key>{escape(name)}</Key></Deleted>" for name in names)
         self._answer(200, f"<DeleteResult>{gone}</DeleteResult>".encode())
+
+    def _remove_as_azure(self, parts: str) -> None:
+        answers = []
+        for number, path in enumerate(re.findall(r"^DELETE (\S+) HTTP", parts, re.MULTILINE)):
+            gone = self.fake.objects.pop(unquote(urlsplit(path).path).lstrip("/"), None)
+            head = f"content-type: application/http\r\ncontent-id: {number}\r\n\r\n"
+            status = "404 Not Found" if gone is None else "202 Accepted"
+            answers.append(f"--parts\r\n{head}HTTP/1.1 {status}\r\n\r\n")
+        body = "".join([*answers, "--parts--\r\n"]).encode()
+        self._answer(202, body, kind="multipart/mixed; boundary=parts")
 
     def _list(self, bucket: str, prefix: str, *, azure: bool) -> None:
         start = f"{bucket.rstrip('/')}/{prefix}"
@@ -161,9 +174,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, body.encode())
 
     def _answer(
-        self, code: int, body: bytes = b"", stored: Stored | None = None, length: int | None = None
+        self,
+        code: int,
+        body: bytes = b"",
+        stored: Stored | None = None,
+        length: int | None = None,
+        kind: str = "",
     ) -> None:
         self.send_response(code)
+        if kind:
+            self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body) if length is None else length))
         self.send_header("last-modified", "Mon, 02 Nov 2026 00:00:00 GMT")
         if stored is not None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.contract import replica_racer
 from tests.contract.fake_objects import fake_objects
 from tests.contract.servers import (
     azure_environment,
@@ -26,16 +30,20 @@ from tuneonce.replica import Replica, open_replica
 from tuneonce.replica.base import (
     MOST_OFFERED_BYTES,
     MOST_OFFERS,
+    Claimed,
     Offer,
     Taken,
     digest_of,
     in_pushes,
 )
 from tuneonce.replica.in_memory import Shared, in_memory
+from tuneonce.replica.in_packs import PackReplica
 from tuneonce.replica.readonly import ReadOnlyReplica
 from tuneonce.store.base import MAX_RECORD_BYTES
 
+ROOT = Path(__file__).parents[2]
 SHELF = "NVIDIA-H200-90~81c2"
+OURS, THEIRS = Claimed(True, None), Claimed(False, None)
 KINDS = ("memory", "files", "redis", "s3", "s3 of moto", "google", "azure")
 
 Opener = Callable[[], Replica]
@@ -98,6 +106,35 @@ def another(server: Server | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     for one in opened:
         one.close()
         one.close()
+
+
+class Time:
+    """Time of claims that passes when it is told to, for whoever measures it."""
+
+    def __init__(self, server: Server | None) -> None:
+        self._now = 0.0
+        self._server = server
+
+    def rules(self, replica: Replica) -> Replica:
+        """The same replica, which looks at this time if it looks at any."""
+        if isinstance(replica, PackReplica):
+            replica._claims._clock = lambda: self._now
+        return replica
+
+    def goes_on(self, seconds: float) -> None:
+        self._now += seconds
+        if self._server is None or not self._server.address.startswith("redis:"):
+            return
+        import redis
+
+        with redis.Redis.from_url(self._server.address) as somebody:
+            for key in somebody.scan_iter("*:claim:*"):
+                somebody.pexpire(key, max(0, somebody.pttl(key) - round(1000 * seconds)))
+
+
+@pytest.fixture
+def time(server: Server | None) -> Time:
+    return Time(server)
 
 
 @pytest.fixture
@@ -282,37 +319,337 @@ def test_it_says_what_it_is(replica: Replica, server: Server | None) -> None:
         assert "?namespace=test-" in info.url
 
 
+# -- claims ----------------------------------------------------------------------------------------
+
+
+def test_a_claim_has_one_owner_until_it_is_given_up(replica: Replica, another: Opener) -> None:
+    other = another()
+    assert replica.claim(SHELF, name(1), "one", 60) == OURS
+    assert other.claim(SHELF, name(1), "other", 60) == THEIRS
+    assert replica.claim(SHELF, name(1), "one", 60) == OURS  # again
+    assert other.claim(SHELF, name(2), "other", 60) == OURS  # another name
+    assert other.claim("interpreter~77", name(1), "other", 60) == OURS  # another shelf
+    replica.give_up(SHELF, name(1), "one")
+    assert other.claim(SHELF, name(1), "other", 60) == OURS
+    assert replica.claim(SHELF, name(1), "one", 60) == THEIRS
+
+
+def test_an_owner_may_be_another_object(replica: Replica, another: Opener) -> None:
+    assert replica.claim(SHELF, name(1), "one", 60) == OURS
+    later = another()
+    assert later.claim(SHELF, name(1), "one", 60) == OURS
+    assert later.renew(SHELF, name(1), "one", 60)
+    later.give_up(SHELF, name(1), "one")
+    assert replica.claim(SHELF, name(1), "other", 60) == OURS
+
+
+def test_anothers_claim_is_neither_renewed_nor_given_up(replica: Replica, another: Opener) -> None:
+    other = another()
+    assert replica.claim(SHELF, name(1), "one", 60) == OURS
+    assert not other.renew(SHELF, name(1), "other", 60)
+    other.give_up(SHELF, name(1), "other")
+    assert replica.renew(SHELF, name(1), "one", 60)
+    assert other.claim(SHELF, name(1), "other", 60) == THEIRS
+
+
+def test_a_claim_that_is_gone_is_not_renewed(replica: Replica) -> None:
+    assert not replica.renew(SHELF, name(1), "one", 60)
+    replica.give_up(SHELF, name(1), "one")
+    assert replica.claim(SHELF, name(1), "one", 60) == OURS
+    replica.give_up(SHELF, name(1), "one")
+    assert not replica.renew(SHELF, name(1), "one", 60)
+    assert replica.claim(SHELF, name(1), "other", 60) == OURS
+
+
+def test_a_claim_that_nobody_renews_expires(another: Opener, time: Time) -> None:
+    owner, other = another(), time.rules(another())
+    assert owner.claim(SHELF, name(1), "one", 60) == OURS
+    assert other.claim(SHELF, name(1), "other", 60) == THEIRS
+    time.goes_on(58)
+    assert other.claim(SHELF, name(1), "other", 60) == THEIRS
+    time.goes_on(3)
+    assert other.claim(SHELF, name(1), "other", 60) == OURS
+    assert not owner.renew(SHELF, name(1), "one", 60)
+    owner.give_up(SHELF, name(1), "one")
+    assert owner.claim(SHELF, name(1), "one", 60) == THEIRS
+
+
+def test_a_claim_that_is_renewed_is_kept(another: Opener, time: Time) -> None:
+    owner, other = another(), time.rules(another())
+    assert owner.claim(SHELF, name(1), "one", 60) == OURS
+    assert other.claim(SHELF, name(1), "other", 60) == THEIRS
+    for renew in (
+        lambda: owner.renew(SHELF, name(1), "one", 60),
+        lambda: owner.claim(SHELF, name(1), "one", 60) == OURS,
+    ):
+        time.goes_on(50)
+        assert renew()
+        assert other.claim(SHELF, name(1), "other", 60) == THEIRS
+        time.goes_on(50)
+        assert other.claim(SHELF, name(1), "other", 60) == THEIRS
+        assert renew()
+
+
+def test_one_of_those_who_watched_takes_over(another: Opener, time: Time) -> None:
+    assert another().claim(SHELF, name(1), "gone", 60) == OURS
+    watchers = [time.rules(another()) for _ in range(3)]
+
+    def claims() -> list[bool]:
+        return [one.claim(SHELF, name(1), f"w{n}", 60).ours for n, one in enumerate(watchers)]
+
+    assert claims() == [False, False, False]
+    time.goes_on(61)
+    assert claims() == [True, False, False]
+    assert claims() == [True, False, False]
+
+
+def test_what_has_a_record_cannot_be_claimed(replica: Replica, another: Opener) -> None:
+    there = Claimed(False, offer(1).data)
+    replica.push(SHELF, [offer(1), offer(2)])
+    for one in (replica, another()):
+        assert one.claim(SHELF, name(1), "one", 60) == there
+        assert not one.renew(SHELF, name(1), "one", 60)
+        assert one.claim(SHELF, name(3), "one", 60) == OURS
+        one.give_up(SHELF, name(3), "one")
+
+
+def test_who_waited_for_an_owner_gets_its_record(replica: Replica, another: Opener) -> None:
+    owner, there = another(), Claimed(False, offer(1).data)
+    assert owner.claim(SHELF, name(1), "owner", 60) == OURS
+    assert replica.claim(SHELF, name(1), "one", 60) == THEIRS
+    owner.push(SHELF, [offer(1)])
+    assert replica.claim(SHELF, name(1), "one", 60) == there  # not given up yet
+    assert owner.claim(SHELF, name(1), "owner", 60) == there
+    owner.give_up(SHELF, name(1), "owner")
+    assert replica.claim(SHELF, name(1), "one", 60) == there
+
+
+def test_a_claim_is_no_record(replica: Replica, another: Opener) -> None:
+    assert replica.claim(SHELF, name(1), "one", 60) == OURS
+    reader = another()
+    assert everything(reader) == {}
+    assert reader.holds(SHELF, [name(1)]) == {}
+    assert reader.push(SHELF, [offer(1)]) == [None]  # whoever was first, and not who claimed
+    assert everything(replica) == {name(1): offer(1).data}
+
+
+def test_claims_are_a_few_round_trips(replica: Replica, another: Opener, server: Server) -> None:
+    kind = replica.describe().kind
+    most = {"redis": 1, "objects": 2}.get(kind)
+    if most is None:
+        pytest.skip("these are no requests to a server")
+    replica.push(SHELF, [offer(1)])
+    replicas = [replica, another()]
+    for one in replicas:
+        one.pull(SHELF)
+        one.claim(SHELF, name("before"), "x", 60)  # finds out what the server can do
+    asked = [
+        lambda one: one.claim(SHELF, name(2), "owner", 60) == OURS,
+        lambda one: one.claim(SHELF, name(2), "other", 60) == THEIRS,
+        lambda one: one.claim(SHELF, name(1), "other", 60).data == offer(1).data,
+        lambda one: not one.renew(SHELF, name(2), "other", 60),
+        lambda one: one.renew(SHELF, name(2), "owner", 60),
+        lambda one: one.give_up(SHELF, name(2), "owner") is None,
+    ]
+    for call, one in zip(asked, [0, 1, 1, 1, 0, 0], strict=True):
+        before = replicas[one].traffic.round_trips
+        assert call(replicas[one])
+        spent = replicas[one].traffic.round_trips - before
+        # Of a claim that turns out to be needless, packs remove what they have put there.
+        assert 1 <= spent <= (most if call is not asked[2] or most == 1 else most + 2)
+
+
+@pytest.mark.parametrize("owner", ["", "a b", "x" * 65, "a/b", "ü", "one\n"])
+def test_malformed_owners_are_the_callers_mistake(replica: Replica, owner: str) -> None:
+    for call in (
+        lambda: replica.claim(SHELF, name(1), owner, 60),
+        lambda: replica.renew(SHELF, name(1), owner, 60),
+        lambda: replica.give_up(SHELF, name(1), owner),
+    ):
+        with pytest.raises(ValueError, match="owner"):
+            call()
+
+
+@pytest.mark.parametrize("seconds", [0, 0.5, -1, 3601, float("inf"), float("nan")])
+def test_times_are_bounded(replica: Replica, seconds: float) -> None:
+    for call in (
+        lambda: replica.claim(SHELF, name(1), "one", seconds),
+        lambda: replica.renew(SHELF, name(1), "one", seconds),
+        lambda: replica.await_news(SHELF, "", seconds),
+    ):
+        with pytest.raises(ValueError, match="seconds"):
+            call()
+
+
+def test_malformed_names_cannot_be_claimed(replica: Replica) -> None:
+    for shelf, what in (("a/b", name(1)), ("", name(1)), (SHELF, "../up"), (SHELF, "")):
+        for call in (
+            lambda shelf=shelf, what=what: replica.claim(shelf, what, "one", 60),
+            lambda shelf=shelf, what=what: replica.renew(shelf, what, "one", 60),
+            lambda shelf=shelf, what=what: replica.give_up(shelf, what, "one"),
+        ):
+            with pytest.raises(ValueError, match="name"):
+                call()
+    with pytest.raises(ValueError, match="name"):
+        replica.await_news("a/b", "", 1)
+
+
+def test_read_only_claims_nothing_and_awaits_news(replica: Replica, another: Opener) -> None:
+    with ReadOnlyReplica(another()) as view:
+        for call in (
+            lambda: view.claim(SHELF, name(1), "one", 60),
+            lambda: view.renew(SHELF, name(1), "one", 60),
+            lambda: view.give_up(SHELF, name(1), "one"),
+        ):
+            with pytest.raises(StoreReadOnly, match="readonly=1"):
+                call()
+        replica.push(SHELF, [offer(1)])
+        assert view.await_news(SHELF, "", 30)
+    assert replica.claim(SHELF, name(2), "another", 60) == OURS
+
+
+# -- news ------------------------------------------------------------------------------------------
+
+
+def test_news_that_are_there_are_not_waited_for(replica: Replica, another: Opener) -> None:
+    replica.push(SHELF, [offer(1)])
+    reader = another()
+    for cursor in ("", "0123456789abcdef 1-0", f"0123456789abcdef {1 << 60}-0", "word", "0" * 64):
+        assert reader.await_news(SHELF, cursor, 3600)
+    cursor = reader.pull(SHELF).cursor
+    replica.push(SHELF, [offer(2)])
+    assert reader.await_news(SHELF, cursor, 3600)
+
+
+@pytest.mark.parametrize("has_some", [False, True])
+def test_news_that_come_are_told(replica: Replica, another: Opener, has_some: bool) -> None:
+    if has_some:
+        replica.push(SHELF, [offer(1)])
+    reader = another()
+    cursor = reader.pull(SHELF).cursor
+    told: list[bool] = []
+    thread = threading.Thread(target=lambda: told.append(reader.await_news(SHELF, cursor, 60)))
+    thread.start()
+    replica.push("interpreter~77", [offer(2)])
+    replica.push(SHELF, [offer(2)])
+    thread.join()
+    assert told == [True]
+    assert offer(2) in [Offer(*one) for one in reader.pull(SHELF, cursor).entries]
+
+
+@pytest.mark.timeout(60)
+def test_where_nothing_comes_nobody_waits_for_ever(replica: Replica, another: Opener) -> None:
+    assert not replica.await_news(SHELF, "", 1)
+    replica.push(SHELF, [offer(1)])
+    replica.push("interpreter~77", [offer(2)])
+    assert replica.claim(SHELF, name(2), "one", 60) == OURS  # is none
+    reader = another()
+    assert not reader.await_news(SHELF, reader.pull(SHELF).cursor, 1)
+
+
 # -- many at once ----------------------------------------------------------------------------------
 
 
-def test_of_many_one_is_first_and_all_see_that_one(another: Opener) -> None:
-    writers, rounds = 4, 5
-    start = threading.Barrier(writers)
-    won: list[list[int]] = [[] for _ in range(writers)]
+def in_threads(count: int, work: Callable[[int], None]) -> None:
+    """Do that with the numbers from 0 on, all at once; raises what one of them raised."""
+    start = threading.Barrier(count)
     failures: list[BaseException] = []
-    replicas = [another() for _ in range(writers)]
 
-    def work(me: int) -> None:
+    def run(me: int) -> None:
         try:
             start.wait(30)
-            for number in range(rounds):
-                mine = b"%d" % me
-                answers = replicas[me].push(SHELF, [offer(number, mine), offer(f"{me}-{number}")])
-                assert answers[1] is None
-                if answers[0] is None:
-                    won[me].append(number)
-                else:
-                    assert answers[0].data != mine
+            work(me)
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=work, args=(me,)) for me in range(writers)]
+    threads = [threading.Thread(target=run, args=(me,)) for me in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     if failures:
         raise failures[0]
+
+
+def test_of_many_one_has_a_claim(another: Opener) -> None:
+    replicas = [another() for _ in range(4)]
+    inside = threading.Lock()
+    tries = 10_000  # so that nobody waits for ever for one that has failed
+
+    def work(me: int) -> None:
+        for _ in range(3):
+            asked = (
+                replicas[me].claim(SHELF, name(1), f"owner-{me}", 600).ours for _ in range(tries)
+            )
+            assert any(asked)
+            assert inside.acquire(blocking=False)
+            assert replicas[me].renew(SHELF, name(1), f"owner-{me}", 600)
+            inside.release()
+            replicas[me].give_up(SHELF, name(1), f"owner-{me}")
+
+    in_threads(len(replicas), work)
+
+
+def test_many_divide_work_and_do_nothing_twice(another: Opener) -> None:
+    replicas = [another() for _ in range(4)]
+    names = [name(number) for number in range(5)]
+    made: dict[int, list[str]] = {}
+
+    def work(me: int) -> None:
+        made[me] = replica_racer.make_all(replicas[me], SHELF, f"owner-{me}", names)
+
+    in_threads(len(replicas), work)
+    assert sorted(itertools.chain(*made.values())) == sorted(names)
+    found = everything(another())
+    assert found == {one: f"owner-{me}".encode() for me, all_of in made.items() for one in all_of}
+
+
+def test_processes_divide_work_and_do_nothing_twice(another: Opener, server: Server | None) -> None:
+    if server is None:
+        pytest.skip("memory is shared in a process")
+    reader, rounds = another(), 5
+    program = [sys.executable, "-m", "tests.contract.replica_racer", reader.describe().url, SHELF]
+    with contextlib.ExitStack() as stack:
+        racers = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [*program, f"process-{me}", str(rounds)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    cwd=ROOT,
+                )
+            )
+            for me in range(3)
+        ]
+        for racer in racers:
+            assert racer.stdout is not None
+            assert racer.stdout.readline() == "ready\n"
+        for racer in racers:
+            assert racer.stdin is not None
+            racer.stdin.write("go\n")
+            racer.stdin.flush()
+        made = [json.loads(racer.communicate(timeout=120)[0]) for racer in racers]
+    assert sorted(itertools.chain(*made)) == sorted(name(number) for number in range(rounds))
+    assert len(everything(reader)) == rounds
+
+
+def test_of_many_one_is_first_and_all_see_that_one(another: Opener) -> None:
+    writers, rounds = 4, 5
+    won: list[list[int]] = [[] for _ in range(writers)]
+    replicas = [another() for _ in range(writers)]
+
+    def work(me: int) -> None:
+        for number in range(rounds):
+            mine = b"%d" % me
+            answers = replicas[me].push(SHELF, [offer(number, mine), offer(f"{me}-{number}")])
+            assert answers[1] is None
+            if answers[0] is None:
+                won[me].append(number)
+            else:
+                assert answers[0].data != mine
+
+    in_threads(writers, work)
     assert sorted(number for wins in won for number in wins) == list(range(rounds))
     found = everything(another())
     assert len(found) == rounds + writers * rounds

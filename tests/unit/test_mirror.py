@@ -63,6 +63,7 @@ ELSEWHERE = {
     "replica/in_objects.py": "contract/test_replica_contract.py",
     "replica/in_packs.py": "contract/test_replica_contract.py",
     "replica/in_redis.py": "contract/test_replica_contract.py",
+    "replica/pack_claims.py": "contract/test_replica_contract.py",
     "replica/readonly.py": "contract/test_replica_contract.py",
     "replica/space.py": "contract/test_replica_contract.py",
     "replay/live_kernels.py": "kernels/replay/test_warm_up.py",

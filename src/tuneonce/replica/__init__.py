@@ -15,6 +15,7 @@ address and its other options for Redis (redis-py), in the environment for objec
 `base`              what a replica is
 `in_redis`          one in a Redis server
 `in_packs`          one made of packs, in a space of `in_objects`, `in_files` or `in_memory`
+`pack_claims`       who works on what, in such a space
 `shared`            which records are shared, and which of two stays
 `exchange`          push and pull: between a store and a replica
 `courier`           either of these in a process that can be ended

@@ -15,12 +15,17 @@ something as long as the process that was given it: what is pulled is not made d
 removed from the local store, so a process begins without one. All calls raise StoreError and
 nothing else, but ValueError for what no store would take; after a push has raised, its records may
 be there or not, and pushing them again is right.
+
+Machines divide work by *claims*: whoever has the claim of a name makes its record, and the others
+wait for it. Claims save work and decide nothing. Two may hold one for a moment, or nobody; what
+counts is the first record that is pushed.
 """
 
 from __future__ import annotations
 
 import abc
 import hashlib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -34,6 +39,12 @@ some ten candidates each."""
 MOST_OFFERS, MOST_OFFERED_BYTES = 1000, 8 << 20
 """What one push takes, in records and in bytes of them. Arbitrary; a Redis server does nothing else
 meanwhile, some 5 ms."""
+
+LEAST_SECONDS, MOST_SECONDS = 1.0, 3600.0
+"""How long a claim may be held without renewal, and news be awaited. Arbitrary: below a second an
+answer that is late is taken for an owner that is gone; an hour is longer than any key takes."""
+
+_OWNER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Entry(NamedTuple):
@@ -77,6 +88,18 @@ class Page:
     cursor: str
     more: bool = False
     problems: Sequence[str] = ()
+
+
+class Claimed(NamedTuple):
+    """What came of an attempt to claim a name.
+
+    `ours`: this owner has the claim now; also where the replica cannot claim at all, since nobody
+    would be kept from it. `data` is the record of that name, if the replica has one by now: then
+    there is nothing to claim, and `ours` is False.
+    """
+
+    ours: bool
+    data: bytes | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +159,38 @@ class Replica(abc.ABC):
         """
 
     @abc.abstractmethod
+    def claim(self, shelf: str, name: str, owner: str, seconds: float) -> Claimed:
+        """Claim the work that a record is.
+
+        A claim is held by one owner at a time, until it is given up, or `seconds` have passed
+        without renewal. An owner that has it already has it again, renewed. A record that cannot be
+        read is none. After this has raised, the claim may be this owner's or not, and claiming
+        again is right. Raises StoreReadOnly, StoreFull or StoreUnavailable.
+        """
+
+    @abc.abstractmethod
+    def renew(self, shelf: str, name: str, owner: str, seconds: float) -> bool:
+        """Hold a claim for `seconds` from now. False: it is another's, or gone.
+
+        Raises StoreReadOnly, StoreFull or StoreUnavailable.
+        """
+
+    @abc.abstractmethod
+    def give_up(self, shelf: str, name: str, owner: str) -> None:
+        """Let others claim it at once; nothing if it is another's or gone.
+
+        Raises StoreReadOnly, StoreFull or StoreUnavailable.
+        """
+
+    @abc.abstractmethod
+    def await_news(self, shelf: str, since: str, seconds: float) -> bool:
+        """Wait until something came to a shelf since a cursor, at most so long. True: pull it.
+
+        It may come back earlier, or later by what one request takes at most. Raises
+        StoreUnavailable.
+        """
+
+    @abc.abstractmethod
     def describe(self) -> ReplicaInfo:
         """What this replica is. Never raises and asks nobody."""
 
@@ -171,6 +226,21 @@ def check_offers(offers: Sequence[Offer]) -> None:
     size = sum(len(offer.data) for offer in offers)
     if len(offers) > MOST_OFFERS or size > MOST_OFFERED_BYTES:
         raise ValueError(f"{len(offers)} records of {size} bytes are too much for one push")
+
+
+def check_claim(shelf: str, name: str, owner: str, seconds: float = MOST_SECONDS) -> None:
+    """Raises ValueError for what nobody can claim."""
+    check_shelf(shelf)
+    check_name(name)
+    check_seconds(seconds)
+    if not _OWNER.fullmatch(owner):
+        raise ValueError(f"{owner!r} is no name of an owner: 1 to 64 of A-Z a-z 0-9 _ -")
+
+
+def check_seconds(seconds: float) -> None:
+    """Raises ValueError if that is not how long one may hold a claim, or wait for news."""
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        raise ValueError(f"{seconds} seconds are not {LEAST_SECONDS:.0f} to {MOST_SECONDS:.0f}")
 
 
 def in_pushes(offers: Iterable[Offer]) -> Iterable[list[Offer]]:

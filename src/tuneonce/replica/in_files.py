@@ -76,6 +76,10 @@ class FileSpace(Space):
             # It was removed since it was listed: there are 64 newer ones.
         raise StoreUnavailable(f"{self.url}: {name} cannot be read", store=self.url)
 
+    def remove_head(self, name: str) -> None:
+        # The one that counts goes last.
+        self.remove([_numbered(name, number) for number in self._numbers(name)])
+
     def swap(self, name: str, data: bytes, version: str | None) -> Swap:
         self._count(1)
         self.traffic.sent += len(data)
@@ -83,8 +87,8 @@ class FileSpace(Space):
         if not self._files.put_if_absent(_numbered(name, number), data):
             return Swap.LOST
         numbers = self._numbers(name)
-        behind = numbers[-1] - number
-        if behind >= _KEPT_HEADS or (behind and number + 1 not in numbers):
+        behind = numbers[-1] - number if numbers else 0
+        if not numbers or behind >= _KEPT_HEADS or (behind and number + 1 not in numbers):
             return Swap.UNSURE
         self.remove([_numbered(name, old) for old in numbers if old <= number - _KEPT_HEADS])
         return Swap.DONE

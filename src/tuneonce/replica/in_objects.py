@@ -118,6 +118,14 @@ class ObjectSpace(Space):
 
     def read_head(self, name: str, *, most: int) -> Versioned | None:
         self.traffic.round_trips += 1
+        return self._read_head(name, most)
+
+    def read_heads(self, names: Sequence[str], *, most: int) -> list[Versioned | None]:
+        self.traffic.round_trips += -(-len(names) // _AT_ONCE)
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            return [*threads.map(lambda name: self._read_head(name, most), names)]
+
+    def _read_head(self, name: str, most: int) -> Versioned | None:
         data, meta = self._read(name, most)
         if data is None:
             return None

@@ -2,6 +2,7 @@
 
     <namespace>/<shelf>/head         {"schema":"tuneonce.head/1","packs":[{"id":...},...]}
     <namespace>/<shelf>/<id>.pack    `packs`; the id is its SHA-256
+    <namespace>/<shelf>/claims/...   `pack_claims`
 
 A push writes one new pack and then replaces the head by one that names it, if the head is still the
 one that was read. Whoever comes second reads what the first has added and tries again, so every
@@ -33,16 +34,20 @@ from ..errors import StoreError, StoreUnavailable
 from . import packs
 from .base import (
     PAGE_BYTES,
+    Claimed,
     Entry,
     Offer,
     Page,
     Replica,
     ReplicaInfo,
     Taken,
+    check_claim,
     check_offers,
+    check_seconds,
     check_shelf,
     digest_of,
 )
+from .pack_claims import PackClaims
 from .space import Space, Swap, Versioned
 
 HEAD = "tuneonce.head/1"
@@ -58,6 +63,10 @@ _MERGED, _MERGED_UNPACKED = packs.MOST_PACKED // 4, packs.MOST_UNPACKED // 4
 # that push at once, each is first after eight tries at most if all are equally fast.
 _TRIES = 32
 _PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.5
+
+# Between two looks at a head for news: twice as long each time. Arbitrary; who waits for a minute
+# asks some thirty times.
+_NEWS_PAUSE_S, _LONGEST_NEWS_PAUSE_S = 0.1, 2.0
 
 
 class PackRef(msgspec.Struct, frozen=True):
@@ -76,7 +85,11 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class PackReplica(Replica):
-    """Shelves of packs in a space. `pause` waits for so many seconds between two tries."""
+    """Shelves of packs in a space.
+
+    `pause` waits for so many seconds between two tries, and `clock` says what time it is in
+    seconds, from whenever on.
+    """
 
     def __init__(
         self,
@@ -85,12 +98,15 @@ class PackReplica(Replica):
         namespace: str,
         *,
         pause: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(space.traffic)
         self._space = space
         self._info = info
         self._namespace = namespace
         self._pause = pause
+        self._clock = clock
+        self._claims = PackClaims(space, clock)
         # Of packs by their ids, since they never change: what they hold. None: cannot be read.
         self._digests: dict[str, dict[str, str] | None] = {}
         # The packs that were read or written last, those that the next push merges among them.
@@ -130,7 +146,9 @@ class PackReplica(Replica):
 
     def _head(self, shelf: str) -> tuple[Head, str | None]:
         name = self._name(shelf, "head")
-        found: Versioned | None = self._space.read_head(name, most=MOST_HEAD_BYTES)
+        return self._decoded(name, self._space.read_head(name, most=MOST_HEAD_BYTES))
+
+    def _decoded(self, name: str, found: Versioned | None) -> tuple[Head, str | None]:
         if found is None:
             return Head(HEAD, []), None
         try:
@@ -284,6 +302,72 @@ class PackReplica(Replica):
                 break
             count += 1
         return head.packs[len(head.packs) - count :]
+
+    # -- dividing work -----------------------------------------------------------------------
+
+    def claim(self, shelf: str, name: str, owner: str, seconds: float) -> Claimed:
+        check_claim(shelf, name, owner, seconds)
+        self._space.prepare()
+        if not self._space.conditional:
+            data = self._record(shelf, self._head(shelf)[0], name)
+            return Claimed(data is None, data)
+        at = self._claim_at(shelf, name)
+        # The head is read once the claim is ours: who had it may have pushed and given up.
+        ours = self._claims.create(at, owner)
+        if ours:
+            head, _ = self._head(shelf)
+        else:
+            head_at = self._name(shelf, "head")
+            found, found_head = self._space.read_heads([at, head_at], most=MOST_HEAD_BYTES)
+            head, _ = self._decoded(head_at, found_head)
+            if self._claims.take(at, owner, seconds, found):
+                ours, (head, _) = True, self._head(shelf)
+        data = self._record(shelf, head, name)
+        if data is None:
+            return Claimed(ours, None)
+        self._claims.forget(at)
+        if ours:
+            with contextlib.suppress(StoreError):  # then it lies there until it is claimed again
+                self.give_up(shelf, name, owner)
+        return Claimed(False, data)
+
+    def renew(self, shelf: str, name: str, owner: str, seconds: float) -> bool:
+        check_claim(shelf, name, owner, seconds)
+        self._space.prepare()
+        if not self._space.conditional:
+            return True
+        at = self._claim_at(shelf, name)
+        return self._claims.renew(at, owner, self._space.read_head(at, most=MOST_HEAD_BYTES))
+
+    def give_up(self, shelf: str, name: str, owner: str) -> None:
+        check_claim(shelf, name, owner)
+        self._space.prepare()
+        if self._space.conditional:
+            at = self._claim_at(shelf, name)
+            self._claims.give_up(at, owner, self._space.read_head(at, most=MOST_HEAD_BYTES))
+
+    def await_news(self, shelf: str, since: str, seconds: float) -> bool:
+        check_shelf(shelf)
+        check_seconds(seconds)
+        seen = set(since.split())
+        end, pause = self._clock() + seconds, _NEWS_PAUSE_S
+        while True:
+            head, _ = self._head(shelf)
+            if any(one.id not in seen for one in head.packs):
+                return True
+            rest = end - self._clock()
+            if rest <= 0:
+                return False
+            self._pause(min(pause, rest))
+            pause = min(2 * pause, _LONGEST_NEWS_PAUSE_S)
+
+    def _record(self, shelf: str, head: Head, name: str) -> bytes | None:
+        """What a shelf has under a name, if it can be read."""
+        taken = self._taken(shelf, head, [Offer(name, b"")]).get(name)
+        return None if taken is None else taken.data
+
+    def _claim_at(self, shelf: str, name: str) -> str:
+        return self._name(shelf, f"claims/{digest_of(name.encode())}")
 
     # -- telling -----------------------------------------------------------------------------
 

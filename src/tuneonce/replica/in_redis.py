@@ -1,8 +1,9 @@
-"""A replica in a Redis server: three keys a shelf, and scripts that read or write them in one step.
+"""A replica in a Redis server: a few keys a shelf, and scripts that read or write them in one step.
 
     tuneonce:{<namespace>/<shelf>}:records    a hash: name -> sealed record (`packs`)
     tuneonce:{<namespace>/<shelf>}:news       a stream: names in the order in which records came
     tuneonce:{<namespace>/<shelf>}:epoch      a word that is new when the shelf begins anew
+    tuneonce:{<namespace>/<shelf>}:claim:...  the owner of the claim of a record, until it expires
     tuneonce:<namespace>:shelves              a set: the names of the shelves
 
 The braces keep the keys of a shelf in one slot of a cluster. The stream is not cut: a name in it
@@ -10,7 +11,8 @@ takes a tenth of what the record takes, and so a reader that knows nothing is on
 stream's start. A cursor is the epoch and the last id that was read.
 
 A server that may evict keys can lose a shelf, which is pushed again: where the stream has gone, the
-records count as gone, too.
+records count as gone, too. A claim that was evicted is free, and a claim expires by the server's
+clock.
 
 The client has time limits for connecting and for each time that it waits for bytes, and tries
 nothing twice. It has none for a whole answer: whoever needs one ends the process (`courier`).
@@ -19,22 +21,28 @@ nothing twice. It has none for a whole answer: whoever needs one ends the proces
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import SettingsError, StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from . import packs
+from . import redis_scripts as scripts
 from .base import (
     PAGE_BYTES,
+    Claimed,
     Entry,
     Offer,
     Page,
     Replica,
     ReplicaInfo,
     Taken,
+    check_claim,
     check_offers,
+    check_seconds,
     check_shelf,
 )
 
@@ -49,58 +57,8 @@ _SILENT: tuple[dict[str, None], ...] = (
 
 _MOST_NEWS = 5000  # names that one page looks at; arbitrary
 
-_PULL = """
-local epoch = redis.call('GET', KEYS[3])
-if not epoch then return false end
-local last, from = '0-0', '-'
-if epoch == ARGV[1] then last, from = ARGV[2], '(' .. ARGV[2] end
-local news = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', ARGV[4])
-local out, seen, size, more = {}, {}, 0, #news == tonumber(ARGV[4])
-for _, item in ipairs(news) do
-  local name = item[2][2]
-  local value = not seen[name] and redis.call('HGET', KEYS[1], name)
-  if value then
-    size = size + #value
-    if #out > 0 and size > tonumber(ARGV[3]) then more = true break end
-    out[#out + 1] = name
-    out[#out + 1] = value
-    seen[name] = true
-  end
-  last = item[1]
-end
-return {epoch, last, more and 1 or 0, out}
-"""
-
-_HOLDS = """
-local out = {}
-if redis.call('EXISTS', KEYS[2]) == 0 then return out end
-for i, name in ipairs(ARGV) do
-  local value = redis.call('HGET', KEYS[1], name)
-  out[i] = value and string.sub(value, 1, 32) or ''
-end
-return out
-"""
-
-# The name comes into the stream first: where a server is full in between, there is a name without a
-# record, which readers pass over, and no record that no reader is told of.
-_PUSH = """
-if redis.call('EXISTS', KEYS[2]) == 0 then redis.call('DEL', KEYS[1], KEYS[3]) end
-local out, count = {}, 0
-for i = 2, #ARGV, 3 do
-  local name, over, value = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  count = count + 1
-  local there = redis.call('HGET', KEYS[1], name)
-  if there and string.sub(there, 1, 32) ~= over then
-    out[count] = there
-  else
-    redis.call('SET', KEYS[3], ARGV[1], 'NX')
-    redis.call('XADD', KEYS[2], '*', 'n', name)
-    redis.call('HSET', KEYS[1], name, value)
-    out[count] = false
-  end
-end
-return out
-"""
+# The second one is about a record that cannot be read.
+_CLAIM_TRIES = 2
 
 
 class RedisReplica(Replica):
@@ -111,8 +69,10 @@ class RedisReplica(Replica):
         self._client = client
         self._info = info
         self._namespace = namespace
-        self._scripts = {text: client.register_script(text) for text in (_PULL, _HOLDS, _PUSH)}
+        self._scripts = {text: client.register_script(text) for text in scripts.ALL}
         self._known_shelves: set[str] = set()
+        # Half of the time for an answer is left for the answer.
+        self._block_s = (_socket_timeout(client) or ANSWER_S) / 2
 
     def shelves(self) -> list[str]:
         found = self._ask(lambda: self._client.smembers(self._shelves_key()))
@@ -122,7 +82,7 @@ class RedisReplica(Replica):
     def pull(self, shelf: str, since: str = "") -> Page:
         epoch, _, last = since.partition(" ")
         arguments = [epoch, last or "0-0", PAGE_BYTES, _MOST_NEWS]
-        answer = self._run(_PULL, shelf, arguments)
+        answer = self._run(scripts.PULL, shelf, arguments)
         if answer is None:
             return Page([], "", problems=[])
         epoch, last, more, flat = answer
@@ -141,7 +101,7 @@ class RedisReplica(Replica):
         found: dict[str, str] = {}
         for start in range(0, len(names), _MOST_NEWS):
             part = names[start : start + _MOST_NEWS]
-            digests = self._run(_HOLDS, shelf, list(part))
+            digests = self._run(scripts.HOLDS, shelf, list(part))
             found.update(
                 (name, digest.decode("latin-1"))
                 for name, digest in zip(part, digests, strict=False)
@@ -162,7 +122,49 @@ class RedisReplica(Replica):
             sealed = packs.seal(offer.data)
             self.traffic.sent += len(sealed)
             arguments += [offer.name, offer.over.encode("latin-1"), sealed]
-        return [_taken(there) for there in self._run(_PUSH, shelf, arguments)]
+        return [_taken(there) for there in self._run(scripts.PUSH, shelf, arguments)]
+
+    def claim(self, shelf: str, name: str, owner: str, seconds: float) -> Claimed:
+        check_claim(shelf, name, owner, seconds)
+        unreadable = b""
+        for _ in range(_CLAIM_TRIES):
+            arguments = [name, owner, int(seconds * 1000), unreadable]
+            ours, sealed = self._run(scripts.CLAIM, shelf, arguments, claim=name)
+            if sealed is None:
+                return Claimed(bool(ours), None)
+            self.traffic.received += len(sealed)
+            try:
+                return Claimed(False, packs.unseal(sealed))
+            except packs.BadPack:
+                unreadable = packs.sealed_digest(sealed).encode("latin-1")
+        return Claimed(True, None)  # somebody puts there what cannot be read, again and again
+
+    def renew(self, shelf: str, name: str, owner: str, seconds: float) -> bool:
+        check_claim(shelf, name, owner, seconds)
+        return bool(self._run(scripts.HOLD, shelf, [owner, int(seconds * 1000)], claim=name))
+
+    def give_up(self, shelf: str, name: str, owner: str) -> None:
+        check_claim(shelf, name, owner)
+        self._run(scripts.HOLD, shelf, [owner, 0], claim=name)
+
+    def await_news(self, shelf: str, since: str, seconds: float) -> bool:
+        check_seconds(seconds)
+        end = time.monotonic() + seconds
+        known, _, last = since.partition(" ")
+        _, news, epoch_key = self._keys(shelf)
+        while True:
+            epoch = self._ask(lambda: self._client.get(epoch_key))
+            if epoch is not None and epoch != known.encode():
+                return True
+            # Where there is no epoch, nothing can be pulled, whatever is in the stream.
+            begin = "$" if epoch is None else last or "0-0"
+            rest = min(end - time.monotonic(), self._block_s)
+            milliseconds = max(1, int(rest * 1000))  # 0 would be for ever
+            read = functools.partial(self._client.xread, {news: begin}, count=1, block=milliseconds)
+            if self._ask(read):
+                return True
+            if time.monotonic() >= end:
+                return False
 
     def describe(self) -> ReplicaInfo:
         return self._info
@@ -173,9 +175,17 @@ class RedisReplica(Replica):
     def _shelves_key(self) -> str:
         return f"tuneonce:{self._namespace}:shelves"
 
-    def _run(self, script: str, shelf: str, arguments: list[Any]) -> Any:
-        tag = f"tuneonce:{{{self._namespace}/{check_shelf(shelf)}}}"
-        keys = [f"{tag}:records", f"{tag}:news", f"{tag}:epoch"]
+    def _keys(self, shelf: str) -> list[str]:
+        return [self._tag(shelf) + what for what in ("records", "news", "epoch")]
+
+    def _tag(self, shelf: str) -> str:
+        return f"tuneonce:{{{self._namespace}/{check_shelf(shelf)}}}:"
+
+    def _run(self, script: str, shelf: str, arguments: list[Any], *, claim: str = "") -> Any:
+        """Run a script; `claim` is the name whose claim it is about."""
+        keys = self._keys(shelf)
+        if claim:
+            keys.append(f"{self._tag(shelf)}claim:{claim}")
         return self._ask(lambda: self._scripts[script](keys=keys, args=arguments))
 
     def _ask(self, call: Callable[[], Any]) -> Any:
@@ -219,6 +229,12 @@ def _taken(there: bytes | None) -> Taken | None:
         return Taken(packs.sealed_digest(there), packs.unseal(there))
     except packs.BadPack:
         return Taken(packs.sealed_digest(there), None)
+
+
+def _socket_timeout(client: Any) -> float | None:
+    """How long this client waits for bytes: an address may have an option for that."""
+    seconds: float | None = client.connection_pool.connection_kwargs.get("socket_timeout")
+    return seconds
 
 
 def _is_shelf(name: str) -> bool:

@@ -6,7 +6,17 @@ import dataclasses
 from collections.abc import Sequence
 
 from ..errors import StoreReadOnly
-from .base import Offer, Page, Replica, ReplicaInfo, Taken, check_offers, check_shelf
+from .base import (
+    Claimed,
+    Offer,
+    Page,
+    Replica,
+    ReplicaInfo,
+    Taken,
+    check_claim,
+    check_offers,
+    check_shelf,
+)
 
 
 class ReadOnlyReplica(Replica):
@@ -28,10 +38,28 @@ class ReadOnlyReplica(Replica):
     def push(self, shelf: str, offers: Sequence[Offer]) -> list[Taken | None]:
         check_shelf(shelf)
         check_offers(offers)
+        raise self._refusal("nothing is pushed there")
+
+    def claim(self, shelf: str, name: str, owner: str, seconds: float) -> Claimed:
+        check_claim(shelf, name, owner, seconds)
+        raise self._refusal("nothing is claimed there")
+
+    def renew(self, shelf: str, name: str, owner: str, seconds: float) -> bool:
+        check_claim(shelf, name, owner, seconds)
+        raise self._refusal("nothing is claimed there")
+
+    def give_up(self, shelf: str, name: str, owner: str) -> None:
+        check_claim(shelf, name, owner)
+        raise self._refusal("nothing is claimed there")
+
+    def await_news(self, shelf: str, since: str, seconds: float) -> bool:
+        return self._inner.await_news(shelf, since, seconds)
+
+    def _refusal(self, what: str) -> StoreReadOnly:
         url = self.describe().url
-        raise StoreReadOnly(
-            f"{url} was opened read-only, so nothing is pushed there. Drop readonly=1 from "
-            "TUNEONCE_REMOTE if results of this machine should be shared",
+        return StoreReadOnly(
+            f"{url} was opened read-only, so {what}. Drop readonly=1 from TUNEONCE_REMOTE if "
+            "results of this machine should be shared",
             store=url,
         )
 

@@ -63,6 +63,14 @@ class Space(abc.ABC):
     def read_head(self, name: str, *, most: int) -> Versioned | None:
         """An object that is replaced as a whole; None if it is not there."""
 
+    def read_heads(self, names: Sequence[str], *, most: int) -> list[Versioned | None]:
+        """`read_head` of some, asked for together where a space can do that."""
+        return [self.read_head(name, most=most) for name in names]
+
+    def remove_head(self, name: str) -> None:
+        """Remove an object that is replaced as a whole, whatever it is by now."""
+        self.remove([name])
+
     @abc.abstractmethod
     def swap(self, name: str, data: bytes, version: str | None) -> Swap:
         """Replace a head if it still has this version; None: if there is none yet."""
