@@ -11,13 +11,14 @@ from tests.contract.fake_objects import FakeObjects, fake_objects
 from tests.contract.servers import need, s3_environment
 from tuneonce.errors import StoreReadOnly, StoreUnavailable
 from tuneonce.replica import Replica, in_files, in_objects, open_replica
-from tuneonce.replica.base import Offer, ReplicaInfo, Taken, digest_of
+from tuneonce.replica.base import Claimed, Offer, ReplicaInfo, Taken, digest_of
 from tuneonce.replica.in_memory import MemorySpace, Shared, in_memory
 from tuneonce.replica.in_packs import PackReplica
 from tuneonce.replica.space import Swap
 
 SHELF = "NVIDIA-H200-90~81c2"
 FIRST = Taken(digest_of(b"data"), b"data")
+OURS, THEIRS = Claimed(True, None), Claimed(False, None)
 INFO = ReplicaInfo(kind="memory", url="memory:")
 
 
@@ -269,6 +270,166 @@ def test_a_swap_that_may_have_happened_keeps_what_it_names() -> None:
     assert names(in_memory(shared)) == ["1"]
 
 
+# -- claims ----------------------------------------------------------------------------------------
+
+
+def claims_in(fake: FakeObjects) -> list[str]:
+    return [name for name in fake.names() if "/claims/" in name]
+
+
+@pytest.mark.parametrize("how", ["ignores", "unsupported"])
+def test_where_nothing_is_compared_nobody_is_kept_from_anything(
+    fake: FakeObjects, how: str
+) -> None:
+    setattr(fake.faults, how, True)
+    one, other = bucket(), bucket()
+    for owner, replica in (("one", one), ("other", other)):
+        assert replica.claim(SHELF, offer(1).name, owner, 60) == OURS
+        assert replica.renew(SHELF, offer(1).name, owner, 60)
+        replica.give_up(SHELF, offer(1).name, owner)
+    assert [name for name in fake.names() if not name.endswith("/probe")] == []
+    one.push(SHELF, [offer(1)])
+    assert other.claim(SHELF, offer(1).name, "other", 60) == Claimed(False, b"data")
+
+
+def test_nothing_is_left_of_a_claim_that_was_given_up(fake: FakeObjects) -> None:
+    one = bucket()
+    assert one.claim(SHELF, offer(1).name, "one", 60) == OURS
+    assert one.renew(SHELF, offer(1).name, "one", 60)
+    assert len(claims_in(fake)) == 1
+    one.give_up(SHELF, offer(1).name, "one")
+    assert claims_in(fake) == []
+    one.push(SHELF, [offer(1)])
+    assert bucket().claim(SHELF, offer(1).name, "other", 60).data == b"data"
+    assert claims_in(fake) == []
+
+
+def test_who_may_write_and_not_remove_gives_up_all_the_same(fake: FakeObjects) -> None:
+    fake.faults.refuses = frozenset({"DELETE", "POST"})
+    one, other = bucket(), bucket()
+    for owner, replica in (("one", one), ("other", other), ("one", one)):
+        assert replica.claim(SHELF, offer(1).name, owner, 60) == OURS
+        replica.give_up(SHELF, offer(1).name, owner)
+        assert not replica.renew(SHELF, offer(1).name, owner, 60)
+    assert len(claims_in(fake)) == 1
+
+
+def test_claims_where_nothing_may_be_written(fake: FakeObjects) -> None:
+    fake.faults.refuses = frozenset({"PUT"})
+    with pytest.raises(StoreReadOnly, match="readonly=1"):
+        bucket().claim(SHELF, offer(1).name, "one", 60)
+
+
+@pytest.mark.timeout(15)
+@pytest.mark.parametrize("fault", ["fails", "silent"])
+def test_claims_of_a_server_that_does_not_work(
+    fake: FakeObjects, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_objects, "REQUEST_S", 0.2)
+    setattr(fake.faults, fault, frozenset({"GET", "PUT"}))
+    for call in (
+        lambda: bucket().claim(SHELF, offer(1).name, "one", 60),
+        lambda: bucket().renew(SHELF, offer(1).name, "one", 60),
+        lambda: bucket().give_up(SHELF, offer(1).name, "one"),
+        lambda: bucket().await_news(SHELF, "", 60),
+    ):
+        with pytest.raises(StoreUnavailable, match="s3://bucket"):
+            call()
+
+
+def test_a_server_that_is_busy_with_a_claim(fake: FakeObjects) -> None:
+    one = bucket()
+    assert one.claim(SHELF, offer(0).name, "one", 60) == OURS  # it compares
+    fake.faults.busy = [503]
+    assert one.claim(SHELF, offer(1).name, "one", 60) == OURS
+    fake.faults.busy = [503, 429]
+    assert one.claim(SHELF, offer(2).name, "one", 60) == THEIRS  # not known to be ours
+    assert one.claim(SHELF, offer(2).name, "one", 60) == OURS
+
+
+def test_a_claim_that_may_have_been_made() -> None:
+    class Unsure(MemorySpace):
+        def swap(self, name: str, data: bytes, version: str | None) -> Swap:
+            super().swap(name, data, version)
+            return Swap.UNSURE
+
+    shared = Shared()
+    one = PackReplica(Unsure(shared), INFO, "tuneonce")
+    assert one.claim(SHELF, offer(1).name, "one", 60) == OURS
+    assert one.renew(SHELF, offer(1).name, "one", 60)
+    assert in_memory(shared).claim(SHELF, offer(1).name, "other", 60) == THEIRS
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b'{"schema":"tuneonce.claim/2"}', b"[]"])
+def test_a_claim_that_cannot_be_read_is_anothers(data: bytes) -> None:
+    now = [0.0]
+    one = PackReplica(space := MemorySpace(), INFO, "tuneonce", clock=lambda: now[0])
+    assert one.claim(SHELF, offer(1).name, "one", 60) == OURS
+    (at,) = space.shared.objects
+    space.shared.objects[at] = data
+    assert not one.renew(SHELF, offer(1).name, "one", 60)
+    one.give_up(SHELF, offer(1).name, "one")
+    assert one.claim(SHELF, offer(1).name, "one", 60) == THEIRS
+    now[0] = 60.0
+    assert one.claim(SHELF, offer(1).name, "one", 60) == OURS
+
+
+def test_a_claim_of_an_owner_that_claims_again_is_another_one(fake: FakeObjects) -> None:
+    """A server that tells versions apart by their bytes must see that somebody goes on."""
+    one, seen = bucket(), set()
+    for _ in range(3):
+        assert one.claim(SHELF, offer(1).name, "one", 60) == OURS
+        seen.add(fake.objects[claims_in(fake)[0]].e_tag)
+        one.give_up(SHELF, offer(1).name, "one")
+    assert len(seen) == 3
+
+
+def test_a_record_that_is_pushed_while_it_is_claimed_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who had the claim pushes and gives up at the moment at which another one claims."""
+    shared = Shared()
+    owner, other = in_memory(shared), in_memory(shared)
+    assert owner.claim(SHELF, offer(1).name, "owner", 60) == OURS
+    swap = other._space.swap
+
+    def is_late(name: str, data: bytes, version: str | None) -> Swap:
+        owner.push(SHELF, [offer(1)])
+        owner.give_up(SHELF, offer(1).name, "owner")
+        return swap(name, data, version)
+
+    monkeypatch.setattr(other._space, "swap", is_late)
+    assert other.claim(SHELF, offer(1).name, "other", 60) == Claimed(False, b"data")
+    assert not [name for name in shared.objects if "/claims/" in name]
+
+
+def test_news_are_looked_for_less_and_less_often() -> None:
+    now, paused = [0.0], []
+
+    def pause(seconds: float) -> None:
+        paused.append(round(seconds, 3))
+        now[0] += seconds
+
+    one = PackReplica(MemorySpace(), INFO, "tuneonce", pause=pause, clock=lambda: now[0])
+    assert not one.await_news(SHELF, "", 10)
+    assert paused == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0, 0.9]
+    assert one.traffic.round_trips == len(paused) + 1
+
+
+def test_news_that_come_between_two_looks() -> None:
+    shared = Shared()
+    paused: list[float] = []
+
+    def pause(seconds: float) -> None:
+        paused.append(seconds)
+        if len(paused) == 3:
+            in_memory(shared).push(SHELF, [offer(1)])
+
+    one = PackReplica(MemorySpace(shared), INFO, "tuneonce", pause=pause)
+    assert one.await_news(SHELF, "", 60)
+    assert len(paused) == 3
+
+
 # -- files -----------------------------------------------------------------------------------------
 
 
@@ -292,8 +453,28 @@ def test_heads_are_removed_and_who_was_stopped_for_long_does_not_know(
     assert space.read_head("n/s/head", most=100) == found
 
 
+def test_a_claim_of_files_is_renewed_as_often_as_its_owner_wants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_files, "_KEPT_HEADS", 4)
+    one, other = (
+        in_files.in_files(str(tmp_path), shown="file:///x", namespace="x") for _ in range(2)
+    )
+    assert one.claim(SHELF, offer(1).name, "one", 60) == OURS
+    for _ in range(10):
+        assert one.renew(SHELF, offer(1).name, "one", 60)
+        assert other.claim(SHELF, offer(1).name, "other", 60) == THEIRS
+    (folder,) = (tmp_path / f"x/{SHELF}/claims").iterdir()
+    assert len(list(folder.iterdir())) <= 5
+    one.give_up(SHELF, offer(1).name, "one")
+    assert list(folder.iterdir()) == []
+    assert other.claim(SHELF, offer(1).name, "other", 60) == OURS
+
+
 def test_a_directory_that_may_not_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     replica = in_files.in_files(str(tmp_path / "file"), shown="file:///x", namespace="x")
     with pytest.raises(StoreUnavailable):
         replica.push(SHELF, [offer(1)])
+    with pytest.raises(StoreUnavailable):
+        replica.claim(SHELF, offer(1).name, "one", 60)

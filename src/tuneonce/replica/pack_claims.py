@@ -58,7 +58,9 @@ class PackClaims:
         """Claim what was found there, if it is this owner's, nobody's, or old enough."""
         if found is None:
             return self.create(at, owner)
-        if _owner_of(found) not in (owner, _NOBODY) and not self._is_old(at, found, seconds):
+        if self.renew(at, owner, found):
+            return True
+        if _owner_of(found) != _NOBODY and not self._is_old(at, found, seconds):
             return False
         if self._space.swap(at, _claim_of(owner), found.version) is not Swap.DONE:
             return False
