@@ -5,8 +5,8 @@
                             change nothing
 ``TRITON_CACHE_AUTOTUNING`` Triton's own switch; ``0`` turns tuneonce off too
 ``TUNEONCE_STORE``          where results are kept: a directory or a URL
-``TUNEONCE_REMOTE``         what several machines share, by its address (`replica`); a program does
-                            nothing with it, ``tuneonce push`` and ``tuneonce pull`` do
+``TUNEONCE_REMOTE``         what several machines share, by its address (`replica`): a start pulls
+                            it into the store, and pushes what it finds out
 ``TUNEONCE_EVENTS``         directory for the events files; default: one for each store, in the
                             user's cache directory, which is near; ``0`` writes none
 ``TUNEONCE_BAKE``           ``1``: every user may read what is written to a store's directory
@@ -145,7 +145,8 @@ class Settings:
     `older` is a directory that would have been the store's, and may still hold results. `journals`
     is where a tuning keeps its measurements while it goes on and the store is far away, `binaries`
     where compiled binaries are kept then. `frozen` is the file of a frozen set of winners. `apart`
-    are patterns of kernels that each process measures for itself.
+    are patterns of kernels that each process measures for itself. `remote` is the address of what
+    machines share.
     """
 
     mode: Mode
@@ -164,6 +165,7 @@ class Settings:
     warm: Warm = Warm()
     frozen: Path | None = None
     apart: tuple[str, ...] = ()
+    remote: str | None = None
 
 
 def read_mode(environ: Mapping[str, str], *, default: Mode = Mode.ON) -> Mode:
@@ -220,6 +222,7 @@ def read(
         warm=_warm(environ),
         frozen=frozen_file(environ),
         apart=_words(environ.get("TUNEONCE_TUNE_APART", "")),
+        remote=environ.get("TUNEONCE_REMOTE", "").strip() or None,
     )
 
 

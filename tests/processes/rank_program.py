@@ -4,15 +4,18 @@ Importing torch and triton takes longer than such a tuning, so it is done once: 
 for every rank, before anything of tuneonce or of a simulated GPU exists in it. It reads one JSON
 document per line from standard input::
 
-    {"home": directory, "ranks": 3, "keys": [3, 5]}
+    {"home": directory, "ranks": 3, "machines": 1, "keys": [3, 5]}
 
 and answers with one when all ranks have ended: each rank's winners by key, null for one that was
-killed. Ranks measure with noise of their own, and candidates are nearly as fast as each other:
-alone, each would choose another one. Besides::
+killed. So many ranks start on each machine, which is a directory with a store, a cache and claims
+of its own, numbered from 0. Ranks measure with noise of their own, and candidates are nearly as
+fast as each other: alone, each would choose another one. Besides::
 
     "apart": "add"            what `TUNEONCE_TUNE_APART` says
     "signal": ["SIGKILL", 4]  whoever is the first to go on so often with a key gets it then; a
                               stopped one goes on when all others have ended
+    "remote": address         what `TUNEONCE_REMOTE` says
+    "environ": {name: text}   other variables
     "collective": true        rank 0 has begun a collective when it meets its first key, rank 1
                               comes to that after its first key
 """
@@ -106,18 +109,24 @@ def begin_collective(rank: int, home: Path) -> Callable[[], None]:
 
 def run(rank: int, job: dict[str, Any]) -> None:
     home = Path(job["home"])
+    machine = home / str(rank // job["ranks"])
     os.environ |= {
-        "TUNEONCE_STORE": str(home / "store"),
-        "TUNEONCE_EVENTS": str(home / "events"),
-        "TRITON_CACHE_DIR": str(home / "cache"),
-        "TMPDIR": str(home / "tmp"),
+        "TUNEONCE_STORE": str(machine / "store"),
+        "TUNEONCE_EVENTS": str(machine / "events"),
+        "TRITON_CACHE_DIR": str(machine / "cache"),
+        "TMPDIR": str(machine / "tmp"),
         "TUNEONCE_TUNE_APART": job.get("apart", ""),
+        "TUNEONCE_REMOTE": job.get("remote", ""),
+        **job.get("environ", {}),
     }
     tempfile.tempdir = None
     import tuneonce
     from tuneonce.testing import SimulatedGPU
+    from tuneonce.triton.launch import sharing
 
     tuneonce.install()
+    # However slow this machine is, others are waited for.
+    sharing._MACHINE_S = 60.0
     come: Callable[[], None] = lambda: None  # noqa: E731
     if "signal" in job:
         send(*job["signal"], home)
@@ -156,8 +165,10 @@ def main() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         home = Path(job["home"])
-        (home / "tmp").mkdir()
-        alive = {start(rank, job) for rank in range(job["ranks"])}
+        for machine in range(job["machines"]):
+            (home / str(machine) / "tmp").mkdir(parents=True)
+        ranks = range(job["ranks"] * job["machines"])
+        alive = {start(rank, job) for rank in ranks}
         stopped = set()
         while alive:
             pid, status = os.waitpid(-1, os.WUNTRACED)
@@ -169,7 +180,7 @@ def main() -> None:
                 for one in stopped:
                     os.kill(one, signal.SIGCONT)
                 stopped = set()
-        found = [home / f"rank-{rank}.json" for rank in range(job["ranks"])]
+        found = [home / f"rank-{rank}.json" for rank in ranks]
         winners = [json.loads(path.read_text()) if path.exists() else None for path in found]
         print(json.dumps({"winners": winners}), flush=True)
 

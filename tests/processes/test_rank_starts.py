@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.contract.servers import moto_server, redis_server, s3_environment
 from tests.fakes import ROOT
 from tuneonce.events.log import read_processes
 
@@ -45,21 +46,22 @@ class Ranks:
         """Each rank's winners, and how often what was told."""
         self._number += 1
         home = self._home / str(self._number)
-        (home / "events").mkdir(parents=True)
+        home.mkdir()
         assert self._program.stdin is not None
         assert self._program.stdout is not None
-        job |= {"home": str(home), "ranks": ranks, "keys": KEYS}
+        job = {"home": str(home), "ranks": ranks, "machines": 1, "keys": KEYS} | job
         print(json.dumps(job), file=self._program.stdin, flush=True)
         line = self._program.stdout.readline()
         self._errors.seek(0)
         assert line, self._errors.read()
         told = Counter(
             str(event.get("what") if event.get("e") == "problem" else event.get("e"))
-            for process in read_processes(home / "events")
+            for events in home.glob("*/events")
+            for process in read_processes(events)
             for event in process
         )
-        self.binaries = len(list((home / "cache").glob("*/*.cubin")))
-        self.left = sorted(path.name for path in (home / "tmp").rglob("*.claim"))
+        self.binaries = len(list(home.glob("*/cache/*/*.cubin")))
+        self.left = sorted(path.name for path in home.glob("*/tmp/**/*.claim"))
         winners: list[dict[str, str] | None] = json.loads(line)["winners"]
         return winners, told
 
@@ -123,6 +125,35 @@ def test_a_collective_that_others_have_not_come_to_holds_nobody_up(ranks: Ranks)
     winners, told = ranks.start(2, collective=True)
     assert the_same(winners)
     assert told["tune"] == len(KEYS)
+
+
+@pytest.fixture(scope="module", params=["redis", "s3", "files"])
+def remote(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Any]]:
+    """What tells ranks of something that machines share."""
+    if request.param == "redis":
+        with redis_server() as port:
+            yield {"remote": f"redis://127.0.0.1:{port}"}
+    elif request.param == "s3":
+        with moto_server("results") as url:
+            yield {"remote": "s3://results/fleet", "environ": s3_environment(url)}
+    else:
+        yield {"remote": f"file://{tmp_path_factory.mktemp('shared')}"}
+
+
+def test_of_machines_that_start_together_one_measures(ranks: Ranks, remote: dict[str, Any]) -> None:
+    winners, told = ranks.start(2, machines=2, **remote)
+    assert None not in winners
+    assert the_same(winners)
+    assert (told["tune"], told["measure"]) == (len(KEYS), len(KEYS) * CANDIDATES)
+    assert (told["compile"], ranks.binaries) == (2 * CANDIDATES, 2 * CANDIDATES)
+    assert not {name for name in told if name.startswith(("internal", "remote_"))}
+    # A machine that comes later has nothing to measure, and compiles what won.
+    (later,), told = ranks.start(1, **remote)
+    assert later == winners[0]
+    assert (told["tune"], told["measure"], told["resolve"]) == (0, 0, len(KEYS))
+    assert told["compile"] < CANDIDATES
 
 
 @pytest.mark.thorough

@@ -51,6 +51,7 @@ class _Installation:
         self.live: Any = None
         self.phases: Any = None
         self.replay: Any = None
+        self.remote: Any = None
         self.says_ready = False
         self.watched = False
         self.patience: Any = None
@@ -164,6 +165,8 @@ def uninstall() -> None:
             installation.replay.close()
         if installation.hook is not None:
             installation.hook.uninstall()
+        if installation.remote is not None:
+            installation.remote.close()
         if installation.events is not None:
             installation.events.close()
         installation.restore_environment()

@@ -26,6 +26,7 @@ from ..settings import Mode, Settings, binaries_folder, read
 from ..store import open_with_older
 from ..store.bounded import BoundedStore
 from ..store.readonly import ReadOnlyStore
+from ..store.telling import TellingStore
 from ..system.claims import Claims
 from ..system.cpus import users_directory
 from ..system.threads import BoundedCalls
@@ -34,6 +35,7 @@ from ..triton.launch.hook import Hook
 from ..triton.launch.observer import Observer
 from ..triton.launch.persistence import Persistence
 from .imports import server
+from .remote import build_link
 
 
 def put_together(module: Any, installation: Any, log: Callable[..., None]) -> None:
@@ -67,6 +69,10 @@ def _hook(module: Any, installation: Any, settings: Settings) -> Hook:
     if policies.deterministic:  # nothing is kept, whatever asks for it
         inner, answers = ReadOnlyStore(inner), DeterministicResolver
         warmed = replace(warmed, recorded=False)
+    claims = None if policies.deterministic else _claims()
+    remote = installation.remote = build_link(settings, installation.environ, claims, events)
+    if remote is not None:
+        inner = TellingStore(inner, remote.kept)
     store = BoundedStore(inner, without_password(settings.store))
     journals = None
     if not policies.deterministic:
@@ -86,6 +92,9 @@ def _hook(module: Any, installation: Any, settings: Settings) -> Hook:
     if installation.says_ready:
         installation.replay.await_ready()
     # What is registered last is called first.
+    if remote is not None:
+        atexit.register(remote.finish)
+        remote.begin()
     atexit.register(persistence.finish)
     replay = installation.replay
     atexit.register(lambda: replay.end(is_server=server() is not None))
@@ -100,8 +109,9 @@ def _hook(module: Any, installation: Any, settings: Settings) -> Hook:
         phases=installation.phases,
         policies=policies,
         usage=replay.recorder,
-        claims=None if policies.deterministic else _claims(),
+        claims=claims,
         apart=settings.apart,
+        remote=remote,
     )
 
 

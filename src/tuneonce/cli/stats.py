@@ -87,6 +87,8 @@ def _draw(found: Statistics, *, since: bool) -> None:
         for count, what in (
             (totals.restored, "binaries restored"),
             (totals.replayed, "variants replayed"),
+            (totals.pulled, "records pulled"),
+            (totals.pushed, "records pushed"),
         )
         if count
     ]

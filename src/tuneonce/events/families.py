@@ -157,6 +157,8 @@ FAMILIES: tuple[Family, ...] = (
     _total("restore_seconds", "Seconds in which binaries were put back", "restore_s"),
     _total("replayed_variants", "Variants of an earlier start that were loaded", "replayed"),
     _total("replay_seconds", "Seconds in which variants were loaded", "replay_s"),
+    _total("pulled_records", "Records that came from other machines", "pulled"),
+    _total("pushed_records", "Records that went to other machines", "pushed"),
     _total("borrowed_keys", "Misses that were not tuned and ran what a near key runs", "borrowed"),
     _total("explored_keys", "Misses whose candidates are tried by their own launches", "explored"),
     _total("explore_excess_seconds", "What these launches took longer for it", "excess_s"),

@@ -25,6 +25,7 @@ then, with ``t`` in seconds since ``started``::
     {"t":1.2,"e":"untuned","kernel":"...","why":"no_programs"}    or "warmup": it decides nothing
     {"t":9.3,"e":"explore","what":"begin","kernel":"...","key":"...","candidates":25,"known":0}
     {"t":9.9,"e":"explore","what":"verdict","kernel":"...","winner":"...","launches":310,...}
+    {"t":0.7,"e":"remote","what":"pulled","records":120}    from other machines; "pushed": to them
     {"t":9.4,"e":"ready"}                     start-up is over, what follows happens while serving
     {"t":0.1,"e":"problem","what":"record_unreadable","detail":"..."}
 

@@ -28,7 +28,8 @@ class Totals(msgspec.Struct):
 
     `waited_s` is what launches waited in all. `compile_s` is of all compilers together, which run
     side by side. `replayed` variants were loaded, and `restored` binaries put back, because an
-    earlier start had used them.
+    earlier start had used them. `pulled` and `pushed` are records that came from other machines and
+    that went to them.
     """
 
     processes: int = 0
@@ -59,6 +60,8 @@ class Totals(msgspec.Struct):
     replay_s: float = 0.0
     restored: int = 0
     restore_s: float = 0.0
+    pulled: int = 0
+    pushed: int = 0
     starting: PhaseTotals = msgspec.field(default_factory=PhaseTotals)
     serving: PhaseTotals = msgspec.field(default_factory=PhaseTotals)
     reasons: dict[str, int] = msgspec.field(default_factory=dict)
@@ -114,7 +117,7 @@ class Totals(msgspec.Struct):
                 self.serving_compiles += 1
 
     def _add_remembered(self, event: dict[str, Any], seconds: float) -> None:
-        """What comes of an earlier start, or of another key."""
+        """What comes of an earlier start, of another key or of another machine."""
         match event.get("e"):
             case "replay":
                 self.replayed += int(number(event.get("loaded", event.get("variants"))))
@@ -124,6 +127,10 @@ class Totals(msgspec.Struct):
                 self.restore_s += seconds
             case "borrow":
                 self.borrowed += 1
+            case "remote":
+                records = int(number(event.get("records")))
+                self.pulled += records if event.get("what") == "pulled" else 0
+                self.pushed += records if event.get("what") == "pushed" else 0
             case "explore":
                 self.explored += event.get("what", "begin") == "begin"
                 self.excess_s += number(event.get("excess_ms")) / 1000
@@ -152,6 +159,8 @@ class Totals(msgspec.Struct):
         ):
             if count:
                 parts.append(f"{count} {what} ({seconds:.1f} s)")
+        if self.pulled:
+            parts.append(f"{self.pulled} records pulled")
         return ", ".join([*parts, f"{self.saved_s:.1f} s saved"])
 
     def _add_resolve(self, event: dict[str, Any]) -> None:

@@ -36,11 +36,12 @@ WHOLE_S = 1800.0
 
 _MOST_LINE = 1 << 20
 
-# The paths are those of this process: neither more nor fewer packages are found.
-_START = (
+START = (
     "import sys; sys.path[:] = sys.argv[1:]; "
     "from tuneonce.replica.courier_process import main; sys.exit(main())"
 )
+"""What Python is started with. The paths, its arguments, are those of this process: neither more
+nor fewer packages are found."""
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -99,7 +100,7 @@ def _process(
     paths = [str(Path(path).absolute()) for path in sys.path]
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [sys.executable, "-c", _START, *paths],
+            [sys.executable, "-c", START, *paths],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=said,

@@ -1,21 +1,31 @@
-"""What runs in the courier's process: one push or pull, told line by line.
+"""What runs in the courier's process: one push or pull, or what a program wishes, line by line.
 
-It reads one line of JSON, an `Order`, and then until its parent ends, which ends it, too. It writes
-lines of JSON: how far it is, and at the end what it did or why it could not (`courier`).
+It reads one line of JSON, an `Order`. For a push or pull it goes on reading until its parent ends,
+which ends it, too, and writes lines of JSON: how far it is, and at the end what it did or why it
+could not (`courier`). A program's courier reads wishes (`service`), and has some seconds more when
+the program has ended, to push what it has kept.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import resource
+import secrets
+import select
 import sys
 import threading
-from typing import IO, Literal
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
 
 import msgspec
 
 from ..errors import StoreError, TuneonceError
+
+if TYPE_CHECKING:
+    from .service import Wishes
 
 MOST_MEMORY = 4 << 30
 """Bytes that it may write to: a server that sends without end ends this process and nothing else.
@@ -23,12 +33,26 @@ It needs a tenth of that. Arbitrary. Not of address space, of which each thread 
 much, and a machine of many cores has many."""
 
 
-class Order(msgspec.Struct, frozen=True):
-    """What is to be done, between a store and a remote, both by their addresses."""
+LAST_S = 20.0
+"""So long a courier goes on after its program has ended. Arbitrary."""
 
-    do: Literal["push", "pull"]
+# So often, in seconds, it looks whether its program is alive: a child of that may hold the pipe.
+_LOOKS_S = 5.0
+
+
+class Order(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is to be done, between a store and a remote, both by their addresses.
+
+    To ``attend`` is to do what a program wishes. If that begins with a pull, `claim` and `fd` are
+    the file of the claim to it and an open descriptor of that, if there is one.
+    """
+
+    do: Literal["push", "pull", "attend"]
     store: str
     remote: str
+    pulls: bool = True
+    claim: str = ""
+    fd: int = -1
 
 
 class Word(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -54,7 +78,10 @@ def main() -> int:
     sys.stdout = sys.stderr
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
-    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
+    # A byte at a time: what is behind it is for who reads wishes.
+    order = msgspec.json.decode(_read_line(), type=Order)
+    if order.do == "attend":
+        return _attend(order, out)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _say(out, _carried_out(order, out))
@@ -84,7 +111,72 @@ def _carried_out(order: Order, out: IO[bytes]) -> Word:
     return Word(did=msgspec.to_builtins(did), note=info.note, url=info.url)
 
 
-def _say(out: IO[bytes], word: Word) -> None:
+def _attend(order: Order, out: IO[bytes]) -> int:
+    from ..store import open_store
+    from ..system.claims import Claim
+    from . import open_replica
+    from .service import Listener, Service
+    from .wishes import Said
+
+    def say(word: Said) -> None:
+        with contextlib.suppress(BrokenPipeError, ValueError):  # the program has ended
+            _say(out, word)
+
+    wishes: Wishes = queue.SimpleQueue()
+    threading.Thread(target=_read_wishes, args=(wishes,), daemon=True).start()
+    claim = Claim(Path(order.claim), order.fd) if order.claim else None
+    try:
+        with open_store(order.store) as store, open_replica(order.remote) as replica:
+            listener = Listener(lambda: open_replica(order.remote), wishes.put)
+            owner = secrets.token_hex(8)
+            service = Service(store, replica, wishes, say, owner=owner, listen=listener)
+            if order.pulls:
+                service.pull()
+                if claim is not None:
+                    claim.give_up()
+                service.push()
+            service.run()
+        return 0
+    except TuneonceError as error:
+        say(Said("failed", message=str(error)))
+    except BaseException as error:
+        say(Said("failed", message=f"{type(error).__name__}: {error}"[:1000]))
+    finally:
+        if claim is not None:
+            claim.give_up()
+    return 1
+
+
+def _read_line() -> bytes:
+    line = b""
+    while not line.endswith(b"\n") and (more := os.read(0, 1)):
+        line += more
+    return line
+
+
+def _read_wishes(wishes: Wishes) -> None:
+    """Pass on what the program wishes; some time after its end, end this process."""
+    from .wishes import Wish
+
+    parent, heard = os.getppid(), b""
+    something = select.poll()
+    something.register(0, select.POLLIN)
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        while os.getppid() == parent:
+            if not something.poll(_LOOKS_S * 1000):
+                continue
+            more = os.read(0, 1 << 16)
+            if not more:
+                break
+            *lines, heard = (heard + more).split(b"\n")
+            for line in lines:
+                wishes.put(msgspec.json.decode(line, type=Wish))
+    wishes.put(None)
+    time.sleep(LAST_S)
+    os._exit(1)
+
+
+def _say(out: IO[bytes], word: msgspec.Struct) -> None:
     out.write(msgspec.json.encode(word) + b"\n")
     out.flush()
 

@@ -37,6 +37,14 @@ class Claim:
         with contextlib.suppress(OSError):
             os.pwrite(self._fd, self._count.to_bytes(_COUNTER_BYTES, "little"), 0)
 
+    def hand_over(self) -> tuple[str, int]:
+        """Its file and an open descriptor of that, for a process that makes a `Claim` of them.
+
+        It is no more ours once the descriptor is closed here.
+        """
+        fd, self._fd = self._fd, -1
+        return str(self._path), fd
+
     def give_up(self) -> None:
         """It is over, whatever came of it. Raises nothing."""
         import fcntl

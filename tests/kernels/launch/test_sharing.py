@@ -18,6 +18,7 @@ from tests.kernels.equivalence_gpu import blocks, covering, make_copy
 from tests.kernels.equivalence_lab import make_hook
 from tuneonce.phase import Phases
 from tuneonce.policies import OnMiss, Policies
+from tuneonce.replica.wishes import Turn
 from tuneonce.store.memory import MemoryStore
 from tuneonce.store.readonly import ReadOnlyStore
 from tuneonce.system.claims import Claim, Claims
@@ -242,3 +243,143 @@ def test_errors_of_ours_cost_the_sharing_and_not_the_launch(
         hook.uninstall()
     assert len(events.of("tune")) == 1
     assert [one["what"] for one in events.of("problem")] == ["internal_share_tuning"]
+
+
+# -- another machine has it ------------------------------------------------------------------------
+
+
+class Remote:
+    """What machines share, as a link tells of it: `turns` are what claims come to, in turn.
+
+    `comes` is put into the store by its first question of the kind that `when` names.
+    """
+
+    def __init__(
+        self,
+        *turns: Turn,
+        store: Any = None,
+        comes: dict[str, Any] | None = None,
+        when: str = "claim",
+    ) -> None:
+        self.turns, self.asked = list(turns), list[str]()
+        self._store, self._comes, self._when = store, comes or {}, when
+
+    def _ask(self, what: str) -> None:
+        self.asked.append(what)
+        if what == self._when:
+            for name, data in self._comes.items():
+                self._store.put(name, data)
+
+    def await_pulled(self, name: str) -> bool:
+        self._ask("await_pulled")
+        return self._when == "await_pulled"
+
+    def claim(self, name: str) -> Turn:
+        self._ask("claim")
+        return self.turns.pop(0)
+
+    def give_up(self, name: str) -> None:
+        self._ask("give_up")
+
+
+@pytest.fixture
+def found() -> dict[str, Any]:
+    """What another machine has found out."""
+    store = MemoryStore()
+    with process(store, None):
+        launch(tunable())
+    return {name: store.get(name) for name in store.list("")}
+
+
+def test_a_known_key_asks_no_remote(claims: Asked, found: dict[str, Any]) -> None:
+    store, remote = MemoryStore(), Remote()
+    for name, data in found.items():
+        store.put(name, data)
+    with process(store, claims, remote=remote):
+        launch(kernel := tunable())
+        launch(kernel)
+    assert remote.asked == []
+
+
+def test_what_has_been_pulled_meanwhile_is_a_hit(claims: Asked, found: dict[str, Any]) -> None:
+    store = MemoryStore()
+    remote = Remote(store=store, comes=found, when="await_pulled")
+    with process(store, claims, remote=remote) as events:
+        launch(kernel := tunable())
+        launch(kernel)
+    assert remote.asked == ["await_pulled"]
+    assert events.of("tune") == []
+    assert [one["outcome"] for one in events.of("resolve")] == ["hit"]
+
+
+def test_a_key_whose_turn_it_is_here_is_measured_at_once(claims: Asked) -> None:
+    remote = Remote(Turn.OURS)
+    with process(MemoryStore(), claims, remote=remote) as events:
+        launch(tunable())
+    assert remote.asked == ["await_pulled", "claim", "give_up"]
+    assert len(events.of("tune")) == 1
+
+
+@pytest.mark.parametrize("turn", [Turn.KNOWN, Turn.THEIRS])
+def test_a_verdict_of_another_machine_is_adopted(
+    claims: Asked, found: dict[str, Any], turn: Turn
+) -> None:
+    store = MemoryStore()
+    remote = Remote(turn, store=store, comes=found)
+    with process(store, claims, remote=remote) as events:
+        launch(tunable())
+    assert remote.asked == ["await_pulled", "claim"]
+    assert events.of("tune") == []
+    assert list(claims.directory.iterdir()) == []
+
+
+def test_another_machine_that_finds_nothing_is_waited_for_until_all_is_compiled_and_no_longer(
+    claims: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "_MACHINE_S", 0.05)
+    advanced = []
+    advance = Claim.advance
+    monkeypatch.setattr(Claim, "advance", lambda self: (advanced.append(1), advance(self))[1])
+    remote = Remote(Turn.THEIRS)
+    with process(MemoryStore(), claims, remote=remote) as events:
+        launch(tunable())
+    assert len(events.of("tune")) == 1
+    [waited] = events.of("wait")
+    assert waited["seconds"] >= 0.05
+    # Others of this machine see that it goes on.
+    assert len(advanced) > 5
+    assert remote.asked[-1] == "give_up"
+
+
+def test_no_remote_is_asked_while_serving(claims: Asked) -> None:
+    phases, remote = Phases(), Remote()
+    phases.serve()
+    more = {"phases": phases, "policies": Policies(serving=OnMiss.TUNE), "remote": remote}
+    with process(MemoryStore(), claims, **more) as events:
+        launch(tunable())
+    assert remote.asked == []
+    assert len(events.of("tune")) == 1
+
+
+@pytest.mark.parametrize("what", ["await_pulled", "claim", "give_up"])
+def test_a_link_that_fails_costs_no_launch(
+    claims: Asked, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = Remote(Turn.OURS)
+
+    def fail(name: str) -> Any:
+        raise RuntimeError(what)
+
+    monkeypatch.setattr(remote, what, fail)
+    hook, events = make_hook(MemoryStore(), claims=claims, remote=remote)
+    object.__setattr__(hook._persistence, "raise_errors", False)
+    assert hook.install()
+    try:
+        with SimulatedGPU(do_bench=True):
+            launch(kernel := tunable())
+            assert len(kernel.cache) == 1
+    finally:
+        hook.uninstall()
+    assert len(events.of("tune")) == 1
+    assert len(events.of("problem")) == 1
+    assert list(claims.directory.iterdir()) == []

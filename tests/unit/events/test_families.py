@@ -27,6 +27,8 @@ EVENTS: list[dict[str, Any]] = [
     {"e": "explore"},
     {"e": "explore", "what": "verdict", "excess_ms": 250.0},
     {"e": "untuned", "why": "warmup"},
+    {"e": "remote", "what": "pulled", "records": 120},
+    {"e": "remote", "what": "pushed", "records": 7},
     {"e": "problem", "what": "store_failed"},
 ]
 COUNTED = total([[{}, *EVENTS]])
@@ -101,6 +103,8 @@ def test_what_was_remembered() -> None:
         ("restore_seconds", 0.25),
         ("replayed_variants", 4),
         ("replay_seconds", 0.75),
+        ("pulled_records", 120),
+        ("pushed_records", 7),
         ("borrowed_keys", 1),
         ("explored_keys", 1),
         ("explore_excess_seconds", 0.25),

@@ -104,7 +104,7 @@ def test_nobody_waits_for_a_server_that_says_nothing(
 
 
 def courier_that(monkeypatch: pytest.MonkeyPatch, does: str) -> None:
-    monkeypatch.setattr(courier, "_START", f"import os, sys\n{does}")
+    monkeypatch.setattr(courier, "START", f"import os, sys\n{does}")
 
 
 def test_one_that_ends_without_a_word_is_told_of(

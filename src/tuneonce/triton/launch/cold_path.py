@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...events.progress import Progress, Tuning
 from ...phase import Phases
@@ -44,6 +44,9 @@ from .sharing import Sharing
 from .undecided import Undecided, clashes, says_nothing, undecided
 from .usage import NoUsage, Usage
 
+if TYPE_CHECKING:
+    from ...replica.link import Link
+
 
 class ColdPath:
     """The cold keys of one process."""
@@ -61,6 +64,7 @@ class ColdPath:
         usage: Usage | None = None,
         claims: Claims | None = None,
         apart: Sequence[str] = (),
+        remote: Link | None = None,
     ) -> None:
         self._persistence = persistence
         self._events = persistence.events
@@ -86,7 +90,9 @@ class ColdPath:
         self._misses = Misses(
             persistence, self._phases, self._policies, explores=self.exploration.explores
         )
-        self._sharing = Sharing(persistence, workers, self._phases, claims, apart=apart)
+        self._sharing = Sharing(
+            persistence, workers, self._phases, claims, apart=apart, remote=remote
+        )
         self._ahead = Ahead(workers, persistence.resolver, persistence.events)
 
     # -- a launch ----------------------------------------------------------------------------
@@ -240,6 +246,8 @@ class ColdPath:
     def _ask(self, session: Session) -> None:
         """What the store knows, or else Triton's own file, or else siblings of the key."""
         self._persistence.ask(session)
+        if session.winner is None and not session.together and self._sharing.has_come(session):
+            self._persistence.ask(session)
         nothing = session.question is not None and not session.measurements
         if nothing and session.winner is None and not session.together:
             timings = stock_results.take_over(session)

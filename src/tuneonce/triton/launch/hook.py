@@ -19,7 +19,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...events.progress import Progress
 from ...phase import Phases
@@ -46,6 +46,9 @@ from .usage import Usage
 
 logger = logging.getLogger("tuneonce")
 
+if TYPE_CHECKING:
+    from ...replica.link import Link
+
 
 class Hook:
     """The hook of one process, over one version of Triton."""
@@ -64,6 +67,7 @@ class Hook:
         usage: Usage | None = None,
         claims: Claims | None = None,
         apart: Sequence[str] = (),
+        remote: Link | None = None,
     ) -> None:
         self._module = module
         rechecker = None
@@ -80,6 +84,7 @@ class Hook:
             usage=usage,
             claims=claims,
             apart=apart,
+            remote=remote,
         )
         self._workers = workers
         self._class = module.Autotuner

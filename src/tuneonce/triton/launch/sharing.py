@@ -11,6 +11,10 @@ for the collective, and the other ranks, on their way to it, for the claim.
 Waiting follows progress, and not whether somebody is alive: who is stopped is, too. Without
 progress for some seconds the next one takes the claim of the next generation, and the first that
 publishes decides for all. Nobody waits after `ready()`, in a capture, or for what cannot be kept.
+
+Where machines share a remote (`replica.link`), who has the claim of a machine asks there whose turn
+it is. A machine whose turn it is not has everything compiled, waits for the other's verdict a
+second more, and then measures for itself: it is never later than that for it.
 """
 
 from __future__ import annotations
@@ -22,9 +26,12 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from ...model.codec import digest
 from ...phase import Phase, Phases
+from ...replica.wishes import Turn
+from ...resolution.resolver import Question
 from ...system.claims import Claim, Claims
 from ..compile.compilations import Compilations
 from ..compile.listener import trial
@@ -36,6 +43,9 @@ from ..seams import drivers, kernels
 from .persistence import Persistence
 from .undecided import clashes
 
+if TYPE_CHECKING:
+    from ...replica.link import Link
+
 logger = logging.getLogger("tuneonce")
 
 # Seconds without progress after which somebody else measures, once nothing is left to compile: a
@@ -46,9 +56,14 @@ _PATIENCE_S = 3.0
 _GRACE_S, _FAR_GRACE_S = 0.5, 3.0
 # Seconds that a key is waited for in all. Arbitrary: longer than any race takes.
 _LONGEST_S = 600.0
+# Seconds that another machine's verdict is waited for once all is compiled here. Arbitrary: what
+# measuring takes here, since it has begun to measure by then.
+_MACHINE_S = 1.0
 # Seconds between two looks, the first and the longest.
 _LOOK_S, _LOOKS_S = 0.002, 0.05
 _GENERATIONS = 8
+# A wait for the remote that is shorter, in seconds, is none to tell of. Arbitrary.
+_TOLD_S = 0.001
 
 # What kernels are called or call whose launch waits for other GPUs. Measured alone they would hang.
 _COLLECTIVE = re.compile(
@@ -61,7 +76,7 @@ class Sharing:
     """The cold keys that this process shares with others of its machine.
 
     `claims` is None where there is no directory for them. `apart` are patterns of kernels' names
-    that each process measures for itself.
+    that each process measures for itself. `remote`, if any, is what machines share.
     """
 
     def __init__(
@@ -72,11 +87,12 @@ class Sharing:
         claims: Claims | None,
         *,
         apart: Sequence[str] = (),
+        remote: Link | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._persistence, self._workers, self._phases = persistence, workers, phases
-        self._claims, self._apart = claims, tuple(apart)
+        self._claims, self._apart, self._remote = claims, tuple(apart), remote
         self._clock, self._sleep = clock, sleep
 
     @contextlib.contextmanager
@@ -94,7 +110,37 @@ class Sharing:
             yield _nothing if claim is None else claim.advance
         finally:
             if claim is not None:
+                self._give_up(session)
                 claim.give_up()
+
+    def has_come(self, session: Session) -> bool:
+        """Whether what machines share has come, so that a key may be known that was not.
+
+        Waits for it, for a moment at most, while the program starts. Raises nothing of its own.
+        """
+        question, remote = session.question, self._remote
+        if remote is None or question is None or self._phases.now is not Phase.STARTING:
+            return False
+        with self._persistence.guarded("await_remote"), self._told(session):
+            return remote.await_pulled(_verdict_name(question))
+        return False
+
+    @contextlib.contextmanager
+    def _told(self, session: Session) -> Iterator[None]:
+        """What takes long inside is told as a wait."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            waited = self._clock() - began
+            if waited > _TOLD_S:
+                self._workers.tell_wait(session.label, waited)
+
+    def _give_up(self, session: Session) -> None:
+        """This machine does not measure a key any more."""
+        if self._remote is not None and session.question is not None:
+            with self._persistence.guarded("share_tuning"):
+                self._remote.give_up(_verdict_name(session.question))
 
     def _is_shared(self, session: Session) -> bool:
         if self._claims is None or self._phases.now is not Phase.STARTING:
@@ -118,7 +164,7 @@ class Sharing:
         assert question is not None
         assert claims is not None
         _await_device()
-        verdict = question.key.verdict_name(question.work_class, question.digests)
+        verdict = _verdict_name(question)
         store = self._persistence.resolver.access.store.describe().location
         name = digest([store, verdict], length=40)
         waiting = _Waiting(self, session)
@@ -128,13 +174,31 @@ class Sharing:
                 if claim is None and not waiting.stalled:
                     return None
                 if claim is not None:
-                    if not self.adopts(session):
-                        return claim
-                    claim.give_up()
-                    return None
+                    return self._kept(claim, waiting, verdict)
             return None
         finally:
             waiting.tell()
+
+    def _kept(self, claim: Claim, waiting: _Waiting, verdict: str) -> Claim | None:
+        """The claim, while there is something to measure under it; else it is given up."""
+        try:
+            if not self.adopts(waiting.session) and not self._elsewhere(waiting, verdict, claim):
+                return claim
+        except BaseException:
+            claim.give_up()
+            raise
+        claim.give_up()
+        return None
+
+    def _elsewhere(self, waiting: _Waiting, verdict: str, claim: Claim) -> bool:
+        """Whether another machine has measured a key of which this process has the claim."""
+        if self._remote is None:
+            return False
+        with self._told(waiting.session):
+            turn = self._remote.claim(verdict)
+        if turn is Turn.THEIRS:
+            waiting.for_machine(claim.advance)
+        return turn is not Turn.OURS and self.adopts(waiting.session)
 
     @property
     def grace_s(self) -> float:
@@ -156,7 +220,7 @@ class _Waiting:
     """For one key, in one process."""
 
     def __init__(self, sharing: Sharing, session: Session) -> None:
-        self._sharing, self._session = sharing, session
+        self._sharing, self.session = sharing, session
         self._clock, self._sleep = sharing._clock, sharing._sleep
         self._began: float | None = None
         self.stalled = False
@@ -173,7 +237,7 @@ class _Waiting:
         self._help()
         progress, moved, gone = claims.progress(name), self._clock(), None
         pause = _LOOK_S
-        while not self._sharing.adopts(self._session):
+        while not self._sharing.adopts(self.session):
             now, latest = self._clock(), claims.progress(name)
             if latest is not None and (claim := claims.take(name)) is not None:
                 if claim.inherited:  # whoever had it was ended in the middle of it
@@ -195,19 +259,29 @@ class _Waiting:
             pause = min(2 * pause, _LOOKS_S)
         return None
 
-    def _help(self) -> None:
+    def for_machine(self, advance: Callable[[], None]) -> None:
+        """Until another machine has a verdict, or should have one. Calls `advance` meanwhile."""
+        self._help(advance)
+        until, pause = self._clock() + _MACHINE_S, _LOOK_S
+        while not self._sharing.adopts(self.session) and self._clock() < until:
+            advance()
+            self._sleep(pause)
+            pause = min(2 * pause, _LOOKS_S)
+
+    def _help(self, advance: Callable[[], None] | None = None) -> None:
         """Have what the key needs compiled, until there is a verdict."""
         if self._began is not None:
             return
+        advance = _nothing if advance is None else advance
         self._began = self._clock()
-        session, workers = self._session, self._sharing._workers
+        session, workers = self.session, self._sharing._workers
         if workers.pool() is None:
             return
         positions = [p for p in distinct(session.candidates).values() if p not in session.known]
         compilations = Compilations(session, workers, stop=lambda: self._sharing.adopts(session))
         with closing(compilations), trial():
             for _ in compilations.arrivals(sorted(positions)):
-                pass
+                advance()
 
     @property
     def _waits_since(self) -> float:
@@ -215,7 +289,11 @@ class _Waiting:
 
     def tell(self) -> None:
         if self._began is not None:
-            self._sharing._workers.tell_wait(self._session.label, self._clock() - self._began)
+            self._sharing._workers.tell_wait(self.session.label, self._clock() - self._began)
+
+
+def _verdict_name(question: Question) -> str:
+    return question.key.verdict_name(question.work_class, question.digests)
 
 
 def _await_device() -> None:

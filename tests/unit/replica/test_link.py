@@ -1,0 +1,337 @@
+"""A program's link to its remote: what it waits for, and that nothing it meets holds it up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.factories import make_key, put_verdict
+from tuneonce.replica import link as module
+from tuneonce.replica.link import Link
+from tuneonce.replica.wishes import Said, Turn
+from tuneonce.store.files import FileStore
+from tuneonce.store.memory import MemoryStore
+from tuneonce.system.claims import Claims
+from tuneonce.system.patience import Patience
+
+TIMES = {64: (0.2,), 128: (0.1,)}
+LONG_S = 60.0
+
+
+def name_of(kernel: str) -> str:
+    return put_verdict(MemoryStore(), make_key(kernel), TIMES)
+
+
+class Machine:
+    """A store, a directory for claims, and links to one remote."""
+
+    def __init__(self, home: Path, remote: str) -> None:
+        self.store, self.remote = FileStore(home / "store"), remote
+        self._address, self._claims = str(home / "store"), home / "claims"
+        self._claims.mkdir(parents=True)
+        self.told: list[Said] = []
+        self.links: list[Link] = []
+
+    def link(self, **more: Any) -> Link:
+        more.setdefault("patience", Patience(LONG_S))
+        made = Link(
+            self._address,
+            self.remote,
+            claims=Claims(self._claims),
+            tell=self.told.append,
+            **more,
+        )
+        self.links.append(made)
+        return made
+
+    def keep(self, kernel: str) -> str:
+        return put_verdict(self.store, make_key(kernel), TIMES)
+
+    def words(self, what: str) -> list[Said]:
+        return [one for one in self.told if one.what == what]
+
+    @property
+    def claimed(self) -> list[str]:
+        return sorted(path.name for path in self._claims.iterdir())
+
+    def close(self) -> None:
+        for link in self.links:
+            process = link._process
+            link.close()
+            if process is not None:
+                with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                    os.kill(process.pid, signal.SIGKILL)
+                    os.waitpid(process.pid, 0)
+
+
+@pytest.fixture(autouse=True)
+def _long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PULL_S", LONG_S)
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[list[Machine]]:
+    made = [Machine(tmp_path / str(i), f"file://{tmp_path}/remote") for i in range(2)]
+    yield made
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Iterator[Machine]:
+    """One whose remote takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        made = Machine(tmp_path / "silent", f"redis://127.0.0.1:{server.getsockname()[1]}")
+        yield made
+        made.close()
+
+
+def test_what_one_machine_kept_another_has_at_its_start(machines: list[Machine]) -> None:
+    one, other = machines
+    link = one.link()
+    link.begin()
+    name = one.keep("add")
+    link.kept(name)
+    link.finish(LONG_S)
+    assert [said.records for said in one.words("pushed")] == [1]
+    later = other.link()
+    later.begin()
+    assert later.await_pulled(name)
+    assert other.store.get(name) == one.store.get(name)
+    assert sum(said.records for said in other.words("pulled") if said.name) == 1
+    # Said once: the store was asked again then.
+    assert not later.await_pulled(name)
+
+
+def test_what_was_never_pushed_is_at_the_next_start(machines: list[Machine]) -> None:
+    one, other = machines
+    name = one.keep("add")
+    link = one.link()
+    assert link.await_pulled(name)
+    link.kept(one.keep("mul"))  # what was there before goes first
+    link.finish(LONG_S)
+    later = other.link()
+    assert later.await_pulled(name)
+    assert other.store.get(name) is not None
+
+
+def test_of_two_machines_one_measures(machines: list[Machine]) -> None:
+    one, other = (machine.link() for machine in machines)
+    name = name_of("add")
+    assert (one.claim(name), other.claim(name)) == (Turn.OURS, Turn.THEIRS)
+    machines[0].keep("add")
+    one.kept(name)
+    until = time.monotonic() + LONG_S
+    while machines[1].store.get(name) is None:  # it comes by itself
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert other.claim(name) is Turn.KNOWN
+    name = name_of("mul")
+    assert (other.claim(name), one.claim(name)) == (Turn.OURS, Turn.THEIRS)
+    other.give_up(name)
+    one.give_up(name)
+    other.claim(name_of("div"))  # once that is answered, what was wished for before is done
+    assert one.claim(name) is Turn.OURS
+
+
+def test_one_process_of_a_machine_pulls(machines: list[Machine]) -> None:
+    one, other = machines
+    name = one.keep("add")
+    first = one.link()
+    first.await_pulled(name)
+    first.kept(name)
+    first.finish(LONG_S)
+    pulls, waits = other.link(), other.link()
+    pulls.begin()
+    waits.begin()
+    assert waits._process is None
+    assert waits.await_pulled(name)
+    assert other.store.get(name) is not None
+    assert other.claimed == []
+
+
+def test_a_claim_of_a_pull_that_was_killed_is_taken_over(machines: list[Machine]) -> None:
+    one, _ = machines
+    killed, link = one.link(), one.link()
+    killed.begin()
+    assert killed._process is not None
+    os.kill(killed._process.pid, signal.SIGKILL)
+    killed._process.wait()
+    link.begin()
+    assert link._process is not None
+    assert link.await_pulled(name_of("add"))
+
+
+# -- what goes wrong -------------------------------------------------------------------------------
+
+
+def test_patience_is_spent_once(silent: Machine) -> None:
+    link = silent.link(patience=Patience(0.2))
+    link.begin()
+    name = name_of("add")
+    began = time.monotonic()
+    assert not link.await_pulled(name)
+    assert time.monotonic() - began >= 0.19
+    waited = []
+    for call in (link.await_pulled, link.claim):
+        before = link._patience.left
+        assert call(name) in (False, Turn.OURS)
+        waited.append(before - link._patience.left)
+    assert max(waited) < 0.05
+    assert link._patience.left == 0.0
+
+
+def test_nobody_waits_for_a_pull_that_began_long_ago(silent: Machine) -> None:
+    now = [0.0]
+    link = silent.link(clock=lambda: now[0])
+    link.begin()
+    now[0] = module.PULL_S
+    assert not link.await_pulled(name_of("add"))
+    assert link._patience.left > LONG_S - 1
+
+
+def test_the_end_of_a_program_is_bounded(silent: Machine) -> None:
+    link = silent.link()
+    link.begin()
+    link.finish(LONG_S)  # nothing was kept
+    link.kept(silent.keep("add"))
+    link.finish(0.05)
+    assert silent.told == []
+
+
+@pytest.mark.parametrize("why", ["refused", "no address", "read-only store"])
+def test_a_remote_that_cannot_be_is_told_of_once(tmp_path: Path, why: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    remotes = {"refused": f"redis://user:secret@127.0.0.1:{port}", "no address": "gopher://x"}
+    machine = Machine(tmp_path, remotes.get(why, f"file://{tmp_path}/remote"))
+    if why == "read-only store":
+        there = Machine(tmp_path / "there", machine.remote)
+        link = there.link()
+        link.kept(there.keep("add"))
+        link.finish(LONG_S)
+        there.close()
+        machine._address += "?readonly=1"
+        machine._address = f"file://{machine._address}"
+    link = machine.link()
+    assert not link.await_pulled(name_of("add"))
+    assert link.claim(name_of("add")) is Turn.OURS
+    link.kept(name_of("add"))
+    link.finish(LONG_S)
+    (said,) = machine.told
+    assert said.what == "failed"
+    assert "secret" not in said.message
+    assert link._process is None
+    machine.close()
+
+
+def test_a_courier_that_is_killed_is_done_without(machines: list[Machine]) -> None:
+    link = machines[0].link()
+    assert link.claim(name_of("add")) is Turn.OURS
+    assert link._process is not None
+    os.kill(link._process.pid, signal.SIGKILL)
+    assert link.claim(name_of("mul")) is Turn.OURS
+    assert [said.what for said in machines[0].told].count("failed") == 1
+    assert link._process is None
+
+
+def test_one_that_rests_is_started_again(machines: list[Machine]) -> None:
+    link = machines[0].link()
+    link.claim(name_of("add"))
+    first = link._process
+    with link._lock:
+        link._take(Said("rests"))
+    assert first is not None
+    assert link._process is None
+    assert link.claim(name_of("mul")) is Turn.OURS
+    assert link._process is not None
+    assert machines[0].words("failed") == []
+    first.wait(timeout=LONG_S)
+
+
+def test_no_process_is_started_where_there_is_no_room(
+    machines: list[Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "room_for_processes", lambda: module.SPARED - 1)
+    link = machines[0].link()
+    link.begin()
+    assert not link.await_pulled(name_of("add"))
+    assert link.claim(name_of("add")) is Turn.OURS
+    assert link._process is None
+    assert machines[0].claimed == []
+
+
+# -- forks and ends --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["at once", "pulled", "in use"])
+def test_a_forked_child_has_its_own(machines: list[Machine], when: str) -> None:
+    link = machines[0].link()
+    link.begin()
+    if when != "at once":
+        link.await_pulled(name_of("add"))
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=lambda: [link.claim(name_of("x")) for _ in iter(stop.is_set, True)]
+    )
+    if when == "in use":
+        thread.start()
+    name = name_of("mul")
+    pid = os.fork()
+    if not pid:
+        status = 1
+        with contextlib.suppress(BaseException):
+            is_new = link._process is None
+            turn = link.claim(name)
+            own = link._process is not None and link._process.pid
+            status = 0 if is_new and turn is Turn.OURS and own else 2
+            link.close()
+        os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    stop.set()
+    if when == "in use":
+        thread.join()
+    assert link.claim(name_of("div")) is Turn.OURS
+
+
+def test_the_courier_ends_with_its_program_and_pushes_first(
+    machines: list[Machine], tmp_path: Path
+) -> None:
+    one, other = machines
+    reader, writer = os.pipe()
+    name = name_of("add")
+    pid = os.fork()
+    if not pid:
+        status = 1
+        with contextlib.suppress(BaseException):
+            os.close(reader)
+            link = one.link()
+            link.claim(name)
+            one.keep("add")
+            link.kept(name)
+            assert link._process is not None
+            os.write(writer, b"%d" % link._process.pid)
+            os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(status)
+    os.close(writer)
+    courier = int(os.read(reader, 100))
+    os.close(reader)
+    os.waitpid(pid, 0)
+    ended = select.poll()
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(courier)
+        ended.register(descriptor, select.POLLIN)
+        assert ended.poll(LONG_S * 1000)
+        os.close(descriptor)
+    link = other.link()
+    assert link.claim(name) is Turn.KNOWN
