@@ -7,10 +7,12 @@ samples stay in the document, so every mean and percentile can be computed again
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import BinaryIO, Final, Literal
 
 import msgspec
 
@@ -239,11 +241,21 @@ def save_document(path: Path, document: Restart | Serve) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees the old one or the whole new one. Raises OSError."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of another one when all of it was written, or not at all.
+
+    Raises OSError.
+    """
     # Not mkstemp, which makes files private: a result is as readable as any file of its author.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import SettingsError, UsageError
@@ -14,7 +12,6 @@ from ._numbers import above_zero
 
 if TYPE_CHECKING:
     from ..replica.courier import Delivery
-    from ..replica.exchange import Step
 
 Do = Literal["push", "pull"]
 
@@ -48,7 +45,7 @@ def exchange(args: argparse.Namespace, do: Do) -> int:
     """Carry out a command; its exit code."""
     from ..replica.courier import WHOLE_S, send
     from ..store import open_store
-    from ._render import print_json
+    from ._render import print_json, progress
 
     remote = (os.environ.get("TUNEONCE_REMOTE", "") if args.remote is None else args.remote).strip()
     if not remote:
@@ -62,7 +59,7 @@ def exchange(args: argparse.Namespace, do: Do) -> int:
             if do == "push" or opened.describe().kind == "memory":
                 check_is_there(opened)
         whole_s = WHOLE_S if args.timeout is None else args.timeout
-        with _progress(do, silent=args.json) as tell:
+        with progress(do, silent=args.json) as tell:
             done = send(do, store, remote, tell=tell, whole_s=whole_s)
     except SettingsError as error:
         raise UsageError(str(error)) from error
@@ -75,23 +72,6 @@ def exchange(args: argparse.Namespace, do: Do) -> int:
     else:
         _draw(do, done, location)
     return 0
-
-
-@contextlib.contextmanager
-def _progress(do: Do, *, silent: bool) -> Iterator[Callable[[Step], None]]:
-    """Somebody to tell how far it is: a line on a terminal, which is gone at the end."""
-    from ._render import console, count, is_terminal
-
-    if silent or not is_terminal(stderr=True):
-        yield lambda step: None
-        return
-    with console(stderr=True).status(do) as status:
-
-        def tell(step: Step) -> None:
-            of = "" if step.of is None else f" of {step.of}"
-            status.update(f"{do}: {count(step.records, 'record')}{of}")
-
-        yield tell
 
 
 def _draw(do: Do, done: Delivery, location: str) -> None:

@@ -6,15 +6,18 @@ long, so that grep, awk and wc can be used on them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from ..replica.exchange import Step
 
 
 D = TypeVar("D")
@@ -67,6 +70,21 @@ def console(*, stderr: bool = False) -> Console:
         stream.reconfigure(errors="replace")  # a bar or a dash must not be a traceback
     width = None if is_terminal(stderr=stderr) else _ANY_WIDTH
     return Plain(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
+
+
+@contextlib.contextmanager
+def progress(do: str, *, silent: bool) -> Iterator[Callable[[Step], None]]:
+    """Somebody to tell how far it is: a line on a terminal, which is gone at the end."""
+    if silent or not is_terminal(stderr=True):
+        yield lambda step: None
+        return
+    with console(stderr=True).status(do) as status:
+
+        def tell(step: Step) -> None:
+            of = "" if step.of is None else f" of {step.of}"
+            status.update(f"{do}: {count(step.records, 'record')}{of}")
+
+        yield tell
 
 
 def table(*, show_header: bool = True) -> Table:
