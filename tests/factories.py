@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,23 @@ def make_verdict(
         published_at=at,
         tuneonce="0.1",
     )
+
+
+def random_verdict(chance: random.Random, key: Key) -> Verdict:
+    """One of few, so that two of them are often equal in some of what decides which one stays."""
+    times = {block: (chance.choice([0.1, 0.2, 0.3]),) for block in (64, 128, 256)}
+    made = make_verdict(
+        key,
+        {**times, 256: times[256] if chance.random() < 0.7 else ()},
+        origin=chance.choice(["measured", "assembled", "rechecked", "explored"]),
+        at=NOON + chance.randint(0, 2),
+        winner=chance.choice([64, 128]),
+    )
+    samples, settled = chance.choice([0, 5, 40]), chance.random() < 0.7
+    measurements = [
+        msgspec.structs.replace(m, samples=samples, settled=settled) for m in made.measurements
+    ]
+    return msgspec.structs.replace(made, measurements=measurements)
 
 
 def put_verdict(store: Store, key: Key, times: Mapping[int, Sequence[float]], **more: Any) -> str:

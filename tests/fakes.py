@@ -124,6 +124,12 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
         path.write_text(text)
 
 
+def files_below(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, by their paths from there."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
 def last_json(text: str) -> Any:
     """The last JSON document in `text` that starts a line, and ends the text."""
     lines = text.splitlines()

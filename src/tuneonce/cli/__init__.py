@@ -31,6 +31,7 @@ COMMANDS = {
     "rm": "remove a kernel's records",
     "push": "give what the store has to what several machines share",
     "pull": "take what other machines have shared into the store",
+    "merge": "put what several stores have into one",
     "env": "what is on, which store, which Triton",
     "doctor": "is it on here, and does everything that it needs work",
 }
