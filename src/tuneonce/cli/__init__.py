@@ -32,6 +32,8 @@ COMMANDS = {
     "push": "give what the store has to what several machines share",
     "pull": "take what other machines have shared into the store",
     "merge": "put what several stores have into one",
+    "export": "write records of the store into one file",
+    "import": "take the records of such a file into the store",
     "env": "what is on, which store, which Triton",
     "doctor": "is it on here, and does everything that it needs work",
 }
