@@ -32,6 +32,7 @@ COMMANDS = {
     "push": "give what the store has to what several machines share",
     "pull": "take what other machines have shared into the store",
     "merge": "put what several stores have into one",
+    "diff": "where two stores, or two worlds, have different winners, and what that costs",
     "export": "write records of the store into one file",
     "import": "take the records of such a file into the store",
     "env": "what is on, which store, which Triton",
