@@ -3,6 +3,7 @@ come to what an undisturbed one comes to."""
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -241,3 +242,39 @@ def test_an_archive_goes_through_a_pipe(tmp_path: Path, sources: list[FileStore]
     assert writer.wait(timeout=60) == 0
     assert json.loads(reader.stdout)["new"] == len(records(sources[0]))
     assert records(FileStore(tmp_path / "c")) == records(sources[0])
+
+
+# -- damage that a checksum of the file does not show ---------------------------------------------
+
+
+INPUTS = int(os.environ.get("FUZZ_INPUTS", "200"))
+
+
+def test_an_archive_that_is_changed_anywhere_brings_records_of_ours_or_none(
+    sources: list[FileStore],
+) -> None:
+    """Compressed again, so that gzip finds nothing wrong with it."""
+    chance, file = random.Random(41), io.BytesIO()
+    export(sources[0], file, pattern="add")
+    inside, whole = gzip.decompress(file.getvalue()), records(sources[0])
+    taken = set()
+    for _ in range(INPUTS):
+        changed = bytearray(inside)
+        at = chance.randrange(len(changed))
+        kind = chance.choice(["bit", "byte", "cut", "insert", "block"])
+        if kind == "bit":
+            changed[at] ^= 1 << chance.randrange(8)
+        elif kind == "byte":
+            changed[at] = chance.choice(b"\0/.0 7\xff")
+        elif kind == "cut":
+            del changed[at : at + chance.choice([1, 512, 4096])]
+        elif kind == "insert":
+            changed[at:at] = chance.randbytes(chance.choice([1, 512]))
+        else:  # a block of it once more, as an entry that is there twice
+            start = at // 512 * 512
+            changed[start:start] = changed[start : start + 512 * chance.randint(1, 6)]
+        target = MemoryStore()
+        done = take_in(target, io.BytesIO(gzip.compress(bytes(changed), 1)), "changed")
+        assert records(target).items() <= whole.items()
+        taken.add((bool(target.list("")), done.broken is None))
+    assert len(taken) > 1

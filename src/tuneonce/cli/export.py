@@ -40,6 +40,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Write the file."""
+    from ..inspect.archive import BadArchive
     from ..inspect.carrying import export
     from ..inspect.record_reader import kernel_names
     from ._carrying import opened
@@ -56,7 +57,10 @@ def run(args: argparse.Namespace) -> int:
         progress("export", silent=args.json) as tell,
     ):
         location = store.describe().location
-        did = export(store, file, pattern=args.pattern, world=args.world, tell=tell)
+        try:
+            did = export(store, file, pattern=args.pattern, world=args.world, tell=tell)
+        except BadArchive as error:
+            raise UsageError(f"export: {error}: name a kernel, or a --world") from error
         nothing = not did.records and not did.unusable
         if nothing and args.pattern is not None and (names := kernel_names(store)):
             raise unknown_kernel(args.pattern, where=location, known=names)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from ..errors import UsageError
+from ..errors import TuneonceError, UsageError
 from ._common import add_json_option, add_store_option, store_address
 
 
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Read the file."""
     from ..inspect.carrying import take_in
     from ._carrying import draw_landed, opened
-    from ._render import console, print_json, progress
+    from ._render import console, plain, print_json, progress
 
     if args.store is not None and not args.store.strip():
         raise UsageError("--store is empty")
@@ -58,16 +58,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         what = f"import of {source} into {location}"
         draw_landed(console(), what, done.landed, dry_run=args.dry_run)
-    if done.broken is None:
-        return 0
-    print(f"tuneonce: {_wrong(source, done.broken)}", file=sys.stderr)
-    return 1
-
-
-def _wrong(source: str, broken: str) -> str:
-    from ._render import plain
-
-    return plain(f"{source} cannot be used to its end: {broken}; what came before it counts")
+    if done.broken is not None:
+        what = f"{source} cannot be used to its end: {done.broken}; what came before it counts"
+        raise TuneonceError(plain(what))
+    return 0
 
 
 @contextlib.contextmanager

@@ -64,24 +64,35 @@ class Entry(NamedTuple):
     data: bytes
 
 
+_CUT = "it is cut short"
+_TOO_MANY = f"it has more than {MOST_ENTRIES:,} records"
+_TOO_LARGE = f"it unpacks to more than {MOST_BYTES >> 30} GiB"
+_NO_ARCHIVE = "it is no archive that `tuneonce export` writes"
+
 # -- writing -------------------------------------------------------------------------------------
 
 
 def write(file: BinaryIO, records: Iterable[Entry]) -> str:
     """Write an archive of records, which are in the order of their names.
 
-    Returns the SHA-256 of what is inside of gzip. Raises ValueError for a name that does not fit
-    (`fits`), and OSError.
+    Returns the SHA-256 of what is inside of gzip. Raises BadArchive for more than `read` would read
+    again, ValueError for a name that does not fit (`fits`), and OSError.
     """
-    digest = hashlib.sha256()
+    digest, size = hashlib.sha256(), 0
     with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
 
         def put(data: bytes) -> None:
+            nonlocal size
+            size += len(data)
+            if size > MOST_BYTES:
+                raise BadArchive(_TOO_LARGE)
             digest.update(data)
             packed.write(data)
 
         said = f'{{"schema":"{SCHEMA}"}}\n'.encode()
-        for name, data in (Entry(FIRST, said), *records):
+        for number, (name, data) in enumerate(itertools.chain([Entry(FIRST, said)], records)):
+            if number > MOST_ENTRIES:
+                raise BadArchive(_TOO_MANY)
             put(_header(name, len(data)))
             put(data)
             put(bytes(-len(data) % _BLOCK))
@@ -131,9 +142,6 @@ def is_archive(file: BinaryIO) -> bool:
     return True
 
 
-_CUT = "it is cut short"
-
-
 class _Packed:
     """A file, and how much of it was read."""
 
@@ -166,7 +174,7 @@ class _Bounded:
         data = self._unpacked.read(size)
         self._bytes += len(data)
         if self._bytes > MOST_BYTES:
-            raise BadArchive(f"it unpacks to more than {MOST_BYTES >> 30} GiB")
+            raise BadArchive(_TOO_LARGE)
         if self._bytes > AT_LEAST_BYTES + MOST_RATIO * self._packed.bytes:
             raise BadArchive(f"it unpacks to more than {MOST_RATIO} times its size")
         return data
@@ -185,7 +193,7 @@ def _entries(file: _Bounded) -> Iterator[Entry]:
             _check_first(file, block)
             continue
         if number > MOST_ENTRIES:
-            raise BadArchive(f"it has more than {MOST_ENTRIES:,} records")
+            raise BadArchive(_TOO_MANY)
         name, size = _entry(block)
         if name <= last:
             again = "there twice" if name == last else f"behind {last}"
@@ -194,9 +202,6 @@ def _entries(file: _Bounded) -> Iterator[Entry]:
         data = file.take(size)
         file.take(-size % _BLOCK)
         yield Entry(name, data)
-
-
-_NO_ARCHIVE = "it is no archive that `tuneonce export` writes"
 
 
 def _check_first(file: _Bounded, block: bytes) -> None:

@@ -52,7 +52,8 @@ def export(
 ) -> Exported:
     """Write the shared records of the kernels that `pattern` means, in the worlds of the glob.
 
-    Both as in `inspect.upkeep.Selection`. Raises StoreError, and OSError for the file.
+    Both as in `inspect.upkeep.Selection`. Raises StoreError, BadArchive for more than a file may
+    have, and OSError for the file.
     """
     did = Exported()
 

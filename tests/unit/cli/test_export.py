@@ -130,6 +130,17 @@ def test_what_means_nothing_is_wrong_input(tell: Tell, file: Path) -> None:
     assert tell("export", str(file), "--store", "memory:").code == 2
 
 
+@pytest.mark.usefixtures("filled")
+def test_more_than_a_file_may_have_is_not_written(
+    tell: Tell, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuneonce.inspect.archive.MOST_ENTRIES", 2)
+    said = tell("export", str(file))
+    assert (said.code, "name a kernel, or a --world" in said.err) == (2, True)
+    assert list(file.parent.iterdir()) == [file.parent / "store"]
+    assert tell("export", str(file), "add").code == 0
+
+
 def test_there_must_be_a_store(tell: Tell, store: FileStore, file: Path) -> None:
     said = tell("export", str(file))
     assert (said.code, "there is no store" in said.err) == (1, True)

@@ -161,13 +161,21 @@ def test_no_more_is_read_than_a_file_may_have(monkeypatch: pytest.MonkeyPatch) -
     data = written(records)
     monkeypatch.setattr(archive, "MOST_ENTRIES", 9)
     assert handed_out(data) == (records, "")
+    assert written(records) == data
     monkeypatch.setattr(archive, "MOST_ENTRIES", 8)
-    assert handed_out(data) == (records[:8], "it has more than 8 records")
+    found, ended = handed_out(data)
+    assert found == records[:8]
+    assert "it has more than" in ended
+    # Nobody writes what could not be read again.
+    with pytest.raises(BadArchive, match="it has more than"):
+        written(records)
     monkeypatch.setattr(archive, "MOST_ENTRIES", 9)
     monkeypatch.setattr(archive, "MOST_BYTES", 10_000)
     found, ended = handed_out(data)
     assert len(found) == 3
     assert "it unpacks to more than" in ended
+    with pytest.raises(BadArchive, match="it unpacks to more than"):
+        written(records)
 
 
 def test_a_file_that_cannot_be_read_is_no_bad_archive() -> None:
