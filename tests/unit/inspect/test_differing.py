@@ -187,11 +187,12 @@ def test_what_cannot_be_read_is_a_problem_and_no_difference(tmp_path: Path) -> N
     name = put_verdict(store, key, TIMES)
     data = store.get(name)
     assert data is not None
-    _, kernel, _, rest = name.split("/", 3)
+    _, kernel, world, rest = name.split("/", 3)
     store.put(f"v1/{kernel}/another~0/{rest}", data)
+    store.put(f"v1/{kernel}0/{world}/{rest}", data)  # begins as the other, and is none of it
     found = compared(store, store)
     assert numbers(found) == (2, 0, 0, 0)
-    assert len(found.problems) == 10
+    assert len(found.problems) == 12
     assert {problem.reason for problem in found.problems} == {
         "truncated",
         "checksum",
