@@ -65,7 +65,7 @@ _TRIES = 32
 _PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.5
 
 # Between two looks at a head for news: twice as long each time. Arbitrary; who waits for a minute
-# asks some thirty times.
+# asks some hundred times.
 _NEWS_PAUSE_S, _LONGEST_NEWS_PAUSE_S = 0.1, 0.5
 
 
