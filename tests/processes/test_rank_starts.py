@@ -61,7 +61,9 @@ class Ranks:
             for event in process
         )
         self.binaries = len(list(home.glob("*/cache/*/*.cubin")))
-        self.left = sorted(path.name for path in home.glob("*/tmp/**/*.claim"))
+        # A courier may outlive its program, and has the claim of a pull as long as that takes.
+        left = (path.name for path in home.glob("*/tmp/**/*.claim"))
+        self.left = sorted(name for name in left if not name.startswith("pull-"))
         winners: list[dict[str, str] | None] = json.loads(line)["winners"]
         return winners, told
 

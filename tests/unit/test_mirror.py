@@ -66,6 +66,7 @@ ELSEWHERE = {
     "replica/pack_claims.py": "contract/test_replica_contract.py",
     "replica/readonly.py": "contract/test_replica_contract.py",
     "replica/space.py": "contract/test_replica_contract.py",
+    "replica/wishes.py": "unit/replica/test_service.py",
     "replay/live_kernels.py": "kernels/replay/test_warm_up.py",
     "store/_atomic.py": "unit/store/test_files.py",
     "store/_below.py": "faults/test_file_store_links.py",

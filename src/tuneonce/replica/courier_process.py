@@ -131,9 +131,11 @@ def _attend(order: Order, out: IO[bytes]) -> int:
             owner = secrets.token_hex(8)
             service = Service(store, replica, wishes, say, owner=owner, listen=listener)
             if order.pulls:
-                service.pull()
-                if claim is not None:
-                    claim.give_up()
+                try:
+                    service.pull()
+                finally:
+                    if claim is not None:
+                        claim.give_up()
                 service.push()
             service.run()
         return 0
@@ -141,9 +143,6 @@ def _attend(order: Order, out: IO[bytes]) -> int:
         say(Said("failed", message=str(error)))
     except BaseException as error:
         say(Said("failed", message=f"{type(error).__name__}: {error}"[:1000]))
-    finally:
-        if claim is not None:
-            claim.give_up()
     return 1
 
 

@@ -48,6 +48,8 @@ ends with it. Arbitrary."""
 
 # Two looks at what another process pulls, or at what another thread has heard, in seconds.
 _LOOK_S = 0.02
+# Seconds from a courier's last word to its end, before it is ended. Arbitrary.
+_LAST_WORD_S = 0.2
 _MOST_LINE = 1 << 20
 
 Tell = Callable[[Said], None]
@@ -336,18 +338,21 @@ class Link:
         if self._gone:
             return
         self._gone = True
-        if self._process is not None:
-            self._process.kill()
         self._part()
         self._tell(Said("failed", message=why))
 
     def _part(self) -> None:
-        """The courier ends, or has ended."""
+        """The courier has said that it ends, or has ended, or is to end."""
         process, self._process = self._process, None
-        if process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=0.2)
-            self._close(process)
+        if process is None:
+            return
+        for _ in range(2):
+            try:
+                process.wait(timeout=_LAST_WORD_S)
+                break
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self._close(process)
 
     @staticmethod
     def _close(process: subprocess.Popen[bytes]) -> None:
