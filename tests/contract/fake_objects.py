@@ -59,7 +59,8 @@ class FakeObjects:
         self.faults = Faults()
         self.asked: list[str] = []
         self.lock = threading.Lock()
-        self.generations = itertools.count(1)
+        # None is 1, as none is at Google: it is what a client names that wants none of them.
+        self.generations = itertools.count(1_000_000)
         self.url = ""
 
     def names(self) -> list[str]:

@@ -616,6 +616,7 @@ def test_processes_divide_work_and_do_nothing_twice(another: Opener, server: Ser
                     [*program, f"process-{me}", str(rounds)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
                     text=True,
                     cwd=ROOT,
                 )
@@ -629,7 +630,9 @@ def test_processes_divide_work_and_do_nothing_twice(another: Opener, server: Ser
             assert racer.stdin is not None
             racer.stdin.write("go\n")
             racer.stdin.flush()
-        made = [json.loads(racer.communicate(timeout=120)[0]) for racer in racers]
+        said = [racer.communicate(timeout=120) for racer in racers]
+    assert [errors for _, errors in said] == [""] * len(said)
+    made = [json.loads(out) for out, _ in said]
     assert sorted(itertools.chain(*made)) == sorted(name(number) for number in range(rounds))
     assert len(everything(reader)) == rounds
 

@@ -403,6 +403,26 @@ def test_a_record_that_is_pushed_while_it_is_claimed_is_found(
     assert not [name for name in shared.objects if "/claims/" in name]
 
 
+def test_a_record_whose_pack_is_merged_while_it_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shared = Shared()
+    in_memory(shared).push(SHELF, [offer(1)])
+    one = in_memory(shared)
+    read = one._space.read
+    merged: list[int] = []
+
+    def merge_first(wanted: list[str], *, most: int) -> list[bytes | None]:
+        if wanted[0].endswith(".pack") and not merged:
+            merged.append(1)
+            assert in_memory(shared).push(SHELF, [offer(2)]) == [None]
+        return read(wanted, most=most)
+
+    monkeypatch.setattr(one._space, "read", merge_first)
+    assert one.claim(SHELF, offer(1).name, "one", 60) == Claimed(False, b"data")
+    assert merged
+
+
 def test_news_are_looked_for_less_and_less_often() -> None:
     now, paused = [0.0], []
 

@@ -362,9 +362,19 @@ class PackReplica(Replica):
             pause = min(2 * pause, _LONGEST_NEWS_PAUSE_S)
 
     def _record(self, shelf: str, head: Head, name: str) -> bytes | None:
-        """What a shelf has under a name, if it can be read."""
-        taken = self._taken(shelf, head, [Offer(name, b"")]).get(name)
-        return None if taken is None else taken.data
+        """What a shelf has under a name, if it can be read; `head` was read just now."""
+        for _ in range(_TRIES):
+            taken = self._taken(shelf, head, [Offer(name, b"")]).get(name)
+            if taken is not None and taken.data is not None:
+                return taken.data
+            is_whole = all(self._digests.get(one.id) is not None for one in head.packs)
+            if taken is None and is_whole:
+                return None
+            # A pack that has gone was merged just now, and the head says into which.
+            before, (head, _) = head, self._head(shelf)
+            if head == before:
+                return None
+        return None
 
     def _claim_at(self, shelf: str, name: str) -> str:
         return self._name(shelf, f"claims/{digest_of(name.encode())}")

@@ -21,7 +21,6 @@ nothing twice. It has none for a whole answer: whoever needs one ends the proces
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import time
 import warnings
@@ -71,6 +70,7 @@ class RedisReplica(Replica):
         self._namespace = namespace
         self._scripts = {text: client.register_script(text) for text in scripts.ALL}
         self._known_shelves: set[str] = set()
+        self._epochs: dict[str, str] = {}  # of each shelf, as it was pulled last
         # Half of the time for an answer is left for the answer.
         self._block_s = (_socket_timeout(client) or ANSWER_S) / 2
 
@@ -94,7 +94,8 @@ class RedisReplica(Replica):
                 entries.append(Entry(name, packs.unseal(value)))
             except packs.BadPack as error:
                 problems.append(f"{name} is not used: {error}")
-        cursor = f"{epoch.decode('ascii', 'replace')} {last.decode('ascii', 'replace')}"
+        self._epochs[shelf] = epoch.decode("ascii", "replace")
+        cursor = f"{self._epochs[shelf]} {last.decode('ascii', 'replace')}"
         return Page(entries, cursor, bool(more), problems)
 
     def holds(self, shelf: str, names: Sequence[str]) -> dict[str, str]:
@@ -148,23 +149,36 @@ class RedisReplica(Replica):
         self._run(scripts.HOLD, shelf, [owner, 0], claim=name)
 
     def await_news(self, shelf: str, since: str, seconds: float) -> bool:
+        check_shelf(shelf)
         check_seconds(seconds)
         end = time.monotonic() + seconds
         known, _, last = since.partition(" ")
-        _, news, epoch_key = self._keys(shelf)
+        # The epoch of what was pulled last need not be asked for before one waits.
+        is_known = bool(known) and known == self._epochs.get(shelf)
         while True:
-            epoch = self._ask(lambda: self._client.get(epoch_key))
-            if epoch is not None and epoch != known.encode():
+            if not is_known:
+                epoch = self._epoch(shelf)
+                if epoch not in (None, known):
+                    return True
+                is_known = epoch is not None
+            rest = end - time.monotonic()
+            if rest <= 0:
+                # A shelf that began anew, on a server whose clock was set back, is not in the way.
+                return self._epoch(shelf) not in (None, known)
+            # Where there is no epoch nothing can be pulled, whatever is in the stream.
+            begin = last or "0-0" if is_known else "$"
+            if self._wait_behind(shelf, begin, min(rest, self._block_s)):
                 return True
-            # Where there is no epoch, nothing can be pulled, whatever is in the stream.
-            begin = "$" if epoch is None else last or "0-0"
-            rest = min(end - time.monotonic(), self._block_s)
-            milliseconds = max(1, int(rest * 1000))  # 0 would be for ever
-            read = functools.partial(self._client.xread, {news: begin}, count=1, block=milliseconds)
-            if self._ask(read):
-                return True
-            if time.monotonic() >= end:
-                return False
+
+    def _epoch(self, shelf: str) -> str | None:
+        epoch = self._ask(lambda: self._client.get(self._keys(shelf)[2]))
+        return None if epoch is None else epoch.decode("ascii", "replace")
+
+    def _wait_behind(self, shelf: str, last: str, seconds: float) -> bool:
+        """Whether a name came to the stream behind that id, within that time."""
+        news = {self._keys(shelf)[1]: last}
+        milliseconds = max(1, int(seconds * 1000))  # 0 would be for ever
+        return bool(self._ask(lambda: self._client.xread(news, count=1, block=milliseconds)))
 
     def describe(self) -> ReplicaInfo:
         return self._info
