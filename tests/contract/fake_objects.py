@@ -59,7 +59,7 @@ class FakeObjects:
         self.faults = Faults()
         self.asked: list[str] = []
         self.lock = threading.Lock()
-        # None is 1, as none is at Google: it is what a client names that wants none of them.
+        # Large, as Google's are: a client that wants to name a version that never was says 1.
         self.generations = itertools.count(1_000_000)
         self.url = ""
 

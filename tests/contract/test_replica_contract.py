@@ -433,7 +433,7 @@ def test_a_claim_is_no_record(replica: Replica, another: Opener) -> None:
     assert everything(replica) == {name(1): offer(1).data}
 
 
-def test_claims_are_a_few_round_trips(replica: Replica, another: Opener, server: Server) -> None:
+def test_claims_are_a_few_round_trips(replica: Replica, another: Opener) -> None:
     kind = replica.describe().kind
     most = {"redis": 1, "objects": 2}.get(kind)
     if most is None:

@@ -163,7 +163,7 @@ class RedisReplica(Replica):
                 is_known = epoch is not None
             rest = end - time.monotonic()
             if rest <= 0:
-                # A shelf that began anew, on a server whose clock was set back, is not in the way.
+                # A shelf that began anew after its server's clock was set back has lower ids.
                 return self._epoch(shelf) not in (None, known)
             # Where there is no epoch nothing can be pulled, whatever is in the stream.
             begin = last or "0-0" if is_known else "$"
