@@ -403,6 +403,27 @@ def test_a_record_that_is_pushed_while_it_is_claimed_is_found(
     assert not [name for name in shared.objects if "/claims/" in name]
 
 
+def test_an_owner_that_pushes_while_its_claim_is_taken_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shared, now = Shared(), [0.0]
+    owner = in_memory(shared)
+    other = PackReplica(MemorySpace(shared), INFO, "tuneonce", clock=lambda: now[0])
+    assert owner.claim(SHELF, offer(1).name, "owner", 60) == OURS
+    assert other.claim(SHELF, offer(1).name, "other", 60) == THEIRS
+    now[0] = 60.0
+    swap = other._space.swap
+
+    def is_late(name: str, data: bytes, version: str | None) -> Swap:
+        if version is not None:
+            owner.push(SHELF, [offer(1)])
+        return swap(name, data, version)
+
+    monkeypatch.setattr(other._space, "swap", is_late)
+    assert other.claim(SHELF, offer(1).name, "other", 60) == Claimed(False, b"data")
+    assert not [name for name in shared.objects if "/claims/" in name]
+
+
 def test_a_record_whose_pack_is_merged_while_it_is_looked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
