@@ -42,6 +42,10 @@ a program that has loaded a model by then never waited. Arbitrary."""
 PATIENCE_S = 1.0
 """So long one process waits for its remote in all, at most."""
 
+ANSWER_S = 0.5
+"""So long one answer is waited for. Arbitrary: a claim takes one round trip to a Redis server and
+two or three to an object store, which takes some 50 ms for each."""
+
 PUSHED_WITHIN_S = 2.0
 """So long the end of a process waits until what it kept is pushed: where it ends a container, that
 ends with it. Arbitrary."""
@@ -100,6 +104,7 @@ class Link:
         self._pulled: set[str] = set()
         self._told: set[str] = set()
         self._turns: dict[str, Turn] = {}
+        self._is_silent = False
         self._kept = 0  # since it was last said that all was pushed
         self._finished, self._finishes = 0, 0
 
@@ -155,13 +160,20 @@ class Link:
         return True
 
     def claim(self, name: str) -> Turn:
-        """Whose turn it is to measure what this record will hold; ours, if nobody says so."""
+        """Whose turn it is to measure what this record will hold; ours, if nobody says so.
+
+        Waits `ANSWER_S` for the answer, and not at all where the courier is not done with pulling,
+        or has said nothing since it was last asked.
+        """
         self.begin()
+        self._hear(0.0)
         with self._lock:
-            self._turns.pop(name, None)
-            if not self._is_there() or not self._wish("claim", name):
+            is_busy = self._pulls and not self._is_pulled
+            if is_busy or self._is_silent or not self._is_there() or not self._wish("claim", name):
                 return Turn.OURS
-        self._wait(lambda: name in self._turns or self._gone)
+            self._turns.pop(name, None)
+        self._wait(lambda: name in self._turns or self._gone, ANSWER_S)
+        self._is_silent = name not in self._turns and not self._gone
         return self._turns.pop(name, Turn.OURS)
 
     def give_up(self, name: str) -> None:
@@ -179,9 +191,13 @@ class Link:
                 self._kept += 1
 
     def finish(self, seconds: float = PUSHED_WITHIN_S) -> None:
-        """Wait, so long at most, until what was kept is pushed."""
-        if self._process is None or self._gone or not self._kept:
-            self._hear(0.0)
+        """Wait, so long at most, until what was kept is pushed.
+
+        Not at all for a remote that has not answered so far.
+        """
+        self._hear(0.0)
+        is_busy = self._pulls and not self._is_pulled
+        if self._process is None or self._gone or not self._kept or is_busy or self._is_silent:
             return
         with self._lock:
             self._finishes += 1
@@ -319,6 +335,7 @@ class Link:
             self._fail("the process that talks to the remote has ended")
 
     def _take(self, word: Said) -> None:
+        self._is_silent = False
         if word.what == "pulled":
             self._pulled.add(word.name)
             self._is_pulled = self._is_pulled or not word.name

@@ -54,6 +54,12 @@ class Machine:
         self.links.append(made)
         return made
 
+    def pulled(self) -> Link:
+        """A link whose courier has pulled, and answers."""
+        made = self.link()
+        assert made.await_pulled(name_of("nothing"))
+        return made
+
     def keep(self, kernel: str) -> str:
         return put_verdict(self.store, make_key(kernel), TIMES)
 
@@ -98,8 +104,7 @@ def silent(tmp_path: Path) -> Iterator[Machine]:
 
 def test_what_one_machine_kept_another_has_at_its_start(machines: list[Machine]) -> None:
     one, other = machines
-    link = one.link()
-    link.begin()
+    link = one.pulled()
     name = one.keep("add")
     link.kept(name)
     link.finish(LONG_S)
@@ -126,7 +131,7 @@ def test_what_was_never_pushed_is_at_the_next_start(machines: list[Machine]) -> 
 
 
 def test_of_two_machines_one_measures(machines: list[Machine]) -> None:
-    one, other = (machine.link() for machine in machines)
+    one, other = (machine.pulled() for machine in machines)
     name = name_of("add")
     assert (one.claim(name), other.claim(name)) == (Turn.OURS, Turn.THEIRS)
     machines[0].keep("add")
@@ -147,8 +152,7 @@ def test_of_two_machines_one_measures(machines: list[Machine]) -> None:
 def test_one_process_of_a_machine_pulls(machines: list[Machine]) -> None:
     one, other = machines
     name = one.keep("add")
-    first = one.link()
-    first.await_pulled(name)
+    first = one.pulled()
     first.kept(name)
     first.finish(LONG_S)
     pulls, waits = other.link(), other.link()
@@ -191,6 +195,31 @@ def test_patience_is_spent_once(silent: Machine) -> None:
     assert link._patience.left == 0.0
 
 
+def test_one_that_answers_no_more_is_waited_for_once(
+    machines: list[Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = machines[0].pulled()
+    assert link._process is not None
+    os.kill(link._process.pid, signal.SIGSTOP)
+    monkeypatch.setattr(module, "ANSWER_S", 0.1)
+    waited = []
+    for kernel in ("add", "mul"):
+        before = link._patience.left
+        assert link.claim(name_of(kernel)) is Turn.OURS
+        waited.append(before - link._patience.left)
+    assert waited[0] >= 0.09
+    assert waited[1] < 0.05
+    link.kept(machines[0].keep("add"))
+    began = time.monotonic()
+    link.finish(LONG_S)
+    assert time.monotonic() - began < LONG_S / 2
+    # Once it says something, it is asked again.
+    os.kill(link._process.pid, signal.SIGCONT)
+    link._hear(LONG_S)
+    monkeypatch.setattr(module, "ANSWER_S", LONG_S)
+    assert link.claim(name_of("add")) is Turn.KNOWN
+
+
 def test_nobody_waits_for_a_pull_that_began_long_ago(silent: Machine) -> None:
     now = [0.0]
     link = silent.link(clock=lambda: now[0])
@@ -205,6 +234,8 @@ def test_the_end_of_a_program_is_bounded(silent: Machine) -> None:
     link.begin()
     link.finish(LONG_S)  # nothing was kept
     link.kept(silent.keep("add"))
+    link.finish(LONG_S)  # it has never answered
+    link._is_pulled = True
     link.finish(0.05)
     assert silent.told == []
 
@@ -217,7 +248,7 @@ def test_a_remote_that_cannot_be_is_told_of_once(tmp_path: Path, why: str) -> No
     machine = Machine(tmp_path, remotes.get(why, f"file://{tmp_path}/remote"))
     if why == "read-only store":
         there = Machine(tmp_path / "there", machine.remote)
-        link = there.link()
+        link = there.pulled()
         link.kept(there.keep("add"))
         link.finish(LONG_S)
         there.close()
@@ -236,7 +267,7 @@ def test_a_remote_that_cannot_be_is_told_of_once(tmp_path: Path, why: str) -> No
 
 
 def test_a_courier_that_is_killed_is_done_without(machines: list[Machine]) -> None:
-    link = machines[0].link()
+    link = machines[0].pulled()
     assert link.claim(name_of("add")) is Turn.OURS
     assert link._process is not None
     os.kill(link._process.pid, signal.SIGKILL)
@@ -246,8 +277,7 @@ def test_a_courier_that_is_killed_is_done_without(machines: list[Machine]) -> No
 
 
 def test_one_that_rests_is_started_again(machines: list[Machine]) -> None:
-    link = machines[0].link()
-    link.claim(name_of("add"))
+    link = machines[0].pulled()
     first = link._process
     with link._lock:
         link._take(Said("rests"))
@@ -315,7 +345,7 @@ def test_the_courier_ends_with_its_program_and_pushes_first(
         status = 1
         with contextlib.suppress(BaseException):
             os.close(reader)
-            link = one.link()
+            link = one.pulled()
             link.claim(name)
             one.keep("add")
             link.kept(name)
@@ -333,5 +363,6 @@ def test_the_courier_ends_with_its_program_and_pushes_first(
         ended.register(descriptor, select.POLLIN)
         assert ended.poll(LONG_S * 1000)
         os.close(descriptor)
-    link = other.link()
-    assert link.claim(name) is Turn.KNOWN
+    later = other.link()
+    assert later.await_pulled(name)
+    assert other.store.get(name) is not None
