@@ -77,9 +77,19 @@ def temp_name() -> str:
     return f".tmp-{os.getpid()}-{os.urandom(8).hex()}"
 
 
+def is_left(name: str) -> bool:
+    """Whether a name is one of those that are here for a moment, or were left by a kill."""
+    return _LEFT.fullmatch(name) is not None
+
+
 def kept_name(name: str) -> str:
     """A name for a record that is set aside, new and in the order of time."""
     return f"{time.time_ns():019d}-{os.urandom(4).hex()}-{name[:100]}"
+
+
+def kept_at(name: str) -> float | None:
+    """When a record of such a name was set aside, in seconds since 1970; None for another name."""
+    return None if _KEPT.fullmatch(name) is None else int(name[:19]) / 1e9
 
 
 def write_temp(at: int, data: bytes, modes: Modes, *, durable: bool) -> Temp:
@@ -225,7 +235,7 @@ def sweep(at: int, entries: Iterator[os.DirEntry[str]], now: float) -> None:
     temporary name makes that name new.
     """
     for entry in islice(entries, MAX_LOOKED_AT):
-        if _LEFT.fullmatch(entry.name):
+        if is_left(entry.name):
             with contextlib.suppress(OSError):
                 status = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(status.st_mode) and now - status.st_ctime > TEMP_AGE_S:

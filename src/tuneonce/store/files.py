@@ -229,7 +229,8 @@ class FileStore(Store):
                     ours = self._write_into(folder, last, data, durable, publish)
                     break
                 except FileNotFoundError:
-                    _below.make_folders(self._root, folder, bake=self._bake)
+                    with contextlib.suppress(FileNotFoundError):  # deleted while they are made
+                        _below.make_folders(self._root, folder, bake=self._bake)
             else:
                 ours = self._write_into(folder, last, data, durable, publish)
             if self._bake:
