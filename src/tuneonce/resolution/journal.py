@@ -172,7 +172,7 @@ class Journals:
         for directory in self._usable():
             for name in _names(directory, f"{key}."):
                 with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
-                    folder, _ = _lock(opened, directory, name)
+                    folder, _ = lock(opened, directory, name)
                     os.unlink(name, dir_fd=folder.fileno())
 
     def all(self) -> Iterator[tuple[str, Measurement]]:
@@ -190,7 +190,7 @@ class Journals:
         for directory in self._usable():
             for name in _names(directory, f"{key}."):
                 with contextlib.suppress(OSError), contextlib.ExitStack() as opened:
-                    folder, file = _lock(opened, directory, name)
+                    folder, file = lock(opened, directory, name)
                     measurements = _contents(file.fileno(), _owners(directory))[1]
                     kept = [m for m in measurements if m.candidate != candidate]
                     if len(kept) == len(measurements):
@@ -216,17 +216,17 @@ class Journals:
 
 
 def _begin(directory: Path, name: str, below: str) -> Journal:
-    """Raises as `_lock`."""
+    """Raises as `lock`."""
     # It may be the first in a store, and makes its root, too, as open as the place that this is in.
     make_closed_directory(str(directory))
     with contextlib.ExitStack() as opened:
-        folder, file = _lock(opened, directory, name, os.O_CREAT)
+        folder, file = lock(opened, directory, name, os.O_CREAT)
         journal = Journal(file, folder, name, below, _owners(directory))
         opened.pop_all()
         return journal
 
 
-def _lock(
+def lock(
     opened: contextlib.ExitStack, directory: Path, name: str, flags: int = 0
 ) -> tuple[Descriptor, Descriptor]:
     """The folder, and the file, which no other process writes to; `opened` closes both.
@@ -257,6 +257,23 @@ def _names(directory: Path, beginning: str) -> list[str]:
     return sorted(name for name in names if name.startswith(beginning))
 
 
+def names_in(directory: Path) -> list[str]:
+    """The names of all journals there; none where it cannot be listed."""
+    return _names(directory, "")
+
+
+def head_of(path: Path) -> Mapping[str, Any]:
+    """What a journal says of itself; nothing where it cannot be read, or another user's is."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return _head(os.pread(file, _HEAD_BYTES, 0)) or {}
+        finally:
+            os.close(file)
+    except OSError:
+        return {}
+
+
 def _contents_of(path: Path) -> tuple[Mapping[str, Any], list[Measurement], int]:
     """Raises OSError."""
     file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -281,11 +298,8 @@ def _contents(
     if status.st_uid not in owners:
         raise OSError("another user's")
     data = os.pread(file, _MOST_BYTES, 0)
-    try:
-        head = json.loads(data[:_HEAD_BYTES])
-    except (ValueError, RecursionError):
-        head = None
-    if not isinstance(head, dict):  # a new file, or not one of ours
+    head = _head(data[:_HEAD_BYTES])
+    if head is None:  # a new file, or not one of ours
         return {}, [], _HEAD_BYTES
     found, end = [], _HEAD_BYTES
     while (newline := data.find(b"\n", data.find(b"\n", end) + 1) + 1) > end:
@@ -295,6 +309,14 @@ def _contents(
             break
         end = newline
     return head, found, end
+
+
+def _head(data: bytes) -> Mapping[str, Any] | None:
+    try:
+        head = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return head if isinstance(head, dict) else None
 
 
 def _strikes(head: Mapping[str, Any]) -> dict[str, int]:
