@@ -279,6 +279,8 @@ class FileStore(Store):
                     return False
                 os.unlink(away, dir_fd=at)
                 return True
+        except FileNotFoundError:
+            return False  # removed since, and its folder with it
         except OSError as error:
             raise self._not_written(error, name) from error
 

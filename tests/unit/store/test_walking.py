@@ -113,6 +113,21 @@ def test_a_writer_finds_a_folder_that_has_gone_and_makes_it_again(
     assert store.get(NAME) == b"again"
 
 
+class Removed(FileStore):
+    """One in which another process removes a record, and its folder, once it was read."""
+
+    def get(self, name: str) -> bytes | None:
+        data = super().get(name)
+        FileStore(self.describe().location).delete_if(name, b"record")
+        prune(self.describe().location, FOLDER)
+        return data
+
+
+def test_of_two_that_remove_a_record_and_its_folder_one_did(root: str, store: FileStore) -> None:
+    assert not Removed(root).delete_if(NAME, b"record")
+    assert [folder.name for folder in walk(root)] == [""]
+
+
 def test_what_is_left_over_is_told_by_its_name_and_age(root: str) -> None:
     Path(root, temp_name()).write_text("x")
     [file] = look(root, "")[0].files  # type: ignore[union-attr]
