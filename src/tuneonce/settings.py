@@ -7,6 +7,8 @@
 ``TUNEONCE_STORE``          where results are kept: a directory or a URL
 ``TUNEONCE_REMOTE``         what several machines share, by its address (`replica`): a start pulls
                             it into the store, and pushes what it finds out
+``TUNEONCE_STORE_LIMIT``    how large the store may be, as ``2GB``: what was used longest ago is
+                            removed after ``ready()``; default: no limit
 ``TUNEONCE_EVENTS``         directory for the events files; default: one for each store, in the
                             user's cache directory, which is near; ``0`` writes none
 ``TUNEONCE_BAKE``           ``1``: every user may read what is written to a store's directory
@@ -48,6 +50,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .addresses import directory_of, scheme_of
+from .amounts import bytes_of
 from .errors import SettingsError
 from .policies import Policies, policy_complaints, read_policies
 from .system.paths import may_be, user_caches, user_directory
@@ -113,6 +116,7 @@ VARIABLES = _OURS | {
     "TUNEONCE_RECHECK",
     "TUNEONCE_REMOTE",
     "TUNEONCE_STORE",
+    "TUNEONCE_STORE_LIMIT",
     "TUNEONCE_TUNE_APART",
     "TUNEONCE_WARM_BUDGET",
     "TUNEONCE_WORKERS",
@@ -146,7 +150,7 @@ class Settings:
     is where a tuning keeps its measurements while it goes on and the store is far away, `binaries`
     where compiled binaries are kept then. `frozen` is the file of a frozen set of winners. `apart`
     are patterns of kernels that each process measures for itself. `remote` is the address of what
-    machines share.
+    machines share. `store_limit` is in bytes.
     """
 
     mode: Mode
@@ -166,6 +170,7 @@ class Settings:
     frozen: Path | None = None
     apart: tuple[str, ...] = ()
     remote: str | None = None
+    store_limit: int | None = None
 
 
 def read_mode(environ: Mapping[str, str], *, default: Mode = Mode.ON) -> Mode:
@@ -223,6 +228,7 @@ def read(
         frozen=frozen_file(environ),
         apart=_words(environ.get("TUNEONCE_TUNE_APART", "")),
         remote=environ.get("TUNEONCE_REMOTE", "").strip() or None,
+        store_limit=store_limit(environ),
     )
 
 
@@ -230,6 +236,17 @@ def frozen_file(environ: Mapping[str, str]) -> Path | None:
     """Where the frozen set of winners is, if there is to be one. Raises `SettingsError`."""
     given = environ.get("TUNEONCE_FROZEN", "").strip()
     return _absolute("TUNEONCE_FROZEN", given) if given else None
+
+
+def store_limit(environ: Mapping[str, str]) -> int | None:
+    """How many bytes a store may hold; None: there is no limit. Raises `SettingsError`."""
+    word = environ.get("TUNEONCE_STORE_LIMIT", "").strip()
+    if not word or means_no(word):
+        return None
+    try:
+        return bytes_of(word)
+    except ValueError as error:
+        raise SettingsError(f"TUNEONCE_STORE_LIMIT: {error}") from None
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -433,9 +450,12 @@ def journals_near(environ: Mapping[str, str], store: str) -> Path | None:
     return None if usual is None else usual / "journal" / _place_of(store)
 
 
+BINARIES = ".binaries-"
+
+
 def binaries_folder() -> str:
     """What the folder is called that is beside a store's records; each user has one."""
-    return f".binaries-{os.geteuid()}"
+    return f"{BINARIES}{os.geteuid()}"
 
 
 def binaries_near(environ: Mapping[str, str], store: str) -> Path | None:

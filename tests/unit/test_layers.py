@@ -35,6 +35,7 @@ LAYERS = (
         "settings",
         (
             "tuneonce.addresses",
+            "tuneonce.amounts",
             "tuneonce.phase",
             "tuneonce.policies",
             "tuneonce.settings",

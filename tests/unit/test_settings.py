@@ -404,6 +404,19 @@ def test_what_is_no_number_is_told(name: str, word: str) -> None:
 # -- winners that are fixed ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [("", None), ("0", None), ("off", None), ("2GB", 2 << 30), ("1.5m", 3 << 19)],
+)
+def test_how_large_a_store_may_be(word: str, expected: int | None) -> None:
+    assert read({"HOME": "/root", "TUNEONCE_STORE_LIMIT": word}).store_limit == expected
+
+
+def test_what_is_no_limit_is_told() -> None:
+    with pytest.raises(SettingsError, match="TUNEONCE_STORE_LIMIT: '500' is no size"):
+        read({"HOME": "/root", "TUNEONCE_STORE_LIMIT": "500"})
+
+
 def test_where_the_frozen_winners_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert read({}).frozen is None
