@@ -155,6 +155,14 @@ def megabytes(size: int) -> str:
     return f"{size / (1 << 20):.1f}" if size < 10 << 20 else f"{size >> 20:,}"
 
 
+def size(number: int) -> str:
+    """Bytes in units of 2^10, 2^20 and 2^30: ``0.4 KB``, ``17 MB``, ``1.2 GB``."""
+    sizes = (("GB", 30), ("MB", 20), ("KB", 10))
+    unit, at = next((one for one in sizes if number >= 1 << one[1]), sizes[-1])
+    shown = number / (1 << at)
+    return f"{shown:.1f} {unit}" if shown < 10 else f"{shown:,.0f} {unit}"
+
+
 def command_text(argv: list[str]) -> str:
     """A command as one line, its program without its directory."""
     if not argv:

@@ -100,8 +100,9 @@ def _draw_profiles(found: ProfileListing) -> None:
 def _draw(found: Listing) -> None:
     from itertools import groupby
 
+    from ..inspect.holdings import BINARIES, Holdings
     from ..model.wording import programs_text
-    from ._render import age, console, count, plain, print_problems, table
+    from ._render import age, console, count, plain, print_problems, size, table
 
     out = console()
     if not found.entries and not found.problems:
@@ -140,6 +141,11 @@ def _draw(found: Listing) -> None:
         verdicts = sum(e.origin is not None for e in found.entries)
         held = f"{count(kernels, 'kernel')}, {count(verdicts, 'verdict')}"
         out.print(f"{held} in {plain(found.location)}", soft_wrap=True)
+    if isinstance(found.held, Holdings) and found.held.kinds:
+        sizes = {kind: size(held.bytes) for kind, held in found.held.kinds.items()}
+        beside = f"; and {sizes.pop(BINARIES)} of compiled binaries" if BINARIES in sizes else ""
+        kinds = ", ".join(f"{kind} {number}" for kind, number in sizes.items())
+        out.print(f"{size(found.held.bytes)}: {kinds or 'no records'}{beside}", soft_wrap=True)
 
 
 def _draw_wanted(found: WantedKeys) -> None:

@@ -24,6 +24,7 @@ from ..model.wording import (
     world_text,
 )
 from ..store.base import Store
+from .holdings import Holdings, holdings
 from .record_reader import Folder, Known, Problem, kernels_of, nothing_known
 
 
@@ -82,18 +83,22 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """Entries in the order of kernels, worlds, tuning keys and work classes."""
+    """Entries in the order of kernels, worlds, tuning keys and work classes. `held` are the sizes
+    of files, with a pattern of these kernels alone; only `listing` gives them, of a directory."""
 
     schema: str
     store: str
     location: str
     entries: list[Entry]
     problems: list[Problem]
+    held: Holdings | msgspec.UnsetType | None = msgspec.UNSET
 
 
 def listing(store: Store, *, pattern: str | None = None, known: Known = nothing_known) -> Listing:
-    """What is in the store, without the measurements."""
-    return _listing("tuneonce.ls/1", store, pattern, known, full=False)
+    """What is in the store, without the measurements, and how much that is."""
+    found = _listing("tuneonce.ls/1", store, pattern, known, full=False)
+    kernels = None if pattern is None else {entry.kernel_id for entry in found.entries}
+    return msgspec.structs.replace(found, held=holdings(store, kernels))
 
 
 def sheets(store: Store, *, kernel: str, known: Known = nothing_known) -> Listing:

@@ -12,6 +12,7 @@ from tests.factories import (
     make_key,
     make_part,
     process,
+    put_kept,
     put_loose,
     put_part,
     put_verdict,
@@ -19,6 +20,7 @@ from tests.factories import (
     resolved,
     write_events,
 )
+from tuneonce.cli._render import size
 from tuneonce.store.files import FileStore
 
 if TYPE_CHECKING:
@@ -68,6 +70,24 @@ def test_ls_json_is_stable_and_alone(tell: Tell, store: FileStore) -> None:
     assert entry["gain"] == pytest.approx(2.0)
     assert tell("ls", "--json").out == said.out
     assert said.out.isascii()
+
+
+def test_ls_tells_sizes(tell: Tell, store: FileStore) -> None:
+    put_verdict(store, make_key(), TIMES)
+    put_verdict(store, make_key("mul"), TIMES)
+    put_kept(store, "ABCDEFGH")
+    files = Path(store.describe().location, "v1").rglob("*.json")
+    whole = sum(path.stat().st_size for path in files)
+    shown = f"{size(whole)}: verdicts {size(whole)}; and 1.0 KB of compiled binaries"
+    assert shown in tell("ls").out
+    held = tell("ls", "--json").json["held"]
+    assert held["bytes"] == held["kinds"]["verdicts"]["bytes"] == whole
+    assert held["kinds"]["binaries"] == {"files": 1, "bytes": 1000}
+    worlds = {"/".join(make_key(name).directory.split("/")[1:3]) for name in ("add", "mul")}
+    assert set(held["worlds"]) == worlds
+    held = tell("ls", "mul", "--json").json["held"]
+    assert set(held["kinds"]) == {"verdicts"}
+    assert (held["kinds"]["verdicts"]["files"], len(held["worlds"])) == (1, 1)
 
 
 def test_ls_of_an_empty_store(tell: Tell, store: FileStore) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.factories import make_key, put_verdict
+from tuneonce.cli._render import size
 from tuneonce.store.files import FileStore
 
 if TYPE_CHECKING:
@@ -18,6 +19,21 @@ if TYPE_CHECKING:
 
 TIMES = {64: (0.2, 0.19, 0.21), 128: (0.1, 0.09, 0.11), 256: ()}
 LONG = "fla.ops.common.chunk_delta_h"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0.0 KB"),
+        (400, "0.4 KB"),
+        (17 << 20, "17 MB"),
+        ((1 << 30) - 1, "1,024 MB"),
+        (6 << 29, "3.0 GB"),
+        (5 << 40, "5,120 GB"),
+    ],
+)
+def test_sizes(number: int, text: str) -> None:
+    assert size(number) == text
 
 
 @pytest.mark.usefixtures("terminal")
