@@ -46,6 +46,7 @@ ELSEWHERE = {
     "cli/_bench_regret.py": "processes/test_workloads.py",
     "cli/_bench_view.py": "unit/bench/test_table.py",
     "cli/_checks.py": "unit/cli/test_doctor.py",
+    "cli/_confirm.py": "unit/cli/test_rm.py",
     "cli/_environment.py": "unit/cli/test_env.py",
     "cli/_workload.py": "processes/test_workloads.py",
     "demo/__main__.py": "processes/test_demo_server.py",

@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": "read every record and report those that are not whole",
     "freeze": "write the winners of a store as one document",
     "rm": "remove a kernel's records",
+    "gc": "remove what was not used for long, and keep the store small",
     "push": "give what the store has to what several machines share",
     "pull": "take what other machines have shared into the store",
     "merge": "put what several stores have into one",

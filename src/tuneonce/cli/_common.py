@@ -89,8 +89,10 @@ def store_address(args: argparse.Namespace) -> str:
     return store_to_look_at({**os.environ, **chosen})
 
 
-def open_store_of(args: argparse.Namespace, *, must_be_there: bool = True) -> Store:
-    """Open it, for a command that reads it.
+def open_store_of(
+    args: argparse.Namespace, *, must_be_there: bool = True, journals: bool = True
+) -> Store:
+    """Open it, for a command that reads it; with what `journals` hold as if it were in it.
 
     Raises UsageError for an address that cannot mean a store, or one that only its own process can
     read, StoreUnavailable for a store that is not there or may not be read: an empty
@@ -106,22 +108,28 @@ def open_store_of(args: argparse.Namespace, *, must_be_there: bool = True) -> St
         raise UsageError(str(error)) from error
     if must_be_there:
         check_is_there(store)
-    return _with_journals(store, store_address(args))
+    return _with_journals(store, store_address(args)) if journals else store
 
 
 def _with_journals(store: Store, address: str) -> Store:
     """A store and what tunings that were cut off, or go on, have measured beside it."""
     from ..inspect.journaled import JournalStore
-    from ..resolution.journal import FOLDER, Journals
-    from ..settings import journals_near
+    from ..resolution.journal import Journals
     from ..store.older import StoreWithOlder
 
-    info = store.describe()
-    if info.kind != "files":
+    if store.describe().kind != "files":
         return store
-    near = journals_near(os.environ, address)
-    places = [Path(info.location, FOLDER), *([] if near is None else [near])]
+    places = journal_directories(store, address)
     return StoreWithOlder(store, JournalStore(Journals(lambda: places)))
+
+
+def journal_directories(store: Store, address: str) -> list[Path]:
+    """Where journals of a store of files may be: in it, and near where it is far away."""
+    from ..resolution.journal import FOLDER
+    from ..settings import journals_near
+
+    near = journals_near(os.environ, address)
+    return [Path(store.describe().location, FOLDER), *([] if near is None else [near])]
 
 
 def check_is_there(store: Store) -> None:

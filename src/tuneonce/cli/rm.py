@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from ._common import (
     open_store_of,
     unknown_kernel,
 )
+from ._confirm import asks, may_ask
 from ._numbers import not_negative
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ def run(args: argparse.Namespace) -> int:
         if (plan.records or kept) and not args.yes:
             if args.json:
                 print_json(plan)
-            if args.json or not _may_ask():
+            if args.json or not may_ask():
                 raise UsageError("rm: nothing was removed; pass --yes to remove this")
-            if not _asks():
+            if not asks():
                 print("Nothing was removed.")
                 return 1
         done = remove(store, plan)
@@ -111,17 +111,6 @@ def _selection(args: argparse.Namespace) -> Selection:
         raise UsageError(f"rm: --origin {args.origin} is none of {', '.join(origins)}")
     before = None if args.older_than is None else time.time() - args.older_than * _DAY
     return Selection(pattern=args.pattern, world=args.world, before=before, origin=args.origin)
-
-
-def _may_ask() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
-
-
-def _asks() -> bool:
-    try:
-        return input("Remove these? [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        return False
 
 
 def _draw(plan: Removal, kept: list[KeptFiles]) -> None:

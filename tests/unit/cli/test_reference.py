@@ -127,6 +127,7 @@ def test_every_option_has_a_sentence(commands: dict[str, argparse.ArgumentParser
         "verify",
         "freeze",
         "rm",
+        "gc",
         "env",
         "doctor",
     ):
