@@ -19,6 +19,7 @@ from ..events.progress import Progress
 from ..events.totals import Live
 from ..phase import Phases
 from ..replay.process import build_replay
+from ..replay.store_limit import StoreLimit
 from ..resolution.deterministic import DeterministicResolver
 from ..resolution.frozen import FrozenResolver
 from ..resolution.journal import FOLDER, Journals
@@ -80,6 +81,15 @@ def _hook(module: Any, installation: Any, settings: Settings) -> Hook:
     resolver = answers(store, events, journals=journals, frozen=installation.frozen)
     persistence = Persistence(resolver, events, settings.raise_errors, BoundedCalls())
     workers = build_workers(settings.workers, events)
+    store_limit = None
+    if settings.store_limit is not None and not policies.deterministic:
+        store_limit = StoreLimit(
+            settings.store,
+            settings.store_limit,
+            journals=places(store, FOLDER, settings.journals),
+            claims=_claims(),
+            guarded=persistence.guarded,
+        )
     installation.replay = build_replay(
         resolver,
         workers,
@@ -88,6 +98,7 @@ def _hook(module: Any, installation: Any, settings: Settings) -> Hook:
         warmed,
         start=os.environ.get("TUNEONCE_START", ""),
         places=places(store, binaries_folder(), settings.binaries),
+        store_limit=store_limit,
     )
     if installation.says_ready:
         installation.replay.await_ready()

@@ -24,6 +24,7 @@ from ..triton.seams.seam import Feature
 from .beside import Beside
 from .kept_binaries import KeptBinaries
 from .recorder import Recorder
+from .store_limit import StoreLimit
 from .warm_up import Warmed, Warmer
 
 # Seconds that a thread of ours waits until a part is written; the store has bounds of its own.
@@ -43,10 +44,11 @@ class Replay:
         binaries: KeptBinaries | None,
         persistence: Persistence,
         profiles: Profiles,
+        limit: StoreLimit | None = None,
     ) -> None:
         self.recorder: Usage | None = recorder
         self._recorder, self._warmer, self._binaries = recorder, warmer, binaries
-        self._persistence, self._profiles = persistence, profiles
+        self._persistence, self._profiles, self._limit = persistence, profiles, limit
         self._beside = self._new_beside()
         self._end_look_up: Callable[[], None] = lambda: None
         # Once Triton's compiler is there: we may be switched on before Triton, or amid its import.
@@ -59,10 +61,18 @@ class Replay:
 
     def _new_beside(self) -> Beside:
         """Makes ready beside the program, from when it meets something new."""
-        beside = Beside(lambda: self.warm(Patience(_BESIDE_S), launched_only=True))
+        beside = Beside(self._warm_beside)
         if self._recorder is not None:
             self._recorder.on_new = beside.stir
         return beside
+
+    def _warm_beside(self) -> None:
+        self.warm(Patience(_BESIDE_S), launched_only=True)
+        self._keep_limit()  # by a program, too, that never says when it is ready
+
+    def _keep_limit(self) -> None:
+        if self._limit is not None:
+            self._limit.begin()
 
     def warm(self, patience: Patience | None = None, *, launched_only: bool = False) -> Warmed:
         """Make ready what earlier starts used; `launched_only`: of kernels that are in use."""
@@ -99,6 +109,7 @@ class Replay:
             with self._persistence.guarded("profile"):
                 self._recorder.serve(patience or Patience())
             self._persistence.keep("tidy", self._profiles.tidy, meanwhile=None, wait_s=0.0)
+        self._keep_limit()
 
     def _finish(self, *, complete: bool) -> None:
         if self._recorder is not None:
@@ -131,6 +142,7 @@ def build_replay(
     *,
     start: str,
     places: Callable[[], list[Path]],
+    store_limit: StoreLimit | None = None,
 ) -> Replay:
     """The parts of one process. `start` names the start of the program; "" where it has no name."""
     events = persistence.events
@@ -161,7 +173,7 @@ def build_replay(
             binaries.tell_of_launchers(recorder.took_launcher)
     reads = persistence.apart()
     warmer = Warmer(profiles, resolver, recorder, workers, reads, budget_s=settings.budget_s)
-    return Replay(recorder, warmer, binaries, keeps, profiles)
+    return Replay(recorder, warmer, binaries, keeps, profiles, store_limit)
 
 
 def _own_name() -> str:
