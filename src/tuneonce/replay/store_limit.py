@@ -30,8 +30,8 @@ logger = logging.getLogger("tuneonce")
 # first is less than the interval in which Python changes threads.
 _TURN_S, _PAUSES = 0.003, 4
 
-# After so many seconds it ends, done or not; the next start goes on. Arbitrary: with these pauses a
-# store of 100,000 records on a disk takes about a minute.
+# After so many seconds it ends, done or not; the next start goes on. Arbitrary: with these pauses
+# 100,000 records on a disk take some 20 seconds to look through.
 _WITHIN_S = 600.0
 
 

@@ -118,6 +118,22 @@ def test_a_record_that_is_replaced_meanwhile_stays(store: FileStore) -> None:
     assert b'"winner"' in (store.get(left) or b"")
 
 
+class Renewed(FileStore):
+    """One in which another process replaces a record after it was seen, before it is read."""
+
+    def get(self, name: str) -> bytes | None:
+        if ".verdict." in name and "/c05." in name:
+            put_verdict(self, KEY, {64: (0.1,), 128: (0.2,)}, work_class="c05")
+        return super().get(name)
+
+
+def test_a_record_that_was_replaced_before_it_was_read_stays(store: FileStore) -> None:
+    other = Renewed(store.describe().location)
+    done = clear(other, found_in(store))
+    assert (done.keys, done.changed) == (0, 1)
+    assert [name for name in store.list("v1/") if "/c05." in name]
+
+
 class Ended(FileStore):
     """One whose process is ended after so many removals."""
 
