@@ -87,6 +87,7 @@ def fill(store: FileStore) -> int:
     return sum(path.stat().st_size for path in root.rglob("*.json"))
 
 
+@pytest.mark.slow
 def test_readers_writers_and_removers_at_once(tmp_path: Path) -> None:
     store = FileStore(tmp_path / "store")
     whole = fill(store)
@@ -159,6 +160,7 @@ def run_killed(root: Path, dies_at: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_killed_anywhere_it_leaves_nothing_but_whole_keys(tmp_path: Path) -> None:
     """And the next one removes the rest."""
 
@@ -232,7 +234,6 @@ def test_a_program_that_is_ready_keeps_the_store_below_its_limit(
     whole = sum(path.stat().st_size for path in (tmp_path / "store").rglob("*") if path.is_file())
     if limit == "8KB":
         assert whole <= 8192
-        assert last_json(done.stdout) == "kept"
     else:
         assert len([name for name in names if "/old_" in name]) == 2 * OLD
     # What this start has tuned is there.

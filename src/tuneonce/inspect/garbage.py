@@ -11,6 +11,7 @@ version does not know is left alone and counted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import msgspec
 
 from ..errors import RecordUnreadable
 from ..model.key import Parts
-from ..model.record_names import kind_of, readable_name, unpack_named
+from ..model.record_names import is_folder_of, kind_of, readable_name, unpack_named
 from ..model.records import BadRecord, Measurement, Variants, Verdict, Wanted
 from ..model.wording import world
 from ..resolution.left_journals import LeftJournal, journals_in
@@ -81,7 +82,6 @@ class Plan:
     """
 
     location: str
-    now: float
     held: Holdings
     going: list[Stored]
     leftovers: LeftOvers
@@ -146,33 +146,30 @@ def plan(
     search.decide_worlds()
     found = Plan(
         location,
-        now,
         held.in_order(),
         [],
         leftovers,
         journals,
-        search.recent,
-        search.others,
+        Held(),
+        Held(),
         uses.unread,
     )
-    if criteria.most_bytes is None:
-        found.going = sorted(search.found, key=_used)
-    elif (too_much := found.bytes_after - criteria.most_bytes) > 0:
+    too_much = None if criteria.most_bytes is None else found.bytes_after - criteria.most_bytes
+    if too_much is None or too_much > 0:
         found.going = [*_first(search.found, too_much)]
+    if too_much is None or found.bytes_after > (criteria.most_bytes or 0):
+        found.recent, found.others = search.recent, search.others
     return found
 
 
-def _first(candidates: list[Stored], too_much: int) -> Iterator[Stored]:
-    """What was used longest ago, until so many bytes are less."""
-    for one in sorted(candidates, key=_used):
-        if too_much <= 0:
+def _first(candidates: list[Stored], too_much: float | None) -> Iterator[Stored]:
+    """What was used longest ago, until so many bytes are less; None: all."""
+    left = math.inf if too_much is None else too_much
+    for one in sorted(candidates, key=lambda one: (one.used_at, one.folder)):
+        if left <= 0:
             return
         yield one
-        too_much -= one.bytes
-
-
-def _used(one: Stored) -> tuple[float, str]:
-    return one.used_at, one.folder
+        left -= one.bytes
 
 
 class _Search:
@@ -189,7 +186,7 @@ class _Search:
         self._store, self._criteria, self._now = store, criteria, now
         self._uses, self._journals = uses, journals
         self._facts: dict[str, dict[str, str]] = {}
-        self._undecided: list[tuple[str, Stored]] = []
+        self._undecided: list[tuple[str, Stored, Held | None]] = []
         self.found: list[Stored] = []
         self.recent, self.others = Held(), Held()
 
@@ -206,15 +203,22 @@ class _Search:
             return
         if one is None or not self._is_asked_for(one):
             return
+        stays = None
         if any(not is_ours(file.owner) for file in folder.files):
-            self.others.add(one.bytes)
+            stays = self.others
         elif self._is_recent(folder):
-            self.recent.add(one.bytes)
-        elif self._criteria.world is None:
-            self.found.append(one)
+            stays = self.recent
+        if self._criteria.world is None:
+            self._put(one, stays)
         else:
             self._learn_world(folder)
-            self._undecided.append((folder.name.split("/")[2], one))
+            self._undecided.append((folder.name.split("/")[2], one, stays))
+
+    def _put(self, one: Stored, stays: Held | None) -> None:
+        if stays is None:
+            self.found.append(one)
+        else:
+            stays.add(one.bytes)
 
     def _stored(self, folder: Folder, kind: str, kernel: str, world_text: str) -> Stored | None:
         """None where there is no record that this version knows."""
@@ -253,16 +257,16 @@ class _Search:
                 key = None if data is None else _key_in(name, data)
             except (BadRecord, RecordUnreadable):
                 continue
-            if key is not None:
+            if key is not None and is_folder_of(named, world(key).items()):
                 self._facts[named] = world(key)
                 return
 
     def decide_worlds(self) -> None:
         """Keep those that are in the world that is meant, once all that tells it was read."""
-        for named, one in self._undecided:
+        for named, one, stays in self._undecided:
             facts = self._facts.get(named, {})
             if is_world(self._criteria.world or "*", facts, readable_name(named)):
-                self.found.append(one)
+                self._put(one, stays)
         self._undecided = []
 
 

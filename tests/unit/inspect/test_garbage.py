@@ -158,6 +158,29 @@ def test_a_world_is_known_by_any_of_its_keys(store: FileStore, find: Find) -> No
     assert sorted(going(find(world="cuda:90"))) == ["aaa", "mul", "zzz"]
 
 
+def test_what_stays_is_counted_where_it_would_have_gone(store: FileStore, find: Find) -> None:
+    put(store, "old", days=40)
+    put_verdict(store, make_key("new"), TIMES)
+    assert find(world="cuda:90").recent.files == 1
+    assert find(world="*h100").recent.files == 0
+    assert find(most_bytes=1 << 30).recent.files == 0
+    assert find(written_before=1).recent.files == 0
+    assert find(most_bytes=0).recent.files == 1
+
+
+def test_a_record_of_another_world_does_not_tell_of_this_one(store: FileStore, find: Find) -> None:
+    """One that was copied there: its key stays where its own world's pattern would have it go."""
+    here, there = make_key(product=H100), make_key()
+    name = put_verdict(store, here, TIMES)
+    moved = name.replace(here.directory.split("/")[2], there.directory.split("/")[2])
+    data = store.get(name)
+    assert data is not None
+    store.put(moved, data)
+    let_age(store, name, moved)
+    [one] = find(world="nvidia h100").going
+    assert one.folder == here.directory
+
+
 def test_profiles_go_by_their_last_use(store: FileStore, find: Find) -> None:
     for name, days in (("old 1", 50), ("new 2", 5)):
         at = time.time() - days * DAY
