@@ -40,11 +40,13 @@ def _missing(what: str) -> None:
 
 
 @contextlib.contextmanager
-def redis_server(port: int | None = None) -> Iterator[int]:
-    """A Redis server that keeps nothing on a disk; its port."""
+def redis_server(port: int | None = None, *, host: str = "127.0.0.1") -> Iterator[int]:
+    """A Redis server that keeps nothing on a disk; its port. At `host` it answers, too."""
     need(program="redis-server", module="redis")
     port = free_port("127.0.0.1") if port is None else port
-    words = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    hosts = dict.fromkeys(("127.0.0.1", host))
+    words = ["--port", str(port), "--bind", *hosts, "--save", "", "--appendonly", "no"]
+    words += ["--protected-mode", "no"]
     with _running(["redis-server", *words]) as process:
         while not _answers(port):
             _go_on(process)
@@ -59,15 +61,15 @@ def _answers(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def moto_server(bucket: str) -> Iterator[str]:
-    """moto's S3 with one bucket; its address. The environment says where it is."""
+def moto_server(bucket: str, *, host: str = "127.0.0.1") -> Iterator[str]:
+    """moto's S3 at `host`, with one bucket; its address."""
     need(module="obstore")
     need(module="moto")
     need(module="flask_cors")
-    port = free_port("127.0.0.1")
-    url = f"http://127.0.0.1:{port}"
+    port = free_port(host)
+    url = f"http://{host}:{port}"
     command = [sys.executable, "-c", "from moto.server import main; main()"]
-    with _running([*command, "-H", "127.0.0.1", "-p", str(port)]) as process:
+    with _running([*command, "-H", host, "-p", str(port)]) as process:
         make = urllib.request.Request(f"{url}/{bucket}", method="PUT")
         while True:
             try:

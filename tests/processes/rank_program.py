@@ -16,6 +16,7 @@ fast as each other: alone, each would choose another one. Besides::
                               stopped one goes on when all others have ended
     "remote": address         what `TUNEONCE_REMOTE` says
     "environ": {name: text}   other variables
+    "clock_s": 600            by how much the clock of the machine is wrong
     "collective": true        rank 0 has begun a collective when it meets its first key, rank 1
                               comes to that after its first key
 """
@@ -120,6 +121,8 @@ def run(rank: int, job: dict[str, Any]) -> None:
         **job.get("environ", {}),
     }
     tempfile.tempdir = None
+    right, wrong_s = time.time, job.get("clock_s", 0.0)
+    time.time = lambda: right() + wrong_s  # type: ignore[method-assign]
     import tuneonce
     from tuneonce.testing import SimulatedGPU
     from tuneonce.triton.launch import sharing

@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,13 @@ KEYS = [3, 5]
 
 
 class Ranks:
-    """Starts ranks, again and again, below one directory."""
+    """Starts ranks, again and again, below one directory; by the command `within`, if any."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, within: Sequence[str] = ()) -> None:
         self._home, self._number = home, 0
         self._errors = (home / "errors").open("w+")
         self._program = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests/processes/rank_program.py")],
+            [*within, sys.executable, str(ROOT / "tests/processes/rank_program.py")],
             env={
                 **os.environ,
                 "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
@@ -44,13 +44,21 @@ class Ranks:
 
     def start(self, ranks: int, **job: Any) -> tuple[list[dict[str, str] | None], Counter[str]]:
         """Each rank's winners, and how often what was told."""
+        self.begin(ranks, **job)
+        return self.end()
+
+    def begin(self, ranks: int, **job: Any) -> None:
         self._number += 1
-        home = self._home / str(self._number)
+        self._now = home = self._home / str(self._number)
         home.mkdir()
         assert self._program.stdin is not None
-        assert self._program.stdout is not None
         job = {"home": str(home), "ranks": ranks, "machines": 1, "keys": KEYS} | job
         print(json.dumps(job), file=self._program.stdin, flush=True)
+
+    def end(self) -> tuple[list[dict[str, str] | None], Counter[str]]:
+        """What `start` returns, once all that were begun have ended."""
+        home = self._now
+        assert self._program.stdout is not None
         line = self._program.stdout.readline()
         self._errors.seek(0)
         assert line, self._errors.read()
