@@ -5,6 +5,8 @@
                             change nothing
 ``TRITON_CACHE_AUTOTUNING`` Triton's own switch; ``0`` turns tuneonce off too
 ``TUNEONCE_STORE``          where results are kept: a directory or a URL
+``TUNEONCE_BASE``           a directory of results that lies under the store and is only read, as
+                            one that is baked into an image
 ``TUNEONCE_REMOTE``         what several machines share, by its address (`replica`): a start pulls
                             it into the store, and pushes what it finds out
 ``TUNEONCE_STORE_LIMIT``    how large the store may be, as ``2GB``: what was used longest ago is
@@ -102,6 +104,7 @@ _OURS = frozenset(
 )
 VARIABLES = _OURS | {
     "TUNEONCE_BAKE",
+    "TUNEONCE_BASE",
     "TUNEONCE_BINARIES_MB",
     "TUNEONCE_DETERMINISTIC",
     "TUNEONCE_EVENTS",
@@ -146,11 +149,12 @@ class Warm:
 class Settings:
     """The settings of one process. `store` is a directory or URL, absolute.
 
-    `older` is a directory that would have been the store's, and may still hold results. `journals`
-    is where a tuning keeps its measurements while it goes on and the store is far away, `binaries`
-    where compiled binaries are kept then. `frozen` is the file of a frozen set of winners. `apart`
-    are patterns of kernels that each process measures for itself. `remote` is the address of what
-    machines share. `store_limit` is in bytes.
+    `older` is a directory that would have been the store's, and may still hold results. `base` is
+    one whose results are read as if they were in the store. `journals` is where a tuning keeps its
+    measurements while it goes on and the store is far away, `binaries` where compiled binaries are
+    kept then. `frozen` is the file of a frozen set of winners. `apart` are patterns of kernels that
+    each process measures for itself. `remote` is the address of what machines share. `store_limit`
+    is in bytes.
     """
 
     mode: Mode
@@ -161,6 +165,7 @@ class Settings:
     progress: bool = True
     recheck: Recheck = Recheck.OFF
     older: str | None = None
+    base: str | None = None
     journals: Path | None = None
     binaries: Path | None = None
     bake: bool = False
@@ -219,6 +224,7 @@ def read(
         progress=not means_no(environ.get("TUNEONCE_PROGRESS")),
         recheck=Recheck.OFF if policies.deterministic else recheck,
         older=str(users) if users is not None and is_servers and store != str(users) else None,
+        base=base_directory(environ, store),
         journals=journals_near(environ, store),
         binaries=binaries_near(environ, store),
         bake=read_bake(environ),
@@ -230,6 +236,47 @@ def read(
         remote=environ.get("TUNEONCE_REMOTE", "").strip() or None,
         store_limit=store_limit(environ),
     )
+
+
+def base_directory(environ: Mapping[str, str], store: str) -> str | None:
+    """The absolute directory that lies under `store`, if there is to be one that is of use.
+
+    Raises `SettingsError` for what is no directory.
+    """
+    base = _given_base(environ)
+    return None if base is None or _is_within(base, store) else base
+
+
+def _given_base(environ: Mapping[str, str]) -> str | None:
+    given = environ.get("TUNEONCE_BASE", "").strip()
+    if not given:
+        return None
+    # The address is not repeated: it may hold a password.
+    scheme, directory = scheme_of(given), directory_of(given)
+    if directory is None:
+        raise SettingsError(
+            f"TUNEONCE_BASE is a directory, and a {scheme}: address is none. Results that are far "
+            "away are shared by pulling them: TUNEONCE_REMOTE=ADDRESS?readonly=1"
+        )
+    if scheme is not None and not directory.startswith("/"):
+        raise SettingsError("TUNEONCE_BASE: a file: address names an absolute directory")
+    return os.path.normpath(_absolute("TUNEONCE_BASE", directory))
+
+
+def _is_within(base: str, store: str) -> bool:
+    """Whether a directory is a store's own, or below it; by their names alone."""
+    own = directory_of(store)
+    return own is not None and Path(base).is_relative_to(os.path.normpath(Path(own).absolute()))
+
+
+def _base_complaints(environ: Mapping[str, str]) -> list[str]:
+    try:
+        base, store = _given_base(environ), store_location(environ)
+    except SettingsError:  # which is told by itself
+        return []
+    if base is None or not _is_within(base, store):
+        return []
+    return [f"TUNEONCE_BASE={base} is left out: it is the store itself, or lies in it"]
 
 
 def frozen_file(environ: Mapping[str, str]) -> Path | None:
@@ -295,6 +342,7 @@ def complaints(environ: Mapping[str, str]) -> list[str]:
         *_log_complaints(environ),
         *_worker_complaints(environ),
         *policy_complaints(environ),
+        *_base_complaints(environ),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tuneonce.errors import StoreReadOnly
-from tuneonce.store import Store, open_store, open_with_older
+from tuneonce.store import Store, open_base, open_store, open_with_older
 from tuneonce.store.base import MAX_RECORD_BYTES
 from tuneonce.store.bounded import BoundedStore
+from tuneonce.store.layered import LayeredStore
 from tuneonce.store.readonly import ReadOnlyStore
 
 NAME = "attention/h200/0a1b/verdict.json"
@@ -26,6 +28,7 @@ NAME = "attention/h200/0a1b/verdict.json"
 ADDRESSES: dict[str, Callable[[Path], str]] = {
     "files": lambda folder: f"file://{folder}/store",
     "moved files": lambda folder: f"file://{folder}/store",
+    "based files": lambda folder: f"file://{folder}/store",
     "bounded files": lambda folder: f"file://{folder}/store",
     "memory": lambda folder: "memory:",
 }
@@ -42,14 +45,19 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
 
 
 def opened(kind: str, address: str) -> Store:
-    """The store; one that is bounded; or one that also reads an older place, which is empty."""
+    """The store; one that is bounded; or one that also reads an older place or a base, both empty.
+
+    What a base holds is no part of the contract: `unit/store/test_layered.py`.
+    """
     if kind == "bounded files":
         return BoundedStore(open_store(address), address)
-    if kind != "moved files":
+    if kind not in ("moved files", "based files"):
         return open_store(address)
-    older = Path(address.removeprefix("file://")).with_name("older")
-    older.mkdir(exist_ok=True)
-    return open_with_older(address, str(older))
+    lower = Path(address.removeprefix("file://")).with_name("lower")
+    lower.mkdir(exist_ok=True)
+    if kind == "moved files":
+        return open_with_older(address, str(lower))
+    return LayeredStore(open_store(address), open_base(str(lower)), base=str(lower))
 
 
 @pytest.fixture
@@ -418,7 +426,7 @@ def test_it_says_what_it_is_and_its_address_opens_it_again(case: Case, store: St
     assert info.writable
     assert info.location
     with open_store(info.url) as again:
-        assert again.describe() == info
+        assert again.describe() == dataclasses.replace(info, base="")
         if case.kind != "memory":
             assert again.get(NAME) == b"kept"
 

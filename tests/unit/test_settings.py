@@ -17,6 +17,7 @@ from tuneonce.settings import (
     Mode,
     Recheck,
     Warm,
+    base_directory,
     complaints,
     environment_at_start,
     read,
@@ -247,6 +248,45 @@ def test_whether_every_user_may_read() -> None:
     assert not read({"TUNEONCE_BAKE": "0"}).bake
     with pytest.raises(SettingsError, match="TUNEONCE_BAKE"):
         read({"TUNEONCE_BAKE": "half"})
+
+
+@pytest.mark.parametrize(
+    ("given", "store", "base"),
+    [
+        ("", "/s", None),
+        (" /opt/results ", "/s", "/opt/results"),
+        ("file:///opt/my%20results", "/s", "/opt/my results"),
+        ("file:///opt/results?readonly=1", "/s", "/opt/results"),
+        ("/opt/results", "memory:", "/opt/results"),
+        ("/opt/results", "/opt", None),
+        ("/opt/results/", "/opt/results", None),
+        ("/opt/x/../results", "file:///opt/results?readonly=1", None),
+        ("/opt/results", "/opt/results/own", "/opt/results"),
+        ("/opt/results", "/opt/res", "/opt/results"),
+    ],
+)
+def test_a_base_lies_under_the_store_and_not_in_it(
+    given: str, store: str, base: str | None
+) -> None:
+    environ = {"TUNEONCE_BASE": given, "TUNEONCE_STORE": store}
+    assert read(environ).base == base_directory(environ, store) == base
+    left_out = [one for one in complaints(environ) if "TUNEONCE_BASE" in one]
+    assert bool(left_out) == bool(given and base is None)
+
+
+@pytest.mark.parametrize("given", ["redis://me:secret@h/0", "s3://bucket", "memory:", "file:x"])
+def test_a_base_is_a_directory(given: str) -> None:
+    with pytest.raises(SettingsError, match="TUNEONCE_BASE") as caught:
+        read({"TUNEONCE_BASE": given, "TUNEONCE_STORE": "/s"})
+    assert "secret" not in str(caught.value)
+    assert given.startswith("file:") or "TUNEONCE_REMOTE=ADDRESS?readonly=1" in str(caught.value)
+    assert complaints({"TUNEONCE_BASE": given, "TUNEONCE_STORE": "/s"}) == []
+
+
+def test_a_relative_base_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read({"TUNEONCE_BASE": "base", "TUNEONCE_STORE": "s"}).base == str(tmp_path / "base")
+    assert read({"TUNEONCE_BASE": "s/base", "TUNEONCE_STORE": "s"}).base is None
 
 
 def test_progress_is_on_unless_it_is_off() -> None:

@@ -137,6 +137,8 @@ def install() -> bool:
                 installation.export("TUNEONCE_START", os.urandom(6).hex())
             if os.environ.get("TUNEONCE_STORE", "").strip():
                 installation.export("TUNEONCE_STORE", settings.store)
+            if settings.base is not None:
+                installation.export("TUNEONCE_BASE", settings.base)
             if settings.frozen is not None:
                 installation.export("TUNEONCE_FROZEN", str(settings.frozen))
         if "TUNEONCE_EVENTS" in os.environ and settings.events is not None:

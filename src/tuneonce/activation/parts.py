@@ -6,6 +6,7 @@ Imported only then: this is where everything else is imported.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..addresses import without_password
+from ..errors import StoreError
 from ..events.log import EventLog
 from ..events.progress import Progress
 from ..events.totals import Live
@@ -24,19 +26,22 @@ from ..resolution.deterministic import DeterministicResolver
 from ..resolution.frozen import FrozenResolver
 from ..resolution.journal import FOLDER, Journals
 from ..settings import Mode, Settings, binaries_folder, read
-from ..store import open_with_older
-from ..store.bounded import BoundedStore
+from ..store import Store, open_base, open_with_older
+from ..store.bounded import READ_S, BoundedStore
+from ..store.layered import LayeredStore
 from ..store.readonly import ReadOnlyStore
 from ..store.telling import TellingStore
 from ..system.claims import Claims
 from ..system.cpus import users_directory
-from ..system.threads import BoundedCalls
+from ..system.threads import BoundedCalls, Overdue
 from ..triton.compile.workers import build_workers
 from ..triton.launch.hook import Hook
 from ..triton.launch.observer import Observer
 from ..triton.launch.persistence import Persistence
 from .imports import server
 from .remote import build_link
+
+logger = logging.getLogger("tuneonce")
 
 
 def put_together(module: Any, installation: Any, log: Callable[..., None]) -> None:
@@ -78,7 +83,8 @@ def _hook(module: Any, installation: Any, settings: Settings) -> Hook:
     journals = None
     if not policies.deterministic:
         journals = Journals(places(store, FOLDER, settings.journals))
-    resolver = answers(store, events, journals=journals, frozen=installation.frozen)
+    records = _over_base(store, settings.base, events)
+    resolver = answers(records, events, journals=journals, frozen=installation.frozen)
     persistence = Persistence(resolver, events, settings.raise_errors, BoundedCalls())
     workers = build_workers(settings.workers, events)
     store_limit = None
@@ -124,6 +130,24 @@ def _hook(module: Any, installation: Any, settings: Settings) -> Hook:
         apart=settings.apart,
         remote=remote,
     )
+
+
+def _over_base(store: Store, base: str | None, events: EventLog) -> Store:
+    """The records of a store and, under them, those of a base. One that fails is told of once."""
+    if base is None:
+        return store
+
+    def tell(error: Exception) -> None:
+        events.emit("problem", what="base_failed", detail=f"{base}: {error}")
+        logger.warning("tuneonce: %s; going on without the base (TUNEONCE_BASE)", error)
+
+    try:
+        lower = BoundedCalls()(lambda: open_base(base), READ_S)
+    except (StoreError, Overdue) as error:
+        tell(error)
+        return store
+    # Bounded by itself: a base that does not answer leaves the store as it is.
+    return LayeredStore(store, BoundedStore(lower, base), base=base, tell=tell)
 
 
 def _claims() -> Claims | None:

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..errors import StoreError, TuneonceError
+from ._common import base_of, over_base
 from ._output import output_of
 from ._workload import add_workload_arguments, print_document, run_workload
 from .tune import print_end
@@ -48,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     ran = run_workload(args, variables=recheck, reads=True, writes=args.fix)
     try:
         with open_store(ran.address) as store:
-            entries = listing(store).entries
+            base = base_of(ran.address)
+            entries = listing(store if base is None else over_base(store, base)).entries
     except StoreError as error:
         raise TuneonceError(f"the program ran, but {error}") from error
     found = regret(

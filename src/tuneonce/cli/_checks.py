@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from ..addresses import url_of
 from ..errors import SettingsError, StoreError
 from ..settings import means_no
 from ..system.paths import may_write, nearest
@@ -50,6 +51,7 @@ def examine(environ: Mapping[str, str], *, store: str | None, probe: bool) -> Re
         *_switch(found, environ),
         *(Check("setting", "wrong", text) for text in found.complaints),
         *_store(found),
+        *_base(found),
         *_winners(found),
         *_directories(found),
         *_triton(found),
@@ -104,6 +106,26 @@ def _store(found: Environment) -> Iterator[Check]:
     free = _free(Path(place.location)) if place.kind == "files" else None
     if free is not None and free < _LITTLE_SPACE:
         yield Check("store", "wrong", f"{free >> 20} MiB are free at {place.location}")
+
+
+def _base(found: Environment) -> Iterator[Check]:
+    place = found.base
+    if place is None:
+        return
+    if place.error is not None:
+        yield Check("base", "wrong", place.error)
+        return
+    held, unread, failed = _read_some(url_of(place.directory))
+    if failed:
+        yield Check("base", "wrong", failed)
+    elif unread:
+        some = f"{len(unread)} of the first {held + len(unread)} records"
+        text = f"{place.directory}: {some} cannot be used ({unread[0]})"
+        yield Check("base", "wrong", text)
+    elif not held:
+        yield Check("base", "note", f"{place.directory} holds no results")
+    else:
+        yield Check("base", "ok", f"{place.directory}: read, never written")
 
 
 def _read_some(url: str) -> tuple[int, list[str], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 import time
 from datetime import datetime
 from pathlib import Path
@@ -90,37 +91,78 @@ def store_address(args: argparse.Namespace) -> str:
 
 
 def open_store_of(
-    args: argparse.Namespace, *, must_be_there: bool = True, journals: bool = True
+    args: argparse.Namespace,
+    *,
+    must_be_there: bool = True,
+    journals: bool = True,
+    with_base: bool = True,
 ) -> Store:
-    """Open it, for a command that reads it; with what `journals` hold as if it were in it.
+    """Open it, for a command that reads it, over the base of the environment if there is one.
 
-    Raises UsageError for an address that cannot mean a store, or one that only its own process can
-    read, StoreUnavailable for a store that is not there or may not be read: an empty
-    list would say that nothing was kept.
+    With what `journals` hold as if it were in it.
+
+    ``--store`` names one store, which is looked at without a base. Raises UsageError for an address
+    that cannot mean a store, or one that only its own process can read, StoreUnavailable for a
+    store that is not there or may not be read: an empty list would say that nothing was kept.
     """
     from ..store import open_store
 
     if args.store is not None and not args.store.strip():
         raise UsageError("--store is empty")
     try:
-        store = open_store(store_address(args))
+        address = store_address(args)
+        store = open_store(address)
+        base = base_of(address) if with_base and args.store is None else None
     except SettingsError as error:
         raise UsageError(str(error)) from error
-    if must_be_there:
+    if must_be_there and base is None:
         check_is_there(store)
-    return _with_journals(store, store_address(args)) if journals else store
+    store = _with_journals(store, address) if journals else store
+    return store if base is None else over_base(store, base)
+
+
+def over_base(store: Store, base: Store) -> Store:
+    """A store with its base."""
+    from ..store.layered import LayeredStore
+
+    return LayeredStore(store, base, base=base.describe().location)
+
+
+def base_text(base: str) -> str:
+    """The end of a sentence that names a store: what lies under it."""
+    from ._render import plain
+
+    return f" over the base {plain(base)}" if base else ""
+
+
+def base_of(address: str) -> Store | None:
+    """What lies under a store for a program that is started here; None if nothing does.
+
+    One that cannot be used is told of on standard error. Raises SettingsError.
+    """
+    from ..settings import base_directory
+    from ..store import open_base
+
+    directory = base_directory(os.environ, address)
+    if directory is None:
+        return None
+    try:
+        return open_base(directory)
+    except StoreUnavailable as error:
+        print(f"tuneonce: the base is left out: {error}", file=sys.stderr)
+        return None
 
 
 def _with_journals(store: Store, address: str) -> Store:
     """A store and what tunings that were cut off, or go on, have measured beside it."""
     from ..inspect.journaled import JournalStore
     from ..resolution.journal import Journals
-    from ..store.older import StoreWithOlder
+    from ..store.layered import LayeredStore
 
     if store.describe().kind != "files":
         return store
     places = journal_directories(store, address)
-    return StoreWithOlder(store, JournalStore(Journals(lambda: places)))
+    return LayeredStore(store, JournalStore(Journals(lambda: places)))
 
 
 def journal_directories(store: Store, address: str) -> list[Path]:
@@ -281,12 +323,13 @@ def unknown_kernel(kernel: str, *, where: str, known: Iterable[str]) -> UsageErr
 
 
 def check_fixed(environ: Mapping[str, str]) -> None:
-    """Raises SettingsError for policies and a file of frozen winners that would leave a program
-    without tuneonce."""
+    """Raises SettingsError for policies, a base and a file of frozen winners that would leave a
+    program without tuneonce."""
     from ..policies import read_policies
-    from ..settings import frozen_file
+    from ..settings import base_directory, frozen_file, store_location
 
     read_policies(environ)
+    base_directory(environ, store_location(environ))
     if (file := frozen_file(environ)) is not None:
         from ..resolution.frozen_file import read_frozen
 

@@ -26,6 +26,7 @@ from ..policies import read_policies
 from ..resolution.frozen_file import read_frozen
 from ..settings import (
     Mode,
+    base_directory,
     binaries_folder,
     complaints,
     frozen_file,
@@ -33,7 +34,7 @@ from ..settings import (
     read_mode,
     store_to_look_at,
 )
-from ..store import open_store
+from ..store import open_base, open_store
 from ._common import why_unreadable
 
 # Distributions under which the module `triton` is installed.
@@ -64,6 +65,13 @@ class StorePlace(msgspec.Struct, frozen=True):
     writable: bool = False
     note: str = ""
     readable: bool = True
+    error: str | None = None
+
+
+class BasePlace(msgspec.Struct, frozen=True):
+    """The directory that lies under the store; if it cannot be used, `error` says why."""
+
+    directory: str
     error: str | None = None
 
 
@@ -127,6 +135,7 @@ class Environment(msgspec.Struct, frozen=True):
     deterministic: bool = False
     frozen: FrozenPlace | None = None
     replay: Replay = Replay()
+    base: BasePlace | None = None
 
 
 def describe_environment(
@@ -158,6 +167,7 @@ def describe_environment(
         deterministic=_deterministic(environ),
         frozen=_frozen(environ),
         replay=_replay(everything),
+        base=_base(everything),
     )
 
 
@@ -253,6 +263,21 @@ def _frozen(environ: Mapping[str, str]) -> FrozenPlace | None:
     except SettingsError as error:
         return FrozenPlace(environ["TUNEONCE_FROZEN"], error=str(error))
     return FrozenPlace(str(file), found.sha256, len(found.winners))
+
+
+def _base(environ: Mapping[str, str]) -> BasePlace | None:
+    try:
+        directory = base_directory(environ, store_to_look_at(environ))
+    except SettingsError as error:
+        # Not what was given, which may have a password.
+        return BasePlace("", error=str(error)) if environ.get("TUNEONCE_BASE") else None
+    if directory is None:  # or one that is of no use, which is a complaint
+        return None
+    try:
+        with open_base(directory) as base:
+            return BasePlace(directory, error=why_unreadable(base))
+    except StoreError as error:
+        return BasePlace(directory, error=str(error))
 
 
 def winners_text(found: Environment) -> str | None:

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError, UsageError
-from ._common import check_fixed, check_is_there
+from ._common import base_of, check_fixed, check_is_there
 from ._output import add_output_options
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _store(environment: dict[str, str], chosen: str | None, *, reads: bool, writ
         raise UsageError(f"TUNEONCE_DETERMINISTIC={word}: nothing would be measured")
     with store:
         info = store.describe()
-        if reads:
+        if reads and base_of(environment["TUNEONCE_STORE"]) is None:
             check_is_there(store)
         if writes and (info.kind == "memory" or not info.writable):
             why = info.note or "it is only read"

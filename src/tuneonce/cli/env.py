@@ -61,6 +61,8 @@ def _draw(found: Environment) -> None:
     ]
     if (winners := winners_text(found)) is not None:
         rows.insert(4, ("winners", winners))
+    if found.base is not None:
+        rows.insert(4, ("base", found.base.error or f"{found.base.directory}: read, never written"))
     rows += [("setting", text) for text in found.complaints]
     for name, text in rows:
         grid.add_row(name, plain(text))

@@ -10,6 +10,7 @@ from ._common import (
     add_json_option,
     add_pattern,
     add_store_option,
+    base_text,
     events_directory,
     open_store_of,
     unknown_kernel,
@@ -130,7 +131,7 @@ def _draw(found: Listing) -> None:
                     programs_text(e.work_class),
                     plain(_winner(e)),
                     "" if e.gain is None else f"{e.gain:.2f}×",
-                    plain(e.origin or "unfinished"),
+                    plain(e.origin or "unfinished") + ", base" * e.base,
                     age(e.published_at),
                 )
             out.print(grid)
@@ -140,7 +141,8 @@ def _draw(found: Listing) -> None:
     if found.entries:
         verdicts = sum(e.origin is not None for e in found.entries)
         held = f"{count(kernels, 'kernel')}, {count(verdicts, 'verdict')}"
-        out.print(f"{held} in {plain(found.location)}", soft_wrap=True)
+        where = f"{plain(found.location)}{base_text(found.base)}"
+        out.print(f"{held} in {where}", soft_wrap=True)
     if isinstance(found.held, Holdings) and found.held.kinds:
         sizes = {kind: size(held.bytes) for kind, held in found.held.kinds.items()}
         beside = f"; and {sizes.pop(BINARIES)} of compiled binaries" if BINARIES in sizes else ""

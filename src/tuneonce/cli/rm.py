@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     from ._render import print_json
 
     selection = _selection(args)
-    with open_store_of(args) as store:
+    with open_store_of(args, with_base=False) as store:
         plan = plan_removal(store, selection, known=KnownKeys(events_directory(args)))
         if not plan.matched and args.pattern is not None and (names := kernel_names(store)):
             raise unknown_kernel(args.pattern, where=plan.location, known=names)

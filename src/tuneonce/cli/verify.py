@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ._common import add_json_option, add_store_option, frozen_of, open_store_of
+from ._common import add_json_option, add_store_option, base_text, frozen_of, open_store_of
 
 if TYPE_CHECKING:
     from ..inspect.freezing import Comparison
@@ -73,7 +73,8 @@ def _draw(found: Verification, *, set_aside: bool) -> None:
         f"{count(found.verdicts, 'verdict')}, {count(found.measurements, 'loose measurement')}, "
         f"{count(found.variants, 'list')} of compiled variants "
         f"and {count(found.wanted, 'key')} to be measured "
-        f"are whole, {count(len(found.bad), 'record')} not, in {plain(found.location)}",
+        f"are whole, {count(len(found.bad), 'record')} not, in {plain(found.location)}"
+        f"{base_text(found.base)}",
         soft_wrap=True,
     )
     if found.profiles:

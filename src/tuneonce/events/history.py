@@ -171,7 +171,10 @@ def _problems(events: Events, digest: str) -> tuple[str, ...]:
         f"{event.get('what')}: {event.get('detail')}"
         for event in events
         if event.get("e") == "problem"
-        and (event.get("what") == "store_failed" or digest in str(event.get("detail")))
+        and (
+            event.get("what") in ("store_failed", "base_failed")
+            or digest in str(event.get("detail"))
+        )
     )
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -25,6 +25,7 @@ from ..model.wording import (
 )
 from ..store.base import Store
 from .holdings import Holdings, holdings
+from ..store.layered import is_of_base
 from .record_reader import Folder, Known, Problem, kernels_of, nothing_known
 
 
@@ -51,7 +52,7 @@ class Entry(msgspec.Struct, frozen=True):
     `key` is None where nothing tells it: measurements do not carry their key. `gain` is the median
     of the first candidate over the winner's. `programs_class` is the least and greatest number of
     programs of the work class, `programs` that of the launch it was measured at. Times of day are
-    seconds since 1970; only `sheets` gives `measurements`.
+    seconds since 1970; only `sheets` gives `measurements`. `base`: the verdict lies in the base.
     """
 
     kernel: str
@@ -80,11 +81,15 @@ class Entry(msgspec.Struct, frozen=True):
     tuneonce: str | None
     about: dict[str, str]
     measurements: list[Line] | msgspec.UnsetType
+    base: bool = False
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """Entries in the order of kernels, worlds, tuning keys and work classes. `held` are the sizes
-    of files, with a pattern of these kernels alone; only `listing` gives them, of a directory."""
+    """Entries in the order of kernels, worlds, tuning keys and work classes.
+
+    `held` are the sizes of files, with a pattern of these kernels alone; only `listing` gives them,
+    of a directory. `base` is the directory under the store that is read, too, or ``""``.
+    """
 
     schema: str
     store: str
@@ -92,6 +97,7 @@ class Listing(msgspec.Struct, frozen=True):
     entries: list[Entry]
     problems: list[Problem]
     held: Holdings | msgspec.UnsetType | None = msgspec.UNSET
+    base: str = ""
 
 
 def listing(store: Store, *, pattern: str | None = None, known: Known = nothing_known) -> Listing:
@@ -112,14 +118,17 @@ def _listing(
     entries: list[Entry] = []
     problems: list[Problem] = []
 
+    of_base = is_of_base(store)
+
     def found_in(folder: Folder, parts: Parts | None) -> Iterator[Entry]:
-        return _entries(folder, parts, full=full)
+        return _entries(folder, parts, of_base, full=full)
 
     for kernel in kernels_of(store, pattern, known, found_in):
         entries += [msgspec.structs.replace(entry, kernel=kernel.label) for entry in kernel.found]
         problems += kernel.problems
     info = store.describe()
-    return Listing(schema, info.url, info.location, sorted(entries, key=_order), problems)
+    in_order = sorted(entries, key=_order)
+    return Listing(schema, info.url, info.location, in_order, problems, info.base)
 
 
 def _order(entry: Entry) -> tuple[Any, ...]:
@@ -130,9 +139,12 @@ def _order(entry: Entry) -> tuple[Any, ...]:
     )
 
 
-def _entries(folder: Folder, parts: Parts | None, *, full: bool) -> Iterator[Entry]:
+def _entries(
+    folder: Folder, parts: Parts | None, of_base: Callable[[str], bool], *, full: bool
+) -> Iterator[Entry]:
     for held in folder.verdicts:
-        yield _finished(folder, held.record, full=full)
+        entry = _finished(folder, held.record, full=full)
+        yield msgspec.structs.replace(entry, base=of_base(held.name))
     for work_class, measurements in folder.unfinished().items():
         yield _unfinished(folder, work_class, measurements, parts, full=full)
 

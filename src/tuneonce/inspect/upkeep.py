@@ -44,7 +44,8 @@ class Bad(msgspec.Struct, frozen=True):
 
 class Verification(msgspec.Struct, frozen=True):
     """`verdicts`, `measurements`, `variants`, `wanted` and `profiles` (parts of them) count good
-    ones; `unknown` are names that this version does not know, which are left alone."""
+    ones; `unknown` are names that this version does not know, which are left alone. `base` is a
+    directory under the store that was read, too."""
 
     schema: str
     store: str
@@ -56,6 +57,7 @@ class Verification(msgspec.Struct, frozen=True):
     bad: list[Bad]
     unknown: list[str]
     profiles: int = 0
+    base: str = ""
 
 
 def verify(store: Store, *, set_aside: bool = False) -> Verification:
@@ -95,6 +97,7 @@ def verify(store: Store, *, set_aside: bool = False) -> Verification:
         bad=bad,
         unknown=unknown,
         profiles=profiles,
+        base=info.base,
     )
 
 

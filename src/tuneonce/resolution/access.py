@@ -19,6 +19,7 @@ from ..model.profiles import ProfilePart
 from ..model.record_names import unpack_named
 from ..model.records import BadRecord, R, Record, pack
 from ..store.base import Store
+from ..store.layered import is_of_base
 
 logger = logging.getLogger("tuneonce")
 
@@ -129,6 +130,13 @@ class Access:
         except (RecordUnreadable, BadRecord, StoreError):
             return False
         return True
+
+    def is_of_base(self, name: str) -> bool:
+        """Whether a record lies in a base under the store (`store.layered`), and stays there."""
+        try:
+            return is_of_base(self.store)(name)
+        except StoreError:
+            return False
 
     def failed(self, error: StoreError) -> None:
         """Report that the store does not work, once for each kind of failure."""

@@ -73,8 +73,9 @@ class Profiles:
         return self._access.put(profile_part_name(part), part, durable=False) is True
 
     def tidy(self) -> None:
-        """Put what many parts come to in their place."""
-        parts = self._parts(self._folder, _budget(_TIDIED_WITHIN_S))
+        """Put what many parts come to in their place; those of a base stay, and are left out."""
+        is_of_base = self._access.is_of_base
+        parts = self._parts(self._folder, _budget(_TIDIED_WITHIN_S), leaving=is_of_base)
         if len(parts) < _MANY_PARTS:
             return
         whole = merge(parts)
@@ -86,12 +87,14 @@ class Profiles:
             if not self._access.remove(profile_part_name(part), only=part):
                 return
 
-    def _parts(self, folder: str, budget: Budget) -> list[ProfilePart]:
+    def _parts(
+        self, folder: str, budget: Budget, leaving: Callable[[str], bool] = lambda name: False
+    ) -> list[ProfilePart]:
         names = self._access.children(folder, _MOST_PARTS, budget)
         read = (
             self._access.read(name, ProfilePart, budget)
             for name in sorted(names)
-            if kind_of(name) is ProfilePart
+            if kind_of(name) is ProfilePart and not leaving(name)
         )
         return [part for part in read if part is not None]
 

@@ -16,11 +16,11 @@ import os
 from urllib.parse import parse_qsl, urlsplit
 
 from ..addresses import FILE, MEMORY, decoded, scheme_of
-from ..errors import SettingsError
+from ..errors import SettingsError, StoreUnavailable
 from ..settings import read_bake
 from .base import Store, StoreInfo
 
-__all__ = ["Store", "StoreInfo", "open_store", "open_with_older"]
+__all__ = ["Store", "StoreInfo", "open_base", "open_store", "open_with_older"]
 
 _YES_NO = {"1": True, "true": True, "0": False, "false": False}
 
@@ -71,9 +71,27 @@ def open_with_older(url: str | os.PathLike[str], older: str | None) -> Store:
     store = open_store(url)
     if older is None or not os.path.isdir(older):
         return store
-    from .older import StoreWithOlder
+    from .layered import LayeredStore
 
-    return StoreWithOlder(store, _directory(older))
+    return LayeredStore(store, _directory(older))
+
+
+def open_base(directory: str) -> Store:
+    """The records in a directory that is only read. It is looked at, and nothing is made.
+
+    Raises StoreUnavailable unless it is there and may be listed, SettingsError for a path that
+    means no directory.
+    """
+    store = _directory(directory)
+    try:
+        with os.scandir(directory):
+            pass
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise StoreUnavailable(f"{directory} cannot be listed: {why}", store=directory) from error
+    from .readonly import ReadOnlyStore
+
+    return ReadOnlyStore(store)
 
 
 def _directory(path: str) -> Store:

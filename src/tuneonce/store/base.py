@@ -48,6 +48,8 @@ class StoreInfo:
     """Where a person finds the records."""
     note: str = ""
     """What that person should know, or ``""``."""
+    base: str = ""
+    """The directory of a base, whose records are read as if they were here (`layered`)."""
 
 
 class Store(abc.ABC):

@@ -28,8 +28,12 @@ from tests.kernels.replay.replay_kernels import (
     x,
 )
 from tests.kernels.replay.replay_lab import Program, empty_cache
+from tuneonce.model.record_names import PROFILES
 from tuneonce.replay import first_launch, warm_up
 from tuneonce.replay.warm_up import together
+from tuneonce.store.layered import LayeredStore
+from tuneonce.store.memory import MemoryStore
+from tuneonce.store.readonly import ReadOnlyStore
 from tuneonce.triton.compile.workers import Compilation, Workers
 from tuneonce.triton.seams import compiled
 
@@ -83,6 +87,18 @@ def test_nothing_is_compiled_or_loaded_after_ready(program: Program) -> None:
         assert [one["outcome"] for one in start.of("resolve")] == ["hit", "hit"]
     (said,) = start.of("replay")
     assert (said["variants"], said["verdicts"]) == (ALL, 2)
+
+
+def test_a_profile_in_a_base_makes_the_first_start_ready(program: Program) -> None:
+    own = MemoryStore()
+    image = Program(LayeredStore(own, ReadOnlyStore(program.store), base="/opt/results"))
+    with image.start() as start:
+        assert start.ready().variants == ALL
+        with start.nothing_compiled_or_loaded():
+            everything()
+        assert [one["outcome"] for one in start.of("resolve")] == ["hit", "hit"]
+        assert start.of("problem") == []
+    assert [name for name in own.list("") if not name.startswith(PROFILES)] == []
 
 
 def test_what_is_launched_is_what_a_start_without_it_launches(program: Program) -> None:

@@ -184,3 +184,69 @@ def test_since_is_a_time_that_was(tell: Tell, events: Path, when: str) -> None:
     events.mkdir(parents=True)
     said = tell("stats", f"--since={when}")
     assert (said.code, said.out, len(said.err.splitlines())) == (2, "", 1)
+
+
+# -- a base under the store ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> FileStore:
+    """What lies under `store`, with one verdict."""
+    os.environ["TUNEONCE_BASE"] = str(tmp_path / "base")
+    made = FileStore(tmp_path / "base")
+    put_verdict(made, make_key(), TIMES)
+    return made
+
+
+@pytest.mark.parametrize("words", READERS[:3] + READERS[-1:], ids=" ".join)
+def test_what_a_base_has_is_shown(
+    tell: Tell, store: FileStore, base: FileStore, events: Path, words: list[str]
+) -> None:
+    write_events(events, process(resolved(make_key(), "hit")))
+    said = tell(*words)
+    assert (said.code, said.err) == (0, "")
+    assert "BLOCK=128" in said.out or "1 verdict," in said.out
+    assert not Path(store.describe().location).exists()
+
+
+def test_ls_says_what_is_of_the_base(tell: Tell, store: FileStore, base: FileStore) -> None:
+    put_verdict(store, make_key("mul"), TIMES)
+    said = tell("ls")
+    rows = [line for line in said.out.splitlines() if "BLOCK=128" in line]
+    assert ["base" in row for row in rows] == [True, False]
+    assert f"2 verdicts in {store.describe().location} over the base " in said.words
+    entries = tell("ls", "--json").json["entries"]
+    assert [entry["base"] for entry in entries] == [True, False]
+    assert tell("ls", "--json").json["base"] == base.describe().location
+    # A store that is named is looked at alone.
+    alone = tell("ls", "--json", "--store", store.describe().location).json
+    assert (len(alone["entries"]), alone["base"]) == (1, "")
+    # What is in both is the store's.
+    put_verdict(store, make_key(), TIMES)
+    assert not any(entry["base"] for entry in tell("ls", "--json").json["entries"])
+
+
+def test_nothing_of_a_base_is_removed_or_moved(
+    tell: Tell, store: FileStore, base: FileStore
+) -> None:
+    mine = put_verdict(store, make_key("mul"), TIMES)
+    (name,) = base.list("v1/")
+    base.put(name, b"{")
+    said = tell("verify", "--set-aside")
+    assert (said.code, "left in place: v1/" in said.out) == (1, True)
+    assert tell("rm", "--all", "--yes").code == 0
+    assert store.get(mine) is None
+    assert base.get(name) == b"{"
+
+
+def test_a_base_that_cannot_be_used(tell: Tell, store: FileStore) -> None:
+    put_verdict(store, make_key(), TIMES)
+    os.environ["TUNEONCE_BASE"] = "/dev/null"
+    said = tell("ls")
+    assert (said.code, len(said.err.splitlines())) == (0, 1)
+    assert "the base is left out: /dev/null cannot be listed" in said.err
+    assert "1 verdict" in said.out
+    os.environ["TUNEONCE_BASE"] = "redis://me:secret@host/0"
+    said = tell("ls")
+    assert (said.code, said.out, len(said.err.splitlines())) == (2, "", 1)
+    assert "secret" not in said.err

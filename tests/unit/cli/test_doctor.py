@@ -65,6 +65,8 @@ def test_all_is_well(tell: Tell, store: FileStore, tmp_path: Path) -> None:
         ({"TUNEONCE_STORE": "ftp://x"}, "store", "wrong", "no store is known"),
         ({"TUNEONCE_STORE": "memory:"}, "store", "note", "ends with the process"),
         ({"TUNEONCE_STORE": "/dev/null"}, "store", "wrong", "not a directory"),
+        ({"TUNEONCE_BASE": "/dev/null"}, "base", "wrong", "cannot be listed"),
+        ({"TUNEONCE_BASE": "redis://h/0"}, "base", "wrong", "TUNEONCE_REMOTE"),
         ({"TUNEONCE_WORKER": "4"}, "setting", "wrong", "did you mean TUNEONCE_WORKERS?"),
         ({"TUNEONCE_LOG": "loud"}, "setting", "wrong", "TUNEONCE_LOG='loud'"),
         ({"TUNEONCE_EVENTS": "0"}, "events", "note", "none are written"),
@@ -93,6 +95,22 @@ def test_a_store_that_is_only_read(tell: Tell, store: FileStore) -> None:
     assert verdicts(tell, "--store", address)["store"][0] == "wrong"  # and empty: no use
     put_verdict(store, make_key(), {64: (0.2,)})
     assert verdicts(tell, "--store", address)["store"][0] == "note"
+
+
+def test_a_base_under_the_store(tell: Tell, store: FileStore, tmp_path: Path) -> None:
+    os.environ["TUNEONCE_BASE"] = str(tmp_path / "base")
+    base = FileStore(tmp_path / "base")
+    (tmp_path / "base").mkdir()
+    assert verdicts(tell)["base"] == ("note", f"{tmp_path / 'base'} holds no results")
+    name = put_verdict(base, make_key(), {64: (0.2,)})
+    assert verdicts(tell)["base"][0] == "ok"
+    assert f"base {tmp_path / 'base'}: read, never written" in tell("env", "--no-probe").words
+    base.put(name, b"{")
+    assert verdicts(tell)["base"][0] == "wrong"
+    os.environ["TUNEONCE_BASE"] = str(tmp_path / "store" / "base")
+    found = verdicts(tell)
+    assert "base" not in found
+    assert "is left out" in found["setting"][1]
 
 
 def test_records_that_cannot_be_used(tell: Tell, store: FileStore) -> None:

@@ -121,7 +121,8 @@ assert open_store("/srv/x").get("name") is None
 
 
 def test_the_package_exports_little_and_imports_less() -> None:
-    assert tuneonce.store.__all__ == ["Store", "StoreInfo", "open_store", "open_with_older"]
+    names = ["Store", "StoreInfo", "open_base", "open_store", "open_with_older"]
+    assert tuneonce.store.__all__ == names
     code = (
         "import sys, tuneonce.store\n"
         "heavy = {'msgspec', 'rich', 'torch', 'triton', 'asyncio', 'tuneonce.store.files'}\n"
