@@ -24,8 +24,8 @@ from ..model.wording import (
     world_text,
 )
 from ..store.base import Store
-from .holdings import Holdings, holdings
 from ..store.layered import is_of_base
+from .holdings import Holdings, holdings
 from .record_reader import Folder, Known, Problem, kernels_of, nothing_known
 
 
@@ -128,7 +128,7 @@ def _listing(
         problems += kernel.problems
     info = store.describe()
     in_order = sorted(entries, key=_order)
-    return Listing(schema, info.url, info.location, in_order, problems, info.base)
+    return Listing(schema, info.url, info.location, in_order, problems, base=info.base)
 
 
 def _order(entry: Entry) -> tuple[Any, ...]:
