@@ -33,8 +33,9 @@ def copy(x, out, n, BLOCK: tl.constexpr):
 
 best = int(os.environ.get("BEST", "128"))
 times = lambda one: 0.1 if one.constants["BLOCK"] == best else 0.15
+product = os.environ.get("PRODUCT", "NVIDIA H200")
 
-with SimulatedGPU(times=times, do_bench=True):
+with SimulatedGPU(product=product, times=times, do_bench=True):
     for n in map(int, sys.argv[1:]):
         copy[lambda meta: (triton.cdiv(n, meta["BLOCK"]),)](torch.ones(n), torch.ones(n), n)
         print("ran", n, flush=True)
@@ -121,6 +122,26 @@ def test_tune_fills_a_store_and_tells(shell: Shell) -> None:
     assert not (shell.home / "store" / ".events").exists()
     document = shell.json("tune", "--store", "store", "--json", "work.py", "1000", "64")
     assert (len(document["tuned"]), document["known"]) == (1, 1)
+
+
+def test_what_was_borrowed_from_another_product_is_tuned_later(shell: Shell) -> None:
+    """A server of a new kind of GPU starts at once, and somebody tunes when there is time."""
+    on_h100 = {"PRODUCT": "NVIDIA H100 80GB HBM3", "BEST": "256"}
+    policy = {"TUNEONCE_ON_MISS_STARTING": "borrow", "TUNEONCE_STORE": str(shell.home / "store")}
+    assert shell("tune", "work.py", "1000", "3000", **on_h100, **policy).returncode == 0
+    done = shell("run", "--", sys.executable, "work.py", "1000", "3000", **policy)
+    assert done.returncode == 0, done.stderr
+    assert "0 tunes" in done.stderr
+    wanted = shell.json("ls", "--wanted", "--json", **policy)["keys"]
+    assert [one["world"].split(" · ")[0] for one in wanted] == ["NVIDIA H200"] * 2
+    tuned = shell.json("tune", "--json", "work.py", "1000", "3000", **policy)["tuned"]
+    assert [one["winner"].split()[0] for one in tuned] == ["BLOCK=128"] * 2
+    assert shell.json("ls", "--wanted", "--json", **policy)["keys"] == []
+    entries = shell.json("ls", "--json", **policy)["entries"]
+    assert sorted((one["world"][7:11], one["winner"].split()[0]) for one in entries) == [
+        *[("H100", "BLOCK=256")] * 2,
+        *[("H200", "BLOCK=128")] * 2,
+    ]
 
 
 def test_json_has_standard_output_for_itself(shell: Shell) -> None:

@@ -28,6 +28,7 @@ from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile.shipment import Presence, presence_of
 from tuneonce.triton.kernel import device_facts
+from tuneonce.triton.launch import borrowing as borrowing_module
 
 X, OUT = torch.arange(4096.0), torch.zeros(4096)
 SIZES = (256, 128, 64)
@@ -71,10 +72,10 @@ def borrowing(store: Any, policy: OnMiss = OnMiss.BORROW) -> Any:
     return hooked(store, policies=Policies(starting=policy))
 
 
-def gpu(**times: float) -> SimulatedGPU:
+def gpu(product: str = "NVIDIA H200 (simulated)", **times: float) -> SimulatedGPU:
     """Times by block: ``b64=1.0``."""
     by_block = {int(name[1:]): ms for name, ms in times.items()}
-    return SimulatedGPU(times=lambda one: by_block[one.constants["BLOCK"]])
+    return SimulatedGPU(product=product, times=lambda one: by_block[one.constants["BLOCK"]])
 
 
 def slowest_first() -> SimulatedGPU:
@@ -284,6 +285,23 @@ def test_another_gpu_product_is_near_where_this_one_has_no_record() -> None:
     with SimulatedGPU(**times), borrowing(store) as events:
         assert launch(tunable(), 2048) == 64
     assert events.of("borrow")[0]["nearest"] is not None
+
+
+def test_what_won_at_this_very_key_elsewhere_is_worth_a_compilation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is in memory is launched instead only if it was as good there."""
+    monkeypatch.setattr(borrowing_module, "_WITHIN_S", TOO_LONG)
+    for slower, launched in ((1.5, 64), (1.01, 128)):
+        store, times = MemoryStore(), {"b256": 9.0, "b128": slower, "b64": 1.0}
+        device_facts.forget()
+        with gpu(product="NVIDIA H100 80GB HBM3", **times), hooked(store):
+            launch(tunable(64, 128, 256), 4000)
+        device_facts.forget()
+        with gpu(**times), borrowing(store):
+            kernel = tunable(64, 128, 256)
+            load(kernel, 128, 4000)
+            assert launch(kernel, 4000) == launched
 
 
 def test_another_source_of_the_kernel_is_near_where_this_one_has_no_record() -> None:

@@ -4,7 +4,8 @@ What is launched is a live candidate of this launch, and at most one is compiled
 run:
 
 1. Acceptable are the candidates that were at most twice as slow as the winner at the nearest key.
-   Where no key is near, all are.
+   Where that is this very key on another GPU, with another compiler or of another source, those
+   that were as good as the winner. Where no key is near, all are.
 2. Of these the first whose binary for this launch is in memory, then the first whose binary Triton
    finds on disk; the nearest key's winner comes first, then the others by their time there.
 3. Else the nearest key's winner; and the first of the author's list where no key is near.
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ...model.key import compare
 from ...model.nearness import distance, values_by_name
 from ...tuning.selection import choose
 from ...tuning.siblings import Sibling, times_of
@@ -36,6 +38,9 @@ from .report import candidate_text, key_fields
 # A candidate that is no slower than this many times is launched rather than another compiled.
 # Arbitrary: a compilation takes as long as a thousand launches and more.
 ACCEPTABLE = 2.0
+# The same where the nearest key is this very key, measured elsewhere: then its times are worth one
+# compilation. A race takes two candidates for equal that are no farther apart.
+AS_GOOD = 1.02
 # So many of the nearest keys are asked for times, and for so many seconds where binaries are: one
 # candidate takes about half a millisecond. Arbitrary.
 _ASKED, _WITHIN_S = 3, 0.03
@@ -66,7 +71,7 @@ class Borrowing:
         """
         choice = _Choice(range(len(session.candidates)))
         with self._persistence.guarded("borrow"):
-            choice = self._choice(session, near)
+            choice = self._choice(session, near, very_key=AS_GOOD)
         session.choices = [session.candidates[position] for position in choice.order]
         session.winner = session.choices[0]
         with self._persistence.guarded("borrow"):
@@ -76,10 +81,13 @@ class Borrowing:
             self._persistence.keep("want", want, meanwhile=False, wait_s=0.0)
 
     def order(self, session: Session, near: Sequence[Sibling]) -> list[int]:
-        """The positions of what may be launched, the best to begin with first. Raises nothing."""
+        """The positions of what may be launched, the best to begin with first. Raises nothing.
+
+        For a key whose launches find what is faster.
+        """
         choice = _Choice(range(len(session.candidates)))
         with self._persistence.guarded("borrow"):
-            choice = self._choice(session, near)
+            choice = self._choice(session, near, very_key=ACCEPTABLE)
         return list(choice.order)
 
     def launch(self, session: Session) -> Any:
@@ -105,7 +113,8 @@ class Borrowing:
             return result
         raise AssertionError("a session without choices")
 
-    def _choice(self, session: Session, near: Sequence[Sibling]) -> _Choice:
+    def _choice(self, session: Session, near: Sequence[Sibling], *, very_key: float) -> _Choice:
+        """`very_key`: what is acceptable where the nearest key is this one, measured elsewhere."""
         failed = {i for i, one in session.known.items() if one.failed is not None}
         live = [i for i in range(len(session.candidates)) if i not in failed]
         if not live:
@@ -114,12 +123,12 @@ class Borrowing:
         near = near if itself is None else (itself, *near)
         nearest = near[0] if near else None
         slowness = _slowness(session, near)
-        acceptable = [
-            i for i in live if slowness.get(i, 1.0 if not near else math.inf) <= ACCEPTABLE
-        ]
+        most = very_key if nearest is not None and _is_very_key(session, nearest) else ACCEPTABLE
+        acceptable = [i for i in live if slowness.get(i, 1.0 if not near else math.inf) <= most]
         acceptable = sorted(acceptable, key=lambda i: (slowness.get(i, 1.0), i)) or live
         first, presence = self._at_hand(session, acceptable)
-        others = (i for i in (*acceptable, *live) if i != first)
+        rest = sorted(live, key=lambda i: (slowness.get(i, math.inf), i))
+        others = (i for i in (*acceptable, *rest) if i != first)
         return _Choice([first, *dict.fromkeys(others)], presence, nearest)
 
     def _at_hand(self, session: Session, acceptable: Sequence[int]) -> tuple[int, Presence]:
@@ -141,11 +150,15 @@ class Borrowing:
         nearest, question = choice.nearest, session.question
         told: dict[str, Any] = {"nearest": None}
         if nearest is not None and question is not None:
-            apart = distance(values_by_name(question.key.parts), nearest.values)
+            parts = question.key.parts
+            apart = distance(values_by_name(parts), nearest.values)
+            differing = [one.part for one in compare(parts, nearest.parts)]
             told = {
                 "nearest": nearest.digest,
                 "different": apart.different,
                 "doublings": round(apart.doublings, 3),
+                # What makes it another GPU, compiler or source; what it is tuned by is above.
+                "elsewhere": [part for part in differing if not part.startswith("key.")],
             }
         self._persistence.events.emit(
             "borrow",
@@ -167,6 +180,16 @@ def _partly_measured(session: Session) -> Sibling | None:
     if winner is None:
         return None
     return Sibling(question.key.parts, question.work_class, winner, times)
+
+
+def _is_very_key(session: Session, other: Sibling) -> bool:
+    """Whether another key differs in its GPU, compiler or source alone."""
+    question = session.question
+    return (
+        question is not None
+        and other.work_class == question.work_class
+        and other.values == values_by_name(question.key.parts)
+    )
 
 
 def _slowness(session: Session, near: Sequence[Sibling]) -> dict[int, float]:
