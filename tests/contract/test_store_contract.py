@@ -21,6 +21,7 @@ from tuneonce.store.base import MAX_RECORD_BYTES
 from tuneonce.store.bounded import BoundedStore
 from tuneonce.store.layered import LayeredStore
 from tuneonce.store.readonly import ReadOnlyStore
+from tuneonce.store.telling import TellingStore
 
 NAME = "attention/h200/0a1b/verdict.json"
 
@@ -45,12 +46,12 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
 
 
 def opened(kind: str, address: str) -> Store:
-    """The store; one that is bounded; or one that also reads an older place or a base, both empty.
+    """The store; one as a program has it, told of and bounded; or one that also reads an older place or a base, both empty.
 
     What a base holds is no part of the contract: `unit/store/test_layered.py`.
     """
     if kind == "bounded files":
-        return BoundedStore(open_store(address), address)
+        return BoundedStore(TellingStore(open_store(address), lambda name: None), address)
     if kind not in ("moved files", "based files"):
         return open_store(address)
     lower = Path(address.removeprefix("file://")).with_name("lower")

@@ -20,7 +20,14 @@ def redis() -> Iterator[int]:
         yield port
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+# Each takes seconds; one of each kind is enough for every day.
+_EVERY_DAY = ("hang", "garbage", "dies")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [one if one in _EVERY_DAY else pytest.param(one, marks=pytest.mark.thorough) for one in FAULTS],
+)
 def test_a_start_is_what_it_is_without_a_remote(ranks: Any, redis: int, fault: str) -> None:
     with faulty(fault, redis) as port:
         remote = f"redis://127.0.0.1:{port}?namespace={fault.replace(' ', '-')}"
