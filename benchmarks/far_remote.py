@@ -11,6 +11,7 @@ the delay in each direction, and a new connection the whole of it. The records a
     known_s     a reader that knows nothing has all records in its memory
     stored_s    the same, and has them in an empty store, checked
     nothing_s   the reader asks what is new, and nothing is
+    program_s   a program has all in an empty store, from when it begins; its courier is a process
 """
 
 from __future__ import annotations
@@ -40,8 +41,10 @@ from tests.factories import make_key, make_verdict
 from tuneonce.model.records import pack
 from tuneonce.replica import Replica, open_replica
 from tuneonce.replica.exchange import pull, push
+from tuneonce.replica.link import Link
 from tuneonce.store.files import FileStore
 from tuneonce.store.memory import MemoryStore
+from tuneonce.system.patience import Patience
 
 SCHEMA = "tuneonce.benchmark.far_remote/1"
 
@@ -155,6 +158,13 @@ def one_run(address: str, store: MemoryStore) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder, open_replica(address) as one:
         found["stored_s"], taken = timed(lambda: pull(FileStore(folder), one))
         assert taken.new == count
+    with tempfile.TemporaryDirectory() as folder:
+        link = Link(folder, address, patience=Patience(60.0))
+        (name, *_) = store.list("")
+        found["program_s"], pulled = timed(lambda: link.await_pulled(name))
+        assert pulled
+        assert len(list(FileStore(folder).list(""))) == count
+        link.close()
     return found
 
 

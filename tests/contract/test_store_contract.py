@@ -46,9 +46,10 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
 
 
 def opened(kind: str, address: str) -> Store:
-    """The store; one as a program has it, told of and bounded; or one that also reads an older place or a base, both empty.
+    """The store; one as a program has it; or one that reads an older place or a base, both empty.
 
-    What a base holds is no part of the contract: `unit/store/test_layered.py`.
+    A program's is told of and bounded. What a base holds is no part of the contract
+    (`unit/store/test_layered.py`).
     """
     if kind == "bounded files":
         return BoundedStore(TellingStore(open_store(address), lambda name: None), address)
