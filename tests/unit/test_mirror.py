@@ -75,6 +75,7 @@ ELSEWHERE = {
     "store/memory.py": "contract/test_store_contract.py",
     "store/readonly.py": "contract/test_store_contract.py",
     "system/file_modes.py": "faults/test_file_store_places.py",
+    "system/interpreter.py": "kernels/compile/test_compile_failures.py",
     "system/ranks.py": "kernels/measure/test_ranks.py",
     "testing/": "kernels/testing/test_simulated_gpu.py",
     "tuning/terms.py": "unit/tuning/test_exploration.py",

@@ -29,6 +29,7 @@ from ..system.claims import Claims
 from ..system.forks import renew_in_child
 from ..system.greenlets import patched_by
 from ..system.headroom import SPARED, room_for_processes
+from ..system.interpreter import NoInterpreter, own_interpreter
 from ..system.patience import Patience
 from .courier import START
 from .courier_process import Order
@@ -128,12 +129,12 @@ class Link:
                     if claim is None:
                         return
             self._pulls = True
-            path, fd = ("", -1) if claim is None else claim.hand_over()
-            try:
-                self._start(pulls=True, claim=path, fd=fd)
-            finally:
-                if fd >= 0:
-                    os.close(fd)
+            path, fd = ("", -1) if claim is None else claim.file
+            self._start(pulls=True, claim=path, fd=fd)
+            if claim is not None and self._process is None:
+                claim.give_up()
+            elif claim is not None:
+                claim.leave()
 
     def await_pulled(self, name: str) -> bool:
         """Wait, for a moment at most, until the shelf of this record is pulled.
@@ -241,7 +242,7 @@ class Link:
         paths = [str(Path(path).absolute()) for path in sys.path]
         try:
             process = subprocess.Popen(
-                [sys.executable, "-c", START, *paths],
+                [own_interpreter(), "-c", START, *paths],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -250,7 +251,7 @@ class Link:
                 # It outlives a Ctrl-C on the terminal, to push what is there.
                 start_new_session=True,
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, NoInterpreter) as error:
             self._fail(f"no process can be started for the remote: {error}")
             return
         assert process.stdin is not None

@@ -37,13 +37,16 @@ class Claim:
         with contextlib.suppress(OSError):
             os.pwrite(self._fd, self._count.to_bytes(_COUNTER_BYTES, "little"), 0)
 
-    def hand_over(self) -> tuple[str, int]:
-        """Its file and an open descriptor of that, for a process that makes a `Claim` of them.
+    @property
+    def file(self) -> tuple[str, int]:
+        """Its path and an open descriptor, for a process that makes a `Claim` of them."""
+        return str(self._path), self._fd
 
-        It is no more ours once the descriptor is closed here.
-        """
+    def leave(self) -> None:
+        """It is that of another process, which has its descriptor, too. Raises nothing."""
         fd, self._fd = self._fd, -1
-        return str(self._path), fd
+        with contextlib.suppress(OSError):
+            os.close(fd)
 
     def give_up(self) -> None:
         """It is over, whatever came of it. Raises nothing."""

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -298,6 +299,22 @@ def test_no_process_is_started_where_there_is_no_room(
     assert not link.await_pulled(name_of("add"))
     assert link.claim(name_of("add")) is Turn.OURS
     assert link._process is None
+    assert machines[0].claimed == []
+
+
+@pytest.mark.parametrize("why", ["frozen", "embedded"])
+def test_no_program_is_started_once_more(
+    machines: list[Machine], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if why == "frozen":
+        monkeypatch.setattr(sys, "frozen", True, raising=False)
+    else:
+        monkeypatch.setattr(sys, "executable", "/usr/sbin/uwsgi")
+    link = machines[0].link()
+    link.begin()
+    assert not link.await_pulled(name_of("add"))
+    assert link._process is None
+    assert [said.what for said in machines[0].told] == ["failed"]
     assert machines[0].claimed == []
 
 

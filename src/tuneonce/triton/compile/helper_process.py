@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ...system.descriptors import Descriptor
+from ...system.interpreter import NoInterpreter, own_interpreter
 from .worker.compile_job import HELPER_MARK
 from .worker.frames import Reader, encode
 
@@ -33,8 +32,6 @@ _START_S = 30.0
 # twice, because a process that was stopped together with its helper finds the first one over when
 # it goes on.
 _SILENT_S = 20.0
-# Programs that are called like this are Python, and start what they are told to.
-_PYTHON = re.compile(r"(python|pypy)[0-9.]*[a-z]{0,2}(\.exe)?", re.IGNORECASE)
 
 
 class HelperLost(Exception):
@@ -148,17 +145,10 @@ def start() -> Helper:
 
 
 def _interpreter() -> str:
-    """The Python to start. Raises HelperLost where that would start the program once more.
-
-    A frozen program and one that embeds Python may name themselves as the interpreter.
-    """
+    """The Python to start. Raises HelperLost where that would start the program once more."""
     if HELPER_MARK in os.environ:
         raise HelperLost("this process was started by a compile helper")
-    main = sys.modules.get("__main__")
-    if getattr(sys, "frozen", False) or hasattr(sys, "oxidized") or hasattr(main, "__compiled__"):
-        raise HelperLost("this program is frozen, and no Python that could be started")
-    if not sys.executable:
-        raise HelperLost("this interpreter does not know its own path")
-    if _PYTHON.fullmatch(Path(sys.executable).name) is None:
-        raise HelperLost(f"{sys.executable} is no Python")
-    return sys.executable
+    try:
+        return own_interpreter()
+    except NoInterpreter as error:
+        raise HelperLost(str(error)) from None
