@@ -9,7 +9,6 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -708,18 +707,18 @@ def test_a_group_that_cannot_be_had_is_not_replaced_by_another(
     root = tmp_path / "store"
     root.mkdir()
     root.chmod(0o777)
-    real = os.stat
+    real, place = os.fstat, root.stat()
 
-    def of_another_group(path: object, **options: Any) -> os.stat_result:
-        found = list(real(path, **options))  # type: ignore[call-overload]
-        found[stat.ST_GID] += 4242 if path == str(root) else 0
+    def of_another_group(fd: int) -> os.stat_result:
+        found = list(real(fd))
+        found[stat.ST_GID] += 4242 if found[stat.ST_INO] == place.st_ino else 0
         return os.stat_result(found)
 
     def refused(*args: object, **options: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     FileStore(root).put("a/b", b"")
-    monkeypatch.setattr(os, "stat", of_another_group)
+    monkeypatch.setattr(os, "fstat", of_another_group)
     monkeypatch.setattr(os, "chown", refused)
     FileStore(root).put("a/c", b"")
     assert stat.S_IMODE((root / "a/b").stat().st_mode) == 0o664

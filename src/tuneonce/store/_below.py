@@ -16,6 +16,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ..system.file_modes import Modes, make_directory, missing, modes_in, settle_folder
 from ._atomic import patiently, sync_folder
@@ -95,11 +96,47 @@ def found(root: str, name: str) -> Iterator[tuple[int, str]]:
         os.close(at)
 
 
-def make_folders(root: str, folder: str, *, bake: bool) -> None:
-    """Create the root, ``folder`` below it and what is missing between (`system.file_modes`).
+class Made(NamedTuple):
+    """A folder that is there now: open, and whether this call has made it.
 
-    New folders above the root are made durable at once; for those below see ``sync_folders``.
+    `modes` are those of what is made in this store.
     """
+
+    at: int
+    modes: Modes
+    new: bool
+
+
+@contextlib.contextmanager
+def made(root: str, folder: str, *, bake: bool) -> Iterator[Made]:
+    """``opened``, making what is missing below the root (`system.file_modes`).
+
+    FileNotFoundError if the root is missing, or a folder that was just there. New folders are made
+    durable by ``sync_folders``.
+    """
+    found = patiently(lambda: _open_or_make_all(root, folder, bake=bake))
+    try:
+        yield found
+    finally:
+        os.close(found.at)
+
+
+def _open_or_make_all(root: str, folder: str, *, bake: bool) -> Made:
+    at, new = os.open(root, _ROOT), False
+    try:
+        modes = modes_in(os.fstat(at), bake=bake)
+        for part in folder.split("/") if folder else ():
+            below, new = _open_or_make(at, part, modes)
+            os.close(at)
+            at = below
+    except BaseException:
+        os.close(at)
+        raise
+    return Made(at, modes, new)
+
+
+def make_root(root: str, *, bake: bool) -> None:
+    """Create the root and what is missing above it, durable at once."""
     for path in missing(root):
         try:
             patiently(lambda path=path: make_directory(path, bake=bake))  # type: ignore[misc]
@@ -107,29 +144,25 @@ def make_folders(root: str, folder: str, *, bake: bool) -> None:
             continue  # by another process, or something else: the next call will tell
         if path != root:
             sync_folder(os.path.dirname(path))
-    at = os.open(root, _ROOT)
-    try:
-        modes = modes_in(os.fstat(at), bake=bake)
-        for part in folder.split("/") if folder else ():
-            below = _make_folder(at, part, modes)
-            os.close(at)
-            at = below
-    finally:
-        os.close(at)
 
 
-def _make_folder(at: int, part: str, modes: Modes) -> int:
+def _open_or_make(at: int, part: str, modes: Modes) -> tuple[int, bool]:
+    """A folder, and whether this call has made it."""
     try:
-        return _down(at, part)
+        return _down(at, part), False
     except FileNotFoundError:
         try:
-            patiently(lambda: os.mkdir(part, modes.folder & 0o777, dir_fd=at))
-            made = True
+            os.mkdir(part, modes.folder & 0o777, dir_fd=at)
+            new = True
         except FileExistsError:  # by another process
-            made = False
+            new = False
     below = _down(at, part)
-    settle_folder(below, modes, made=made)
-    return below
+    try:
+        settle_folder(below, modes, made=new)
+    except BaseException:
+        os.close(below)
+        raise
+    return below, new
 
 
 def let_all_read(root: str, folder: str) -> None:

@@ -30,7 +30,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from ..addresses import url_of
@@ -42,7 +42,7 @@ from ..errors import (
     StoreUnavailable,
     Unreadable,
 )
-from ..system.file_modes import is_shared, modes_in
+from ..system.file_modes import is_shared
 from . import _atomic, _below
 from .base import (
     MAX_NAME_PARTS,
@@ -193,46 +193,24 @@ class FileStore(Store):
     # -- writing -----------------------------------------------------------------------------
 
     def put(self, name: str, data: bytes, *, durable: bool = True) -> None:
-        def replace(temp: _atomic.Temp, at: int, last: str) -> bool:
-            _atomic.publish(temp, at, last)
-            return True
-
-        self._write(name, data, durable, replace)
+        self._write(name, data, durable=durable, only_new=False)
 
     def put_if_absent(self, name: str, data: bytes, *, durable: bool = True) -> bool:
-        # Most often the record is there already, and nothing has to be written to find out.
-        if self._is_taken(check_name(name)):
-            check_data(data, self._most_bytes)
-            return False
-        return self._write(name, data, durable, _atomic.publish_new)
+        return self._write(name, data, durable=durable, only_new=True)
 
-    def _is_taken(self, name: str) -> bool:
-        folder, _, last = name.rpartition("/")
-        try:
-            with _below.opened(self._root, folder) as at:
-                return _atomic.exists(at, last)
-        except OSError:  # writing will tell
-            return False
-
-    def _write(
-        self,
-        name: str,
-        data: bytes,
-        durable: bool,
-        publish: Callable[[_atomic.Temp, int, str], bool],
-    ) -> bool:
+    def _write(self, name: str, data: bytes, *, durable: bool, only_new: bool) -> bool:
         folder, _, last = check_name(name).rpartition("/")
         check_data(data, self._most_bytes)
         try:
             for _ in range(_TRIES):
                 try:
-                    ours = self._write_into(folder, last, data, durable, publish)
+                    ours = self._write_into(folder, last, data, durable, only_new)
                     break
                 except FileNotFoundError:
-                    with contextlib.suppress(FileNotFoundError):  # deleted while they are made
-                        _below.make_folders(self._root, folder, bake=self._bake)
+                    with contextlib.suppress(FileNotFoundError):  # deleted while it is made
+                        _below.make_root(self._root, bake=self._bake)
             else:
-                ours = self._write_into(folder, last, data, durable, publish)
+                ours = self._write_into(folder, last, data, durable, only_new)
             if self._bake:
                 _below.let_all_read(self._root, folder)
             if ours and durable:
@@ -242,27 +220,30 @@ class FileStore(Store):
         return ours
 
     def _write_into(
-        self,
-        folder: str,
-        last: str,
-        data: bytes,
-        durable: bool,
-        publish: Callable[[_atomic.Temp, int, str], bool],
+        self, folder: str, last: str, data: bytes, durable: bool, only_new: bool
     ) -> bool:
-        modes = modes_in(os.stat(self._root), bake=self._bake)
-        with _below.opened(self._root, folder) as at:
-            temp = _atomic.write_temp(at, data, modes, durable=durable)
+        with _below.made(self._root, folder, bake=self._bake) as made:
+            at = made.at
+            # Most often the record is there already, and nothing has to be written to find out.
+            if only_new and not made.new and _atomic.exists(at, last):
+                return False
+            temp = _atomic.write_temp(at, data, made.modes, durable=durable)
             try:
-                self._sweep_once(folder, temp)
-                return publish(temp, at, last)
+                self._sweep_once(folder, temp, new=made.new)
+                if only_new:
+                    return _atomic.publish_new(temp, at, last)
+                _atomic.publish(temp, at, last)
+                return True
             finally:
                 _atomic.discard(at, temp.name)
 
-    def _sweep_once(self, folder: str, temp: _atomic.Temp) -> None:
+    def _sweep_once(self, folder: str, temp: _atomic.Temp, *, new: bool) -> None:
         if folder not in self._swept:
             if len(self._swept) > 10_000:  # a bound on memory, arbitrary; sweeping twice is fine
                 self._swept.clear()
             self._swept.add(folder)
+            if new:  # nobody has been killed in it yet
+                return
             with contextlib.suppress(OSError), _below.entries_of(temp.at) as entries:
                 _atomic.sweep(temp.at, entries, temp.status.st_ctime)
 
@@ -297,12 +278,11 @@ class FileStore(Store):
             with _below.found(self._root, name) as (at, entry):
                 if stat.S_ISLNK(os.lstat(entry, dir_fd=at).st_mode):
                     return False
-                _below.make_folders(self._root, SET_ASIDE, bake=self._bake)
-                with _below.opened(self._root, SET_ASIDE) as aside:
-                    moved = self._take_if(at, entry, aside, kept, seen)
+                with _below.made(self._root, SET_ASIDE, bake=self._bake) as aside:
+                    moved = self._take_if(at, entry, aside.at, kept, seen)
                     if moved:
-                        with _below.entries_of(aside) as entries:
-                            _atomic.drop_oldest(aside, entries, MAX_SET_ASIDE)
+                        with _below.entries_of(aside.at) as entries:
+                            _atomic.drop_oldest(aside.at, entries, MAX_SET_ASIDE)
                     return moved
         except (FileNotFoundError, NotADirectoryError):
             return False  # gone since, or a link is in the way, here or where it would be kept

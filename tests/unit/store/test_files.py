@@ -206,12 +206,16 @@ def test_a_limited_question_looks_at_no_more_than_it_must(
 
 
 def test_sweeping_remembers_a_bounded_number_of_folders(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swept: list[int] = []
     monkeypatch.setattr(_atomic, "sweep", lambda at, entries, now: swept.append(at))
     for number in (1, 2, 1, 2):
         store.put(f"k/{number}/r", b"", durable=False)
+    assert swept == [], "nobody was killed in a folder that was just made"
+    another = FileStore(tmp_path / "store")
+    for number in (1, 2, 1, 2):
+        another.put(f"k/{number}/r", b"", durable=False)
     assert len(swept) == 2
 
 
