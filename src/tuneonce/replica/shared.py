@@ -29,6 +29,10 @@ that. `checked` looks at all that can be found out about one by itself.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import msgspec
 
 from ..model.record_names import ROOT, candidate_digest, is_folder_of, kind_of, unpack_named
 from ..model.records import BadRecord, Measurement, Variants, Verdict
@@ -69,9 +73,15 @@ def checked(name: str, data: bytes) -> Shared:
         _check_folder(world, facts(record.key).items())
     measurements = record.measurements if isinstance(record, Verdict) else []
     for one in [record] if isinstance(record, Measurement) else measurements:
-        if candidate_digest(one.config) != one.candidate:
+        if _digest_of(msgspec.json.encode(one.config)) != one.candidate:
             raise BadRecord("misplaced", f"candidate {one.candidate} is another one")
     return record
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(config: bytes) -> str:
+    """`candidate_digest` of a configuration, as JSON: the keys of a kernel have the same ones."""
+    return candidate_digest(msgspec.json.decode(config, type=list[tuple[str, Any]]))
 
 
 def _check_folder(folder: str, parts: Iterable[tuple[str, str]]) -> None:

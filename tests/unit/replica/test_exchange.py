@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -24,7 +25,7 @@ from tests.fakes import journal_folder
 from tuneonce.errors import StoreUnavailable
 from tuneonce.model.records import pack
 from tuneonce.replica import exchange
-from tuneonce.replica.base import Offer, Page, Replica, digest_of
+from tuneonce.replica.base import Entry, Offer, Page, Replica, digest_of
 from tuneonce.replica.exchange import Pulled, Pushed, Step, pull, push
 from tuneonce.replica.in_memory import Shared, in_memory
 from tuneonce.store import Store
@@ -140,6 +141,32 @@ def test_what_is_not_whole_is_not_taken_and_does_not_stay(replica: Replica) -> N
     # Whoever has a whole one puts it in its place.
     assert counts(push(store, replica)) == {"replaced": 1}
     assert pull(other, replica).new == 1
+
+
+@pytest.mark.parametrize("folder", ["..", "k\n", "a b", ".hidden", "ä", "x" * 300])
+def test_a_name_that_no_record_can_have_is_not_taken(replica: Replica, folder: str) -> None:
+    store = MemoryStore()
+    name = put_verdict(store, make_key("add"), TIMES)
+    root, _, shelf, key, last = name.split("/")
+    planted = Entry("/".join((root, folder, shelf, key, last)), store.get(name) or b"")
+
+    def pulled(shelf: str, cursor: str) -> Page:
+        return Page(entries=[planted], cursor="end")
+
+    push(store, replica)
+    with mock.patch.object(replica, "pull", pulled):
+        did = pull(MemoryStore(), replica)
+    assert (did.new, did.unusable) == (0, 1)
+
+
+def test_what_is_here_already_is_not_looked_at_again(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStore()
+    put_verdict(store, make_key("add"), TIMES)
+    push(store, replica)
+    monkeypatch.setattr(exchange, "checked", None)
+    assert counts(pull(store, replica)) == {"known": 1}
 
 
 def test_what_is_on_another_shelf_is_not_taken(replica: Replica) -> None:
