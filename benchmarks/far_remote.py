@@ -133,8 +133,8 @@ def everything(replica: Replica) -> tuple[str, int]:
     return cursor, count
 
 
-def one_run(address: str, store: MemoryStore) -> dict[str, float]:
-    """What everything takes once, in an empty namespace."""
+def one_run(address: str, store: MemoryStore, folder: Path) -> dict[str, float]:
+    """What everything takes once, in an empty namespace, and a folder that is not there yet."""
     found: dict[str, float] = {}
     with open_replica(address) as one:
         found["push_s"], done = timed(lambda: push(store, one))
@@ -155,7 +155,7 @@ def one_run(address: str, store: MemoryStore) -> dict[str, float]:
         found["nothing_s"], page = timed(lambda: one.pull(shelf, cursor))
         found["nothing_round_trips"] = one.traffic.round_trips - before
         assert not page.entries
-    with tempfile.TemporaryDirectory() as folder, open_replica(address) as one:
+    with open_replica(address) as one:
         found["stored_s"], taken = timed(lambda: pull(FileStore(folder), one))
         assert taken.new == count
     with tempfile.TemporaryDirectory() as folder:
@@ -187,13 +187,17 @@ def main() -> None:
     raw = sum(len(store.get(name) or b"") for name in store.list(""))
     runs: dict[tuple[str, float], list[dict[str, float]]] = {}
     namespaces = itertools.count()
-    with engines() as servers:
+    # Emptied at the end: for half a minute after files were deleted, ext4 takes several times as
+    # long to make new ones, since it does not use their inodes again so soon and looks past them.
+    with engines() as servers, tempfile.TemporaryDirectory() as folders:
         for _ in range(args.runs):
             for delay, (name, (port, address)) in itertools.product(args.delays, servers.items()):
                 far = Far(port, delay / 1000)
                 os.environ.update(s3_environment(f"http://127.0.0.1:{far.port}"))
-                where = f"{address.format(port=far.port)}?namespace=n{next(namespaces)}"
-                runs.setdefault((name, delay), []).append(one_run(where, store))
+                namespace = f"n{next(namespaces)}"
+                where = f"{address.format(port=far.port)}?namespace={namespace}"
+                took = one_run(where, store, Path(folders, namespace))
+                runs.setdefault((name, delay), []).append(took)
                 far.close()
     results = [
         {
