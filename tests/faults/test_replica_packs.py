@@ -453,7 +453,7 @@ def test_news_are_looked_for_less_and_less_often() -> None:
 
     one = PackReplica(MemorySpace(), INFO, "tuneonce", pause=pause, clock=lambda: now[0])
     assert not one.await_news(SHELF, "", 10)
-    assert paused == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0, 0.9]
+    assert paused == [0.1, 0.2, 0.4, *[0.5] * 18, 0.3]
     assert one.traffic.round_trips == len(paused) + 1
 
 
