@@ -5,7 +5,9 @@ Where one is not installed its tests are skipped, but in CI, which has them all.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hmac
 import importlib.util
 import os
 import shutil
@@ -80,6 +82,52 @@ def moto_server(bucket: str, *, host: str = "127.0.0.1") -> Iterator[str]:
         yield url
 
 
+AZURITE = Path(__file__).parents[2] / ".venv/azurite/node_modules/.bin/azurite-blob"
+"""Where ``scripts/azurite.sh`` puts Microsoft's emulator, which needs Node."""
+
+# The account that every emulator of Azure has, and its key, which is no secret.
+_ACCOUNT = "devstoreaccount1"
+_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+@contextlib.contextmanager
+def azurite_server(container: str) -> Iterator[str]:
+    """Azurite's Azure with one container; its address."""
+    need(module="obstore")
+    if shutil.which("node") is None or not AZURITE.exists():
+        pytest.skip("azurite is not installed (scripts/azurite.sh, which needs npm)")
+    port = free_port("127.0.0.1")
+    url = f"http://127.0.0.1:{port}/{_ACCOUNT}"
+    words = ["--blobPort", str(port), "--inMemoryPersistence", "--skipApiVersionCheck", "--silent"]
+    with _running([str(AZURITE), *words]) as process:
+        while True:
+            try:
+                urllib.request.urlopen(_new_container(url, container), timeout=5).close()
+                break
+            except (urllib.error.URLError, OSError):
+                _go_on(process)
+        yield url
+
+
+def _new_container(url: str, name: str) -> urllib.request.Request:
+    """What makes a container, signed with the account's key."""
+    now = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
+    headers = {"x-ms-date": now, "x-ms-version": "2021-08-06"}
+    resource = f"/{_ACCOUNT}/{_ACCOUNT}/{name}\nrestype:container"
+    # urllib says of which type even nothing is.
+    kind = "application/octet-stream"
+    standard = ["", "", "", "", kind, *[""] * 6]
+    signed = "\n".join(
+        ["PUT", *standard, *(f"{key}:{value}" for key, value in headers.items()), resource]
+    )
+    digest = hmac.digest(base64.b64decode(_KEY), signed.encode(), "sha256")
+    headers["Content-Type"] = kind
+    headers["Authorization"] = f"SharedKey {_ACCOUNT}:{base64.b64encode(digest).decode()}"
+    return urllib.request.Request(
+        f"{url}/{name}?restype=container", data=b"", method="PUT", headers=headers
+    )
+
+
 @contextlib.contextmanager
 def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
@@ -126,6 +174,16 @@ def google_environment(url: str) -> dict[str, str]:
         "private_key_id": "",
     }
     return {"GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(key), "GOOGLE_ALLOW_HTTP": "true"}
+
+
+def azurite_environment(url: str) -> dict[str, str]:
+    """The same for Azurite."""
+    return {
+        "AZURE_STORAGE_ENDPOINT": url,
+        "AZURE_STORAGE_ACCOUNT_NAME": _ACCOUNT,
+        "AZURE_STORAGE_ACCOUNT_KEY": _KEY,
+        "AZURE_ALLOW_HTTP": "true",
+    }
 
 
 def azure_environment(url: str) -> dict[str, str]:

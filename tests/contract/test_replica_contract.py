@@ -19,6 +19,8 @@ from tests.contract import replica_racer
 from tests.contract.fake_objects import fake_objects
 from tests.contract.servers import (
     azure_environment,
+    azurite_environment,
+    azurite_server,
     google_environment,
     moto_server,
     need,
@@ -44,7 +46,7 @@ from tuneonce.store.base import MAX_RECORD_BYTES
 ROOT = Path(__file__).parents[2]
 SHELF = "NVIDIA-H200-90~81c2"
 OURS, THEIRS = Claimed(True, None), Claimed(False, None)
-KINDS = ("memory", "files", "redis", "s3", "s3 of moto", "google", "azure")
+KINDS = ("memory", "files", "redis", "s3", "s3 of moto", "google", "azure", "azure of azurite")
 
 Opener = Callable[[], Replica]
 
@@ -73,6 +75,9 @@ def server(
         elif kind == "s3 of moto":
             url = stack.enter_context(moto_server("bucket"))
             yield Server("s3://bucket/some/prefix", s3_environment(url))
+        elif kind == "azure of azurite":
+            url = stack.enter_context(azurite_server("container"))
+            yield Server("az://container/some/prefix", azurite_environment(url))
         else:
             need(module="obstore")
             fake = stack.enter_context(fake_objects())
