@@ -128,6 +128,9 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=6)
     parser.add_argument("--candidates", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=2, help="shared, apart, shared, apart, ...")
+    parser.add_argument(
+        "--arms", nargs="+", choices=["shared", "apart"], default=["shared", "apart"]
+    )
     options = parser.parse_args()
     from tuneonce.bench.machine import describe_machine, installed_versions
 
@@ -141,8 +144,8 @@ def main() -> None:
     }
     for ranks in options.ranks:
         for _ in range(options.repeats):
-            for apart in ("", "*"):
-                found = start(ranks, apart, options)
+            for arm in options.arms:
+                found = start(ranks, "*" if arm == "apart" else "", options)
                 document["starts"].append(found)
                 print(found, file=sys.stderr, flush=True)
     give(document, options.out)
