@@ -28,7 +28,7 @@ from tests.contract.servers import (
     s3_environment,
 )
 from tuneonce.errors import StoreReadOnly
-from tuneonce.replica import Replica, open_replica
+from tuneonce.replica import Replica, in_files, open_replica
 from tuneonce.replica.base import (
     MOST_OFFERED_BYTES,
     MOST_OFFERS,
@@ -38,7 +38,7 @@ from tuneonce.replica.base import (
     digest_of,
     in_pushes,
 )
-from tuneonce.replica.in_memory import Shared, in_memory
+from tuneonce.replica.in_memory import MemorySpace, Shared, in_memory
 from tuneonce.replica.in_packs import PackReplica
 from tuneonce.replica.readonly import ReadOnlyReplica
 from tuneonce.store.base import MAX_RECORD_BYTES
@@ -140,6 +140,32 @@ class Time:
 @pytest.fixture
 def time(server: Server | None) -> Time:
     return Time(server)
+
+
+@pytest.fixture
+def contents(replica: Replica, server: Server | None) -> Callable[[], dict[str, bytes]]:
+    """All that a server keeps, by name, whatever it means."""
+
+    def found() -> dict[str, bytes]:
+        if server is None:
+            assert isinstance(replica, PackReplica)
+            assert isinstance(replica._space, MemorySpace)
+            return dict(replica._space.shared.objects)
+        if server.address.startswith("file:"):
+            below = Path(server.address.removeprefix("file://")).rglob("*")
+            return {str(path): path.read_bytes() if path.is_file() else b"" for path in below}
+        if server.address.startswith("redis:"):
+            import redis
+
+            with redis.Redis.from_url(server.address) as somebody:
+                return {repr(key): somebody.dump(key) or b"" for key in somebody.scan_iter()}
+        from obstore.store import from_url
+
+        bucket = from_url(server.address, client_options={"allow_http": True})
+        files = [one for part in bucket.list() for one in part]
+        return {one["path"]: bytes(bucket.get(one["path"]).bytes()) for one in files}
+
+    return found
 
 
 @pytest.fixture
@@ -313,7 +339,34 @@ def test_read_only_reads_and_refuses_to_push(replica: Replica, another: Opener) 
         assert view.describe().url.endswith("readonly=1")
         with pytest.raises(StoreReadOnly, match="readonly=1"):
             view.push(SHELF, [offer(2)])
+        with pytest.raises(StoreReadOnly, match="readonly=1"):
+            view.try_writing()
     assert everything(replica) == {name(1): offer(1).data}
+
+
+def test_whether_it_can_be_written_is_found_out_without_a_trace(
+    replica: Replica, another: Opener, contents: Callable[[], dict[str, bytes]]
+) -> None:
+    before = contents()
+    # An object store is asked by what a push leaves there first of all.
+    assert replica.try_writing() is (replica.describe().kind != "objects")
+    assert contents() == before
+    replica.push(SHELF, [offer(1)])
+    before = contents()
+    assert another().try_writing() is True
+    assert contents() == before
+
+
+def test_a_directory_that_may_not_be_written_is_found_out(
+    replica: Replica, another: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if replica.describe().kind != "files":
+        pytest.skip("what a server refuses is in tests/contract/test_replica_permissions.py")
+    replica.push(SHELF, [offer(1)])
+    may_write = in_files.may_write
+    monkeypatch.setattr(in_files, "may_write", lambda path: path.name != SHELF and may_write(path))
+    with pytest.raises(StoreReadOnly, match=f"may not be written by user .*{SHELF}"):
+        another().try_writing()
 
 
 def test_it_says_what_it_is(replica: Replica, server: Server | None) -> None:

@@ -12,9 +12,11 @@ import msgspec
 
 from ..addresses import url_of
 from ..errors import SettingsError, StoreError
+from ..replica.look import Looked
 from ..settings import means_no
 from ..system.paths import may_write, nearest
 from ._environment import Environment, describe_environment
+from ._remote import found_texts, look_at, remote_text
 
 Verdict = Literal["ok", "note", "wrong"]
 """``note``: works, and yet may not be what was expected."""
@@ -36,29 +38,33 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """`well`: no check found anything wrong."""
+    """`well`: no check found anything wrong. `remote` is what was found there, if one is set and
+    answers."""
 
     schema: str
     well: bool
     checks: list[Check]
     environment: Environment
+    remote: Looked | None = None
 
 
 def examine(environ: Mapping[str, str], *, store: str | None, probe: bool) -> Report:
     """Look at everything. `store` is the one of the command line; `probe` imports Triton."""
     found = describe_environment(environ, store=store, probe=probe)
+    looked, remote_checks = _remote(found, environ)
     checks = [
         *_switch(found, environ),
         *(Check("setting", "wrong", text) for text in found.complaints),
         *_store(found),
         *_base(found),
+        *remote_checks,
         *_winners(found),
         *_directories(found),
         *_triton(found),
         *_limits(found),
     ]
     well = all(check.verdict != "wrong" for check in checks)
-    return Report("tuneonce.doctor/1", well, checks, found)
+    return Report("tuneonce.doctor/1", well, checks, found, looked)
 
 
 def _switch(found: Environment, environ: Mapping[str, str]) -> Iterator[Check]:
@@ -142,6 +148,25 @@ def _read_some(url: str) -> tuple[int, list[str], str]:
     except (StoreError, SettingsError) as error:
         return held, unread, str(error)
     return held, unread, ""
+
+
+def _remote(found: Environment, environ: Mapping[str, str]) -> tuple[Looked | None, list[Check]]:
+    place = found.remote
+    if place is None:
+        return None, []
+    if place.error is not None or not place.installed:
+        text = remote_text(place)
+        if place.error is None:
+            text += f": pip install 'tuneonce[{place.extra}]'"
+        return None, [Check("remote", "wrong", text)]
+    # Where the store's own address is wrong, all that is there is what it lacks.
+    looked = look_at(environ, "memory:" if found.store.error else found.store.url)
+    unused = [] if place.used else [Check("remote", "note", f"not used: {place.why_not}")]
+    if isinstance(looked, str):
+        return None, [Check("remote", "wrong", looked), *unused]
+    assert isinstance(looked.did, Looked)
+    told = [Check("remote", *text) for text in found_texts(place, looked.did, looked.note)]
+    return looked.did, [*told, *unused]
 
 
 def _winners(found: Environment) -> Iterator[Check]:

@@ -36,6 +36,7 @@ from ..settings import (
 )
 from ..store import open_base, open_store
 from ._common import why_unreadable
+from ._remote import RemotePlace, describe_remote
 
 # Distributions under which the module `triton` is installed.
 _TRITONS = ("triton", "pytorch-triton", "pytorch-triton-rocm", "pytorch-triton-xpu", "triton-rocm")
@@ -136,6 +137,7 @@ class Environment(msgspec.Struct, frozen=True):
     frozen: FrozenPlace | None = None
     replay: Replay = Replay()
     base: BasePlace | None = None
+    remote: RemotePlace | None = None
 
 
 def describe_environment(
@@ -145,6 +147,7 @@ def describe_environment(
     chosen = {} if store is None else {"TUNEONCE_STORE": store}
     everything = {**environ, **chosen}
     mode, why = explain_mode(environ)
+    place, deterministic = _store(everything, explicit=store is not None), _deterministic(environ)
     return Environment(
         schema="tuneonce.env/1",
         tuneonce=__version__,
@@ -153,7 +156,7 @@ def describe_environment(
         mode=mode,
         why=why,
         startup=startup_file(environ),
-        store=_store(everything, explicit=store is not None),
+        store=place,
         events=_events(everything),
         triton_cache=triton_cache_directory(environ),
         workers=_workers(environ),
@@ -164,10 +167,11 @@ def describe_environment(
             **{name: distribution_version(name) for name in ("torch", "vllm")},
         },
         seams=probe_seams(environ) if probe else Seams("not looked"),
-        deterministic=_deterministic(environ),
+        deterministic=deterministic,
         frozen=_frozen(environ),
         replay=_replay(everything),
         base=_base(everything),
+        remote=describe_remote(environ, keeps=place.kind != "memory", deterministic=deterministic),
     )
 
 

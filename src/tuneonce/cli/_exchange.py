@@ -75,7 +75,7 @@ def exchange(args: argparse.Namespace, do: Do) -> int:
 
 
 def _draw(do: Do, done: Delivery, location: str) -> None:
-    from ..replica.exchange import Pushed
+    from ..replica.exchange import Pulled, Pushed
     from ._render import console, count, plain
 
     out, did = console(), done.did
@@ -93,6 +93,7 @@ def _draw(do: Do, done: Delivery, location: str) -> None:
         ]
         places = f"{plain(location)} to {plain(done.url)}"
     else:
+        assert isinstance(did, Pulled)
         words = [
             f"{count(did.new, 'record')} new here",
             f"{did.known} here already",

@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _draw(found: Environment) -> None:
     from ._environment import seams_text, winners_text
+    from ._remote import remote_text
     from ._render import console, plain, table
 
     out = console()
@@ -59,6 +60,8 @@ def _draw(found: Environment) -> None:
         ("versions", ", ".join(versions)),
         ("seams", seams_text(found.seams)),
     ]
+    if found.remote is not None:
+        rows.insert(4, ("remote", remote_text(found.remote)))
     if (winners := winners_text(found)) is not None:
         rows.insert(4, ("winners", winners))
     if found.base is not None:

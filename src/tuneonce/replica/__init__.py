@@ -18,13 +18,16 @@ address and its other options for Redis (redis-py), in the environment for objec
 `pack_claims`       who works on what, in such a space
 `shared`            which records are shared, and which of two stays
 `exchange`          push and pull: between a store and a replica
-`courier`           either of these in a process that can be ended
+`look`              what is there, and what a store lacks of it
+`courier`           any of these in a process that can be ended
+`link`, `service`   a program's own courier, from both sides; `wishes` is what they say
 ==================  ===========================================================================
 """
 
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ..addresses import FILE, decoded, scheme_of, without_password
@@ -32,7 +35,7 @@ from ..errors import SettingsError
 from ..settings import read_bake
 from .base import Replica, check_shelf
 
-__all__ = ["Replica", "open_replica"]
+__all__ = ["Address", "Replica", "open_replica", "read_address"]
 
 REDIS, OBJECTS = ("redis", "rediss"), ("s3", "gs", "az")
 NAMESPACE = "tuneonce"
@@ -40,13 +43,46 @@ NAMESPACE = "tuneonce"
 _YES_NO = {"1": True, "true": True, "0": False, "false": False}
 
 
+class Address(NamedTuple):
+    """An address of a remote. `shown` is for people, without credentials; `others` are options
+    for the client."""
+
+    scheme: str
+    bare: str
+    shown: str
+    namespace: str
+    readonly: bool
+    others: list[tuple[str, str]]
+
+    @property
+    def extra(self) -> str | None:
+        """The extra that brings the client; None if there is none to bring."""
+        return "redis" if self.scheme in REDIS else "s3" if self.scheme in OBJECTS else None
+
+    @property
+    def client(self) -> str | None:
+        """The module of the client."""
+        return "redis" if self.scheme in REDIS else "obstore" if self.scheme in OBJECTS else None
+
+
 def open_replica(url: str) -> Replica:
     """The replica at `url`. Nothing is read, written, created or connected to yet.
 
     Raises SettingsError if the address cannot mean one; the message never repeats a password.
     """
+    address = read_address(url)
+    replica = _opened(address)
+    if not address.readonly:
+        return replica
+    from .readonly import ReadOnlyReplica
+
+    return ReadOnlyReplica(replica)
+
+
+def read_address(url: str) -> Address:
+    """What an address says, less what the client makes of it. Raises as `open_replica`."""
     scheme = scheme_of(url)
-    if scheme not in (*REDIS, *OBJECTS, FILE):
+    if scheme is None or scheme not in (*REDIS, *OBJECTS, FILE):
         raise SettingsError(
             "the address of a remote begins with redis://, rediss://, s3://, gs://, az:// or file://"
         )
@@ -63,17 +99,16 @@ def open_replica(url: str) -> Replica:
     shown = without_password(bare)
     if namespace != NAMESPACE:
         shown += f"?{urlencode({'namespace': namespace})}"
-    replica = _opened(scheme, bare, shown, namespace, others)
-    if not readonly:
-        return replica
-    from .readonly import ReadOnlyReplica
+    if scheme == FILE:
+        parts = urlsplit(bare)
+        is_root = not parts.path.strip("/")
+        if parts.netloc not in ("", "localhost") or is_root or not parts.path.startswith("/"):
+            raise SettingsError("a file: address names an absolute directory: file:///directory")
+    return Address(scheme, bare, shown, namespace, readonly, others)
 
-    return ReadOnlyReplica(replica)
 
-
-def _opened(
-    scheme: str | None, bare: str, shown: str, namespace: str, others: list[tuple[str, str]]
-) -> Replica:
+def _opened(address: Address) -> Replica:
+    scheme, bare, shown, namespace, _readonly, others = address
     if scheme in REDIS:
         from .in_redis import in_redis
 
@@ -85,12 +120,8 @@ def _opened(
         return in_objects(bare, shown=shown, namespace=namespace)
     from .in_files import in_files
 
-    parts = urlsplit(bare)
-    is_root = not parts.path.strip("/")
-    if parts.netloc not in ("", "localhost") or is_root or not parts.path.startswith("/"):
-        raise SettingsError("a file: address names an absolute directory: file:///directory")
-    bake = read_bake(os.environ)
-    return in_files(decoded(parts.path), shown=shown, namespace=namespace, bake=bake)
+    directory, bake = decoded(urlsplit(bare).path), read_bake(os.environ)
+    return in_files(directory, shown=shown, namespace=namespace, bake=bake)
 
 
 def _options(query: str, fragment: str) -> tuple[str, bool, list[tuple[str, str]]]:

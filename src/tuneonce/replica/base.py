@@ -191,6 +191,14 @@ class Replica(abc.ABC):
         """
 
     @abc.abstractmethod
+    def try_writing(self) -> bool:
+        """Find out whether records could be pushed, and leave nothing behind.
+
+        False: that cannot be found out without leaving something. Raises StoreReadOnly, StoreFull
+        or StoreUnavailable.
+        """
+
+    @abc.abstractmethod
     def describe(self) -> ReplicaInfo:
         """What this replica is. Never raises and asks nobody."""
 

@@ -1,4 +1,4 @@
-"""A push or pull in a process of its own, which is ended if it does not come to an end.
+"""A push, pull or look in a process of its own, which is ended if it does not come to an end.
 
 Clients of servers have time limits for this and that and none for the whole: a name that nobody
 resolves, an answer of one byte a second, a mount that does not answer. A process can be killed. It
@@ -26,6 +26,7 @@ from ..addresses import without_password
 from ..errors import SettingsError, StoreError, StoreUnavailable
 from .courier_process import Order, Word
 from .exchange import Pulled, Pushed, Step, Tell
+from .look import Looked
 
 SILENT_S = 60.0
 """A courier that says nothing for so long is killed. Arbitrary: a page takes at most as long as a
@@ -35,6 +36,8 @@ WHOLE_S = 1800.0
 """And one that is not done by then. Arbitrary."""
 
 _MOST_LINE = 1 << 20
+
+_DID: dict[str, type[Pushed | Pulled | Looked]] = {"push": Pushed, "pull": Pulled, "look": Looked}
 
 START = (
     "import sys; sys.path[:] = sys.argv[1:]; "
@@ -47,13 +50,13 @@ nor fewer packages are found."""
 class Delivery(msgspec.Struct, frozen=True):
     """What a courier did, and what the replica says about itself: its address, and a note or ""."""
 
-    did: Pushed | Pulled
+    did: Pushed | Pulled | Looked
     url: str
     note: str
 
 
 def send(
-    do: Literal["push", "pull"],
+    do: Literal["push", "pull", "look"],
     store: str,
     remote: str,
     *,
@@ -62,7 +65,7 @@ def send(
     silent_s: float = SILENT_S,
     whole_s: float = WHOLE_S,
 ) -> Delivery:
-    """Push or pull between a store and a remote, by their addresses.
+    """Push or pull between a store and a remote, or look at both, by their addresses.
 
     Raises SettingsError for addresses that mean nothing, StoreError for what went wrong.
     """
@@ -80,11 +83,7 @@ def send(
             if word.error is not None:
                 raise _error(word)
             if word.did is not None:
-                did: Pushed | Pulled
-                if do == "push":
-                    did = msgspec.convert(word.did, Pushed)
-                else:
-                    did = msgspec.convert(word.did, Pulled)
+                did: Pushed | Pulled | Looked = msgspec.convert(word.did, _DID[do])
                 return Delivery(did, word.url, word.note)
             tell(Step(word.records, word.of))
         said.seek(0)

@@ -1,6 +1,6 @@
-"""What runs in the courier's process: one push or pull, or what a program wishes, line by line.
+"""What runs in the courier's process: one push, pull or look, or what a program wishes by lines.
 
-It reads one line of JSON, an `Order`. For a push or pull it goes on reading until its parent ends,
+It reads one line of JSON, an `Order`. For the first three it goes on reading until its parent ends,
 which ends it, too, and writes lines of JSON: how far it is, and at the end what it did or why it
 could not (`courier`). A program's courier reads wishes (`service`), and has some seconds more when
 the program has ended, to push what it has kept.
@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -47,7 +47,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     the file of the claim to it and an open descriptor of that, if there is one.
     """
 
-    do: Literal["push", "pull", "attend"]
+    do: Literal["push", "pull", "look", "attend"]
     store: str
     remote: str
     pulls: bool = True
@@ -64,7 +64,7 @@ class Word(msgspec.Struct, omit_defaults=True, frozen=True):
 
     records: int = 0
     of: int | None = None
-    did: dict[str, int | list[str]] | None = None
+    did: dict[str, Any] | None = None
     note: str = ""
     error: str | None = None
     message: str = ""
@@ -99,14 +99,20 @@ def main() -> int:
 def _carried_out(order: Order, out: IO[bytes]) -> Word:
     from ..store import open_store
     from . import open_replica
-    from .exchange import Step, pull, push
+    from .exchange import Pulled, Pushed, Step, pull, push
+    from .look import Looked, look
 
     def tell(step: Step) -> None:
         _say(out, Word(records=step.records, of=step.of))
 
     with open_store(order.store) as store, open_replica(order.remote) as replica:
-        do = push if order.do == "push" else pull
-        did = do(store, replica, tell=tell)
+        did: Pushed | Pulled | Looked
+        if order.do == "push":
+            did = push(store, replica, tell=tell)
+        elif order.do == "pull":
+            did = pull(store, replica, tell=tell)
+        else:
+            did = look(store, replica, tell=tell)
         info = replica.describe()
     return Word(did=msgspec.to_builtins(did), note=info.note, url=info.url)
 

@@ -14,11 +14,14 @@ have gone on, and does not know whether that was because of its own.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
-from ..errors import RecordUnreadable, StoreUnavailable, Unreadable
+from ..errors import RecordUnreadable, StoreReadOnly, StoreUnavailable, Unreadable
 from ..store.files import FileStore
+from ..system.paths import may_write, nearest
 from . import packs
 from .base import ReplicaInfo
 from .in_packs import PackReplica
@@ -97,6 +100,19 @@ class FileSpace(Space):
         self._count(1)
         found = self._files.children(f"{prefix}/")
         return sorted(name.split("/")[-2] for name in found if name.endswith("/"))
+
+    def try_writing(self, prefix: str) -> bool:
+        # Looked at and not tried: a directory that was made would stay.
+        place = Path(self._files.describe().location)
+        below = [place / one for one in (prefix, *(f"{prefix}/{f}" for f in self.folders(prefix)))]
+        closed = next((one for one in below if not may_write(one)), None)
+        if closed is not None:
+            raise StoreReadOnly(
+                f"{self.url} may not be written by user {os.geteuid()}: {nearest(closed)}. If "
+                "reading is all that it is for, add ?readonly=1 to the address",
+                store=self.url,
+            )
+        return True
 
     def _numbers(self, name: str) -> list[int]:
         self._count(1)

@@ -66,6 +66,14 @@ class ObjectSpace(Space):
         self.conditional = not created and not self._succeeds(other)
         self._is_prepared = True
 
+    def try_writing(self, prefix: str) -> bool:
+        # What is refused under a condition that does not hold would be allowed otherwise. But the
+        # first one of all to ask creates what the condition is about.
+        if not self.folders(prefix):
+            return False
+        self.prepare()
+        return True
+
     def _succeeds(self, mode: Any) -> bool:
         swap = self._put_if(self._probe, b"", mode)
         if swap is Swap.UNSURE:

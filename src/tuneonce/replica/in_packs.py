@@ -379,6 +379,9 @@ class PackReplica(Replica):
     def _claim_at(self, shelf: str, name: str) -> str:
         return self._name(shelf, f"claims/{digest_of(name.encode())}")
 
+    def try_writing(self) -> bool:
+        return self._space.try_writing(self._namespace)
+
     # -- telling -----------------------------------------------------------------------------
 
     def describe(self) -> ReplicaInfo:

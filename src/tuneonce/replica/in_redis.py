@@ -31,6 +31,7 @@ from ..errors import SettingsError, StoreError, StoreFull, StoreReadOnly, StoreU
 from . import packs
 from . import redis_scripts as scripts
 from .base import (
+    LEAST_SECONDS,
     PAGE_BYTES,
     Claimed,
     Entry,
@@ -55,6 +56,9 @@ _SILENT: tuple[dict[str, None], ...] = (
 )
 
 _MOST_NEWS = 5000  # names that one page looks at; arbitrary
+
+# A name that no shelf has: it is no folder of a world.
+_NO_SHELF = "try-writing"
 
 # The second one is about a record that cannot be read.
 _CLAIM_TRIES = 2
@@ -179,6 +183,13 @@ class RedisReplica(Replica):
         news = {self._keys(shelf)[1]: last}
         milliseconds = max(1, int(seconds * 1000))  # 0 would be for ever
         return bool(self._ask(lambda: self._client.xread(news, count=1, block=milliseconds)))
+
+    def try_writing(self) -> bool:
+        # A claim needs memory and the right to write, and is gone a moment later in any case.
+        name, owner = f"writing-{os.urandom(8).hex()}", "doctor"
+        self.claim(_NO_SHELF, name, owner, LEAST_SECONDS)
+        self.give_up(_NO_SHELF, name, owner)
+        return True
 
     def describe(self) -> ReplicaInfo:
         return self._info

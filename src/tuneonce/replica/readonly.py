@@ -55,6 +55,9 @@ class ReadOnlyReplica(Replica):
     def await_news(self, shelf: str, since: str, seconds: float) -> bool:
         return self._inner.await_news(shelf, since, seconds)
 
+    def try_writing(self) -> bool:
+        raise self._refusal("nothing is pushed there")
+
     def _refusal(self, what: str) -> StoreReadOnly:
         url = self.describe().url
         return StoreReadOnly(

@@ -79,5 +79,9 @@ class Space(abc.ABC):
     def folders(self, prefix: str) -> list[str]:
         """The next parts of names that go on behind ``prefix/``, sorted."""
 
+    def try_writing(self, prefix: str) -> bool:
+        """Find out whether objects below ``prefix/`` may be written, as `Replica.try_writing`."""
+        return True
+
     def close(self) -> None:  # noqa: B027
         """Let go of connections."""

@@ -171,7 +171,8 @@ class Counted(Replica):
         self.on_renewal: Callable[[], None] = lambda: None
 
     def __getattribute__(self, name: str) -> Any:
-        if name in ("shelves", "pull", "holds", "describe", "claim", "give_up", "await_news"):
+        reads = ("shelves", "pull", "holds", "describe", "await_news")
+        if name in (*reads, "claim", "give_up", "try_writing"):
             return getattr(self._inner, name)
         return super().__getattribute__(name)
 
@@ -183,7 +184,8 @@ class Counted(Replica):
         self.on_renewal()
         return not self.lost
 
-    shelves = pull = holds = describe = claim = give_up = await_news = None  # type: ignore[assignment]
+    shelves = pull = holds = describe = claim = give_up = None  # type: ignore[assignment]
+    await_news = try_writing = None  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize("lost", [False, True])
