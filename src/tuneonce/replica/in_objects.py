@@ -43,6 +43,9 @@ _CODES = {
     "503 Service Unavailable": Swap.UNSURE,
 }
 
+# S3 answers a removal that it does not allow with an error inside of an answer that is none.
+_DENIED = ("AccessDenied", "Access Denied")
+
 # Where endpoints without TLS are allowed, for S3, Google Cloud Storage and Azure.
 _ALLOW_HTTP = ("AWS_ALLOW_HTTP", "GOOGLE_ALLOW_HTTP", "AZURE_ALLOW_HTTP")
 
@@ -195,7 +198,7 @@ class ObjectSpace(Space):
 
         text = f"{type(error).__name__}: {_first_line(error)}"
         refused = (PermissionDeniedError, UnauthenticatedError, PermissionError)
-        if writes and isinstance(error, refused):
+        if writes and (isinstance(error, refused) or any(word in text for word in _DENIED)):
             return StoreReadOnly(
                 f"{self._url} does not let these credentials write: {text}. If reading is all that "
                 "they are for, add ?readonly=1 to the address",
