@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -42,14 +42,19 @@ def _missing(what: str) -> None:
 
 
 @contextlib.contextmanager
-def redis_server(port: int | None = None, *, host: str = "127.0.0.1") -> Iterator[int]:
-    """A Redis server that keeps nothing on a disk; its port. At `host` it answers, too."""
+def redis_server(
+    port: int | None = None, *, host: str = "127.0.0.1", options: Sequence[str] = ()
+) -> Iterator[int]:
+    """A Redis server that keeps nothing on a disk; its port. At `host` it answers, too.
+
+    `options` of its command line come last.
+    """
     need(program="redis-server", module="redis")
     port = free_port("127.0.0.1") if port is None else port
     hosts = dict.fromkeys(("127.0.0.1", host))
     words = ["--port", str(port), "--bind", *hosts, "--save", "", "--appendonly", "no"]
     words += ["--protected-mode", "no"]
-    with _running(["redis-server", *words]) as process:
+    with _running(["redis-server", *words, *options]) as process:
         while not _answers(port):
             _go_on(process)
         yield port

@@ -20,6 +20,7 @@ OTHER_SOURCES = {"benchmarks": ROOT / "benchmarks"}
 # Files of tests/unit that test no module of this name, and what they test.
 ACROSS = {
     "cli/test_reference.py": "docs/cli.md, against all commands",
+    "examples/test_manifests.py": "examples/, by the tools that read such files",
     "test_api.py": "the public names, and the page about them",
     "test_environments.py": "scripts/setup_env.sh and the Makefile",
     "test_imports.py": "what importing the package loads",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -54,7 +55,7 @@ def test_the_table_of_starts(heading: str, arm: str) -> None:
 
 
 def test_the_tables_are_of_commits() -> None:
-    for name in ("fla-restart-h200.json", "demo-h200.json", "far-store.json"):
+    for name in ("fla-restart-h200.json", "demo-h200.json", "far-store.json", "fleet-traffic.json"):
         assert re.fullmatch(r"[0-9a-f]{12}", result(name)["commit"])
 
 
@@ -125,10 +126,10 @@ def without_code(page: Path) -> str:
 
 
 def test_every_link_leads_somewhere() -> None:
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    pages = [ROOT.glob("*.md"), (ROOT / "docs").rglob("*.md"), (ROOT / "examples").rglob("*.md")]
     broken = [
         f"{page.name}: {link}"
-        for page in pages
+        for page in itertools.chain(*pages)
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", without_code(page))
         if not (page.parent / link).exists()
     ]

@@ -30,6 +30,29 @@ def test_it_prints_one_document(tmp_path: Path) -> None:
         assert checked["counted"] == checked["said"]
 
 
+def test_the_table_is_that_of_the_document() -> None:
+    page = (ROOT / "docs/fleet.md").read_text(encoding="utf-8")
+    document = json.loads((ROOT / "benchmarks/results/fleet-traffic.json").read_text("utf-8"))
+    for line in document["lines"]:
+        requests, received = line["of"]["requests"], line["of"]["received"]
+        each = requests["machine"] / line["keys"]
+        row = [
+            f"{line['engine'].title() if line['engine'] == 'redis' else 'S3'}, {line['fleet']}",
+            f"{requests['machine']:.0f}",
+            f"{each:.1f}" if each > 1 else f"{each:.2f}",
+            f"{received['machine'] / 1000:.0f}",
+            f"{received['machine'] / 1000 / line['keys']:.1f}",
+            f"{requests['thousand']:,} requests, {received['thousand'] / 1e6:.0f} MB",
+        ]
+        assert f"| {' | '.join(row)} |" in page
+        if line["engine"] == "redis":
+            net = f"{line['of']['net_received']['thousand'] / 1e6:.0f} MB"
+            assert net in page
+        if line["fleet"] == "cold":
+            together = f"{line['of']['sent']['fleet'] / 1000:.0f} KB"
+            assert together in page
+
+
 def test_the_figures_of_the_document_are_on_lines() -> None:
     file = ROOT / "benchmarks/results/fleet-traffic.json"
     document = json.loads(file.read_text(encoding="utf-8"))
