@@ -171,7 +171,12 @@ def describe_environment(
         frozen=_frozen(environ),
         replay=_replay(everything),
         base=_base(everything),
-        remote=describe_remote(environ, keeps=place.kind != "memory", deterministic=deterministic),
+        remote=describe_remote(
+            environ,
+            keeps=place.kind != "memory",
+            writable=place.writable,
+            deterministic=deterministic,
+        ),
     )
 
 

@@ -40,9 +40,10 @@ def remote_address(environ: Mapping[str, str]) -> str:
 
 
 def describe_remote(
-    environ: Mapping[str, str], *, keeps: bool, deterministic: bool
+    environ: Mapping[str, str], *, keeps: bool, writable: bool, deterministic: bool
 ) -> RemotePlace | None:
-    """The remote that is set, if one is. `keeps`: the store keeps something on a disk.
+    """The remote that is set, if one is. `keeps`: the store keeps something on a disk; `writable`:
+    this user may write there.
 
     Asks nobody, and imports no client.
     """
@@ -60,6 +61,8 @@ def describe_remote(
         why_not = "a deterministic start asks none (TUNEONCE_DETERMINISTIC)"
     elif not keeps:
         why_not = "the store keeps nothing on disk"
+    elif not writable:
+        why_not = "nothing can be pulled into a store that cannot be written"
     client = address.client
     return RemotePlace(
         url=address.shown,
@@ -115,13 +118,14 @@ def found_texts(place: RemotePlace, found: Looked, note: str) -> Iterator[tuple[
         writing, verdict = "empty; the first push tells whether it can be written", "ok"
     else:
         writing, verdict = "writable", "ok"
-    answers = f"answers in {1000 * found.round_trip_s:.1f} ms"
-    text = f"{place.url}: {answers}, {writing}; {', '.join(words)}"
+    milliseconds = 1000 * found.round_trip_s
+    answers = f"in {milliseconds:.1f} ms" if milliseconds >= 0.1 else "in less than 0.1 ms"
+    text = f"{place.url}: answers {answers}, {writing}; {', '.join(words)}"
     if verdict != "ok":
         text += f" ({found.refusal})"
     yield verdict, text
     if note:
         yield "note", f"{place.url}: {note}"
-    if found.problems:
-        count = len(found.problems)
-        yield "wrong", f"{place.url}: {count} of its parts cannot be read ({found.problems[0]})"
+    if found.unreadable:
+        what = f"{found.unreadable:,} of its packs or records cannot be read"
+        yield "wrong", f"{place.url}: {what} ({found.problems[0]})"

@@ -25,6 +25,9 @@ COUNT_S = 4.0
 # So often a request is timed.
 _TIMES = 3
 
+# So many problems are told; the others are counted.
+_TOLD = 20
+
 
 class Looked(msgspec.Struct, kw_only=True):
     """What was found.
@@ -36,8 +39,8 @@ class Looked(msgspec.Struct, kw_only=True):
 
     The others are numbers: of shelves and records there, and of these how many the store `lacks`
     and of how many it has another one (`others`). `beyond` are records of the store that are not
-    there. Unless it `is_whole`, not all was counted, and there are more. Of what cannot be read
-    there `problems` tell.
+    there. Unless it `is_whole`, not all was counted, and there are more. `unreadable` are packs and
+    records there that cannot be read, and `problems` sentences about the first of them.
     """
 
     first_s: float
@@ -50,6 +53,7 @@ class Looked(msgspec.Struct, kw_only=True):
     others: int = 0
     beyond: int = 0
     is_whole: bool = True
+    unreadable: int = 0
     problems: list[str] = msgspec.field(default_factory=list)
 
 
@@ -87,7 +91,8 @@ def _count(
     for shelf in shelves:
         there: dict[str, str] = {}
         for page in pages(replica, shelf):
-            found.problems += page.problems
+            found.unreadable += len(page.problems)
+            found.problems += page.problems[: _TOLD - len(found.problems)]
             # Of one name the last one counts.
             there.update((name, digest_of(data)) for name, data in page.entries)
             tell(Step(found.records + len(there)))

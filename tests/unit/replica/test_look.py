@@ -9,7 +9,8 @@ import pytest
 from tests.factories import make_key, put_verdict
 from tuneonce.errors import StoreFull, StoreReadOnly
 from tuneonce.replica import in_packs
-from tuneonce.replica.base import Replica
+from tuneonce.replica import look as look_module
+from tuneonce.replica.base import Page, Replica
 from tuneonce.replica.exchange import Step, push
 from tuneonce.replica.in_memory import Shared, in_memory
 from tuneonce.replica.look import Looked, look
@@ -102,4 +103,13 @@ def test_what_cannot_be_read_there_is_told() -> None:
     (pack,) = (name for name in shared.objects if name.endswith(".pack"))
     shared.objects[pack] = b"?"
     found = look(store, in_memory(shared), tell=nobody)
-    assert (found.records, found.beyond, len(found.problems)) == (0, 1, 1)
+    assert (found.records, found.beyond, found.unreadable, len(found.problems)) == (0, 1, 1, 1)
+
+
+def test_of_many_problems_some_are_told(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica, "shelves", lambda: ["one"])
+    bad = Page([], "", problems=[f"bad {number}" for number in range(15)])
+    monkeypatch.setattr(look_module, "pages", lambda replica, shelf: [bad, bad])
+    found = look(MemoryStore(), replica, tell=nobody)
+    assert found.unreadable == 30
+    assert found.problems == [*bad.problems, *bad.problems[:5]]
