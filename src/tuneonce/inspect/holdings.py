@@ -130,6 +130,8 @@ def folders_of(store: Store, below: str = "") -> Iterator[Folder]:
     info = store.describe()
     try:
         yield from walk(info.location, below)
+    except FileNotFoundError:  # over a base it may not be there yet
+        return
     except OSError as error:
         why = error.strerror or str(error)
         raise StoreUnavailable(f"{info.url} cannot be listed: {why}", store=info.url) from error

@@ -19,7 +19,7 @@ from tests.factories import (
     put_wanted,
 )
 from tuneonce.errors import StoreUnavailable
-from tuneonce.inspect.holdings import KINDS, holdings
+from tuneonce.inspect.holdings import KINDS, Holdings, holdings
 from tuneonce.store.files import FileStore
 from tuneonce.store.memory import MemoryStore
 
@@ -92,5 +92,7 @@ def test_of_some_kernels(full: FileStore) -> None:
 
 def test_a_store_that_is_no_directory(store: FileStore) -> None:
     assert holdings(MemoryStore()) is None
+    assert holdings(store) == Holdings()  # not there yet, as over a base
+    Path(store.describe().location).write_text("")
     with pytest.raises(StoreUnavailable, match="cannot be listed"):
         holdings(store)
