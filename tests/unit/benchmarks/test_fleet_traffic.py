@@ -51,6 +51,8 @@ def test_the_table_is_that_of_the_document() -> None:
         if line["fleet"] == "cold":
             together = f"{line['of']['sent']['fleet'] / 1000:.0f} KB"
             assert together in page
+            words = "" if line["engine"] == "redis" else "requests "
+            assert f"[{each:.0f} {words}for a cold key and machine]" in page
 
 
 def test_the_figures_of_the_document_are_on_lines() -> None:
