@@ -12,7 +12,7 @@ FAULTS = (
     "slow",  # each answer comes two seconds late
     "hang",  # connections are taken, and nothing is ever said
     "trickle",  # an answer comes at one byte in half a second
-    "garbage",  # the answer is noise
+    "garbage",  # another kind of server answers
     "reset",  # connections are reset once something was asked
     "refused",  # nobody listens
     "black hole",  # nothing answers, not even the system that is asked to connect
@@ -107,7 +107,7 @@ class _Proxy:
                     client.close()
                     return
                 if self._fault == "garbage":
-                    client.sendall(bytes(range(256)) * 64)
+                    client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
                 elif behind is not None and self._fault != "hang" and not self._is_dead:
                     behind.sendall(data)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..errors import StoreError, StoreReadOnly
+from ..errors import StoreError, StoreFull, StoreReadOnly
 from ..store.base import Store
 from .base import Replica
 from .exchange import Pulled, Pushed, pages, push_names, shelves, take_page
@@ -156,7 +156,7 @@ class Service:
             return
         try:
             claimed = self._replica.claim(shelf, name, self._owner, CLAIM_S)
-        except StoreReadOnly:
+        except (StoreReadOnly, StoreFull):
             # It may know the record by now, and cannot say who measures it.
             self._pull(shelf, Pulled())
             known = self._store.get(name) is not None
@@ -200,7 +200,7 @@ class Service:
             try:
                 for _ in push_names(self._store, self._replica, shelf, names, done):
                     pass
-            except StoreReadOnly as error:
+            except (StoreReadOnly, StoreFull) as error:  # what is there can still be read
                 self._writes = False
                 self._say(Said("note", message=str(error)))
         for problem in done.problems:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.factories import H100, make_key, put_variants, put_verdict, put_wanted
-from tuneonce.errors import StoreUnavailable
+from tuneonce.errors import StoreFull, StoreUnavailable
 from tuneonce.replica import service as module
 from tuneonce.replica.base import Offer, Replica, Taken
 from tuneonce.replica.in_memory import Shared, in_memory
@@ -240,6 +240,21 @@ def test_what_is_read_only_is_pulled_and_never_claimed(shared: Shared) -> None:
         Wish("claim", name_of("exp")),
     )
     assert [(s.what, s.turn) for s in said] == [("turn", Turn.KNOWN), ("turn", Turn.OURS)]
+
+
+def test_one_that_is_full_is_still_pulled(shared: Shared) -> None:
+    class Full(Counted):
+        def push(self, shelf: str, offers: Sequence[Offer]) -> list[Taken | None]:
+            raise StoreFull("full", store="memory:")
+
+    there = Machine(in_memory(shared))
+    verdict_of(there, "add")
+    there.begin()
+    one = Machine(Full(in_memory(shared)))
+    verdict_of(one, "mul")
+    assert [s.what for s in one.begin().said] == ["pulled", "pulled", "note"]
+    said = one.wish(Wish("kept", verdict_of(one, "sub")), Wish("claim", name_of("add")))
+    assert [(s.what, s.turn) for s in said] == [("turn", Turn.KNOWN)]
 
 
 def test_a_remote_that_fails_is_given_up(shared: Shared) -> None:
