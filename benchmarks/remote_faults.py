@@ -39,13 +39,15 @@ SCHEMA = "tuneonce.remote_faults/1"
 KEYS = (3, 5, 7)
 LATER_S = 3.0
 
-# A name that takes half a minute to be looked up.
+# In the place of the client's package: a name takes half a minute to be looked up.
 _SLOW_DNS = """
-import socket, time
+import socket, sys, time
 def getaddrinfo(*words, **more):
     time.sleep(30)
     raise socket.gaierror(-3, "Temporary failure in name resolution")
 socket.getaddrinfo = getaddrinfo
+del sys.modules["redis"], sys.path[0]
+import redis
 """
 
 
@@ -68,6 +70,8 @@ def program(home: Path, wait_s: float) -> None:
     import tuneonce
     from tuneonce.testing import SimulatedGPU
 
+    if "SLOW_DNS" in os.environ:
+        sys.path.insert(0, os.environ["SLOW_DNS"])  # which the courier has, too
     began = time.perf_counter()
     tuneonce.install()
     time.sleep(wait_s)
@@ -130,7 +134,7 @@ def remotes(scratch: Path) -> Iterator[dict[str, dict[str, str]]]:
     found: dict[str, dict[str, str]] = {"none": {}}
     slow = scratch / "slow-dns"
     slow.mkdir()
-    (slow / "sitecustomize.py").write_text(_SLOW_DNS)
+    (slow / "redis.py").write_text(_SLOW_DNS)
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(redis_server())
         found["redis"] = {"TUNEONCE_REMOTE": f"redis://127.0.0.1:{port}?namespace=well"}
@@ -140,7 +144,7 @@ def remotes(scratch: Path) -> Iterator[dict[str, dict[str, str]]]:
             found[f"redis, {fault}"] = {"TUNEONCE_REMOTE": url}
         found["redis, slow DNS"] = {
             "TUNEONCE_REMOTE": "redis://redis.invalid:6379",
-            "PYTHONPATH": str(slow),
+            "SLOW_DNS": str(slow),
         }
         for fault, change in (
             ("none", {}),

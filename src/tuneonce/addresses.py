@@ -43,8 +43,11 @@ def url_of(directory: str) -> str:
 def without_password(url: str) -> str:
     """A store's address without the account before its host; a path is shown whole."""
     scheme, separator, rest = url.partition("://")
-    if not separator or "/" in scheme:  # a directory, whatever it is called
-        return url
+    if not separator or "/" in scheme:
+        # A directory, whatever it is called; or an address whose slashes were forgotten.
+        account, at, host = url.rpartition("@")
+        word = scheme_of(account)
+        return url if word in (None, FILE) or not at else f"{word}:{host}"
     slash = min((place for mark in "/?#" if (place := rest.find(mark)) >= 0), default=len(rest))
     authority, path = rest[:slash], rest[slash:]
     _account, at, host = authority.rpartition("@")

@@ -233,7 +233,7 @@ def read(
         warm=_warm(environ),
         frozen=frozen_file(environ),
         apart=_words(environ.get("TUNEONCE_TUNE_APART", "")),
-        remote=environ.get("TUNEONCE_REMOTE", "").strip() or None,
+        remote=_remote(environ),
         store_limit=store_limit(environ),
     )
 
@@ -343,7 +343,21 @@ def complaints(environ: Mapping[str, str]) -> list[str]:
         *_worker_complaints(environ),
         *policy_complaints(environ),
         *_base_complaints(environ),
+        *_limit_complaints(environ),
     ]
+
+
+def _limit_complaints(environ: Mapping[str, str]) -> list[str]:
+    if not (environ.get("TUNEONCE_STORE_LIMIT", "").strip() and _remote(environ)):
+        return []
+    return [
+        "TUNEONCE_STORE_LIMIT has no effect beside TUNEONCE_REMOTE, which would bring back what is "
+        "removed: use `tuneonce gc`, and the remote's own tools"
+    ]
+
+
+def _remote(environ: Mapping[str, str]) -> str | None:
+    return environ.get("TUNEONCE_REMOTE", "").strip() or None
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> list[str]:

@@ -24,6 +24,9 @@ from tuneonce.addresses import without_password
         ("redis://:sec@ret@host/0", "redis://host/0"),
         ("redis://secret@host", "redis://host"),
         ("redis://user:sec/ret@host/0", "redis://host/0"),
+        ("redis:user:secret@host/0", "redis:host/0"),
+        ("rediss:/user:sec@ret@host/0", "rediss:host/0"),
+        ("file:/srv/team@site", "file:/srv/team@site"),
     ],
 )
 def test_without_a_password_and_otherwise_whole(url: str, shown: str) -> None:

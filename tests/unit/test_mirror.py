@@ -60,6 +60,7 @@ ELSEWHERE = {
     "cli/pull.py": "unit/cli/test_exchange.py",
     "cli/push.py": "unit/cli/test_exchange.py",
     "replica/base.py": "contract/test_replica_contract.py",
+    "replica/channel.py": "unit/replica/test_link.py",
     "replica/in_files.py": "contract/test_replica_contract.py",
     "replica/in_memory.py": "contract/test_replica_contract.py",
     "replica/in_objects.py": "contract/test_replica_contract.py",

@@ -479,3 +479,12 @@ def test_where_nothing_is_measured_a_recheck_is_left_out_and_told(word: str) -> 
 def test_a_recheck_that_is_not_known_is_an_error_still() -> None:
     with pytest.raises(SettingsError, match="TUNEONCE_RECHECK"):
         read({"TUNEONCE_RECHECK": "perhaps", "TUNEONCE_DETERMINISTIC": "1"})
+
+
+def test_a_limit_beside_a_remote_is_complained_of() -> None:
+    both = {"TUNEONCE_STORE_LIMIT": "2GB", "TUNEONCE_REMOTE": "redis://user:secret@host"}
+    [told] = complaints(both)
+    assert "TUNEONCE_STORE_LIMIT has no effect" in told
+    assert "secret" not in told
+    for name in both:
+        assert complaints({**both, name: " "}) == []

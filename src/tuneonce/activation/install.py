@@ -204,6 +204,8 @@ def ready() -> None:
     if installation.hook is not None:
         with patience.waiting() as left:
             installation.hook.finish(left)
+    if installation.remote is not None:
+        installation.remote.hear()
     totals = installation.live.now()
     installation.events.emit("ready")
     installation.phases.serve()

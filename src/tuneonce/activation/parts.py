@@ -88,7 +88,8 @@ def _hook(module: Any, installation: Any, settings: Settings) -> Hook:
     persistence = Persistence(resolver, events, settings.raise_errors, BoundedCalls())
     workers = build_workers(settings.workers, events)
     store_limit = None
-    if settings.store_limit is not None and not policies.deterministic:
+    # A remote would bring back what is removed.
+    if settings.store_limit is not None and remote is None and not policies.deterministic:
         store_limit = StoreLimit(
             settings.store,
             settings.store_limit,
@@ -110,8 +111,10 @@ def _hook(module: Any, installation: Any, settings: Settings) -> Hook:
         installation.replay.await_ready()
     # What is registered last is called first.
     if remote is not None:
+        atexit.register(remote.close)
         atexit.register(remote.finish)
-        remote.begin()
+        with persistence.guarded("begin_remote"):
+            remote.begin()
     atexit.register(persistence.finish)
     replay = installation.replay
     atexit.register(lambda: replay.end(is_server=server() is not None))

@@ -36,6 +36,9 @@ much, and a machine of many cores has many."""
 LAST_S = 20.0
 """So long a courier goes on after its program has ended. Arbitrary."""
 
+MOST_MESSAGE = 1000
+"""So many characters of what went wrong are told. Arbitrary."""
+
 # So often, in seconds, it looks whether its program is alive: a child of that may hold the pipe.
 _LOOKS_S = 5.0
 
@@ -44,7 +47,8 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is to be done, between a store and a remote, both by their addresses.
 
     To ``attend`` is to do what a program wishes. If that begins with a pull, `claim` and `fd` are
-    the file of the claim to it and an open descriptor of that, if there is one.
+    the file of the claim to it and an open descriptor of that, if there is one. `pid` is the
+    program's process.
     """
 
     do: Literal["push", "pull", "look", "attend"]
@@ -53,6 +57,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     pulls: bool = True
     claim: str = ""
     fd: int = -1
+    pid: int = 0
 
 
 class Word(msgspec.Struct, omit_defaults=True, frozen=True):
@@ -124,13 +129,19 @@ def _attend(order: Order, out: IO[bytes]) -> int:
     from .service import Listener, Service
     from .wishes import Said
 
-    def say(word: Said) -> None:
-        with contextlib.suppress(BrokenPipeError, ValueError):  # the program has ended
-            _say(out, word)
+    def say(said: Said) -> None:
+        # What a server has said may be anything, and is for people's terminals.
+        text = "".join(c if c.isprintable() else "?" for c in said.message[:MOST_MESSAGE])
+        with contextlib.suppress(OSError, ValueError):  # the program has ended
+            _say(out, msgspec.structs.replace(said, message=text))
 
+    # Where memory is short the system is to end this process, and not the program.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     wishes: Wishes = queue.SimpleQueue()
-    threading.Thread(target=_read_wishes, args=(wishes,), daemon=True).start()
+    threading.Thread(target=_read_wishes, args=(wishes, order.pid), daemon=True).start()
     claim = Claim(Path(order.claim), order.fd) if order.claim else None
+    say(Said("begun", records=os.getpid()))
     try:
         with open_store(order.store) as store, open_replica(order.remote) as replica:
             listener = Listener(lambda: open_replica(order.remote), wishes.put)
@@ -142,13 +153,12 @@ def _attend(order: Order, out: IO[bytes]) -> int:
                 finally:
                     if claim is not None:
                         claim.give_up()
-                service.push()
-            service.run()
+            service.run(pushes=order.pulls)
         return 0
     except TuneonceError as error:
         say(Said("failed", message=str(error)))
     except BaseException as error:
-        say(Said("failed", message=f"{type(error).__name__}: {error}"[:1000]))
+        say(Said("failed", message=f"{type(error).__name__}: {error}"))
     return 1
 
 
@@ -159,17 +169,19 @@ def _read_line() -> bytes:
     return line
 
 
-def _read_wishes(wishes: Wishes) -> None:
+def _read_wishes(wishes: Wishes, program: int) -> None:
     """Pass on what the program wishes; some time after its end, end this process."""
     from .wishes import Wish
 
-    parent, heard = os.getppid(), b""
+    heard = b""
     something = select.poll()
     something.register(0, select.POLLIN)
     with contextlib.suppress(OSError, msgspec.MsgspecError):
-        while os.getppid() == parent:
+        while True:
             if not something.poll(_LOOKS_S * 1000):
-                continue
+                if _is_alive(program):
+                    continue
+                break  # a child of it holds the other end
             more = os.read(0, 1 << 16)
             if not more:
                 break
@@ -179,6 +191,16 @@ def _read_wishes(wishes: Wishes) -> None:
     wishes.put(None)
     time.sleep(LAST_S)
     os._exit(1)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _say(out: IO[bytes], word: msgspec.Struct) -> None:

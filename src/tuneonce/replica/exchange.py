@@ -31,8 +31,11 @@ _MOST_PAGES = 10_000
 # So many problems are told; the others are counted.
 _TOLD = 20
 
-# How many names are asked for at once, and how many records are held to be pushed.
-_CHUNK = 1000
+PART = 1000
+"""So many names are asked for at once, and so many records are held to be pushed."""
+
+# So many records are put off. Arbitrary: machines differ where they measured a key at once.
+_PUT_OFF = 1000
 
 
 class Pushed(msgspec.Struct, kw_only=True):
@@ -100,8 +103,8 @@ def push_names(
 
     Raises StoreError.
     """
-    for start in range(0, len(names), _CHUNK):
-        part = names[start : start + _CHUNK]
+    for start in range(0, len(names), PART):
+        part = names[start : start + PART]
         held = replica.holds(shelf, part)
         for offers in in_pushes(_offers(store, part, held, done)):
             _push(replica, shelf, offers, done)
@@ -197,18 +200,35 @@ def pages(replica: Replica, shelf: str, since: str = "") -> Iterator[Page]:
         since = page.cursor
 
 
-def take_page(store: Store, shelf: str, page: Page, done: Pulled) -> Iterator[Entry]:
-    """Take what a page has, and yield it. Raises StoreError."""
+def take_page(
+    store: Store, shelf: str, page: Page, done: Pulled, *, put_off: dict[str, bytes] | None = None
+) -> Iterator[Entry]:
+    """Take what a page has, and yield it. Raises StoreError.
+
+    What would replace another record is `put_off`, where that is given (`adopt`).
+    """
     done.unusable += len(page.problems)
     for problem in page.problems:
         _tell(done.problems, problem)
     # Of one name the last one counts.
     for name, data in dict(page.entries).items():
-        _take(store, shelf, name, data, done)
+        _take(store, shelf, name, data, done, put_off)
         yield Entry(name, data)
 
 
-def _take(store: Store, shelf: str, name: str, data: bytes, done: Pulled) -> None:
+def adopt(store: Store, name: str, data: bytes) -> None:
+    """Take a record that was put off. Raises StoreError."""
+    _take(store, shelf_of(name) or "", name, data, Pulled(), None)
+
+
+def _take(
+    store: Store,
+    shelf: str,
+    name: str,
+    data: bytes,
+    done: Pulled,
+    put_off: dict[str, bytes] | None,
+) -> None:
     try:
         if shelf_of(name) != shelf:
             raise BadRecord("misplaced", f"it is on the shelf {shelf}")
@@ -231,6 +251,11 @@ def _take(store: Store, shelf: str, name: str, data: bytes, done: Pulled) -> Non
         return
     try:
         if ours is not None and supersedes(checked(name, ours), theirs):
+            done.kept += 1
+            return
+        if ours is not None and put_off is not None:
+            if len(put_off) < _PUT_OFF:
+                put_off[name] = data
             done.kept += 1
             return
     except BadRecord:  # which is mended thereby

@@ -11,27 +11,18 @@ takes over. Each has a courier as soon as it has something to say.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import select
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import IO
-
-import msgspec
 
 from ..model.codec import digest
-from ..system.claims import Claims
+from ..system.claims import Claim, Claims
 from ..system.forks import renew_in_child
 from ..system.greenlets import patched_by
 from ..system.headroom import SPARED, room_for_processes
-from ..system.interpreter import NoInterpreter, own_interpreter
 from ..system.patience import Patience
-from .courier import START
+from .channel import Channel, Ended
 from .courier_process import Order
 from .shared import shelf_of
 from .wishes import Do, Said, Turn, Wish
@@ -53,9 +44,6 @@ ends with it. Arbitrary."""
 
 # Two looks at what another process pulls, or at what another thread has heard, in seconds.
 _LOOK_S = 0.02
-# Seconds from a courier's last word to its end, before it is ended. Arbitrary.
-_LAST_WORD_S = 0.2
-_MOST_LINE = 1 << 20
 
 Tell = Callable[[Said], None]
 """Hears what the courier says that is for people: of records that came and went, and of trouble."""
@@ -85,29 +73,28 @@ class Link:
         self._clock, self._sleep = clock, sleep
         # Named by a digest: an address may hold a password.
         self._pull_claim = "pull-" + digest([store, remote], length=40)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._began: float | None = None
+        self._is_pulled, self._gone = False, False
+        self._pulled: set[str] = set()
+        self._told: set[str] = set()
+        self._channel: Channel | None = None
         self.renew()
         renew_in_child(self)
 
     def renew(self) -> None:
-        """Also in a forked child: the courier is the parent's."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.returncode = 0  # it is no child of ours, and nobody waits for it
-            for stream in (process.stdin, process.stdout):
-                with contextlib.suppress(OSError):
-                    assert stream is not None
-                    stream.close()
+        """Also in a forked child: the courier is the parent's. What the store has, it has."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
         self._lock = threading.RLock()
-        self._heard = b""
-        self._began: float | None = None
-        self._pulls, self._is_pulled, self._gone = False, False, False
-        self._pulled: set[str] = set()
-        self._told: set[str] = set()
+        self._pulls = False
+        self._waiting = 0  # threads that do
         self._turns: dict[str, Turn] = {}
         self._is_silent = False
         self._kept = 0  # since it was last said that all was pushed
         self._finished, self._finishes = 0, 0
+        self.courier: int | None = None
+        """The courier's process, once it has said which that is."""
 
     # -- what the program does -------------------------------------------------------------------
 
@@ -129,12 +116,7 @@ class Link:
                     if claim is None:
                         return
             self._pulls = True
-            path, fd = ("", -1) if claim is None else claim.file
-            self._start(pulls=True, claim=path, fd=fd)
-            if claim is not None and self._process is None:
-                claim.give_up()
-            elif claim is not None:
-                claim.leave()
+            self._start(pulls=True, claim=claim)
 
     def await_pulled(self, name: str) -> bool:
         """Wait, for a moment at most, until the shelf of this record is pulled.
@@ -167,26 +149,26 @@ class Link:
         or has said nothing since it was last asked.
         """
         self.begin()
-        self._hear(0.0)
+        self.hear()
         with self._lock:
-            is_busy = self._pulls and not self._is_pulled
-            if is_busy or self._is_silent or not self._is_there() or not self._wish("claim", name):
+            if self._is_busy or self._is_silent or not self._is_there():
                 return Turn.OURS
             self._turns.pop(name, None)
-        self._wait(lambda: name in self._turns or self._gone, ANSWER_S)
-        self._is_silent = name not in self._turns and not self._gone
+            if not self._wish("claim", name):
+                return Turn.OURS
+        waited = self._wait(lambda: name in self._turns or self._channel is None, ANSWER_S)
+        if name not in self._turns and waited >= ANSWER_S:
+            self._is_silent = True
         return self._turns.pop(name, Turn.OURS)
 
     def give_up(self, name: str) -> None:
         """Nobody here measures what this record would hold, or waits for it."""
-        if self._process is not None:
-            self._wish("give_up", name)
+        self._wish("give_up", name)
 
     def kept(self, name: str) -> None:
         """A record is in the store now, which others may want."""
         if shelf_of(name) is None:
             return
-        self._hear(0.0)
         with self._lock:
             if self._is_there() and self._wish("kept", name):
                 self._kept += 1
@@ -196,21 +178,25 @@ class Link:
 
         Not at all for a remote that has not answered so far.
         """
-        self._hear(0.0)
-        is_busy = self._pulls and not self._is_pulled
-        if self._process is None or self._gone or not self._kept or is_busy or self._is_silent:
-            return
+        self.hear()
         with self._lock:
+            if not self._kept or self._is_busy or self._is_silent:
+                return
             self._finishes += 1
             number, kept = self._finishes, self._kept
-            asked = self._wish("finish", str(number))
+            if not self._wish("finish", str(number)):
+                return
         until = self._clock() + seconds
-        while asked and not self._gone and self._finished < number:
+        while self._channel is not None and self._finished < number:
             left = until - self._clock()
             if left <= 0:
                 return
             self._hear(left)
         self._kept -= kept
+
+    def hear(self) -> None:
+        """Tell what the courier has said meanwhile. Waits for nothing."""
+        self._hear(0.0)
 
     def close(self) -> None:
         """The program needs no remote any more. The courier ends once it has done what it was told.
@@ -218,67 +204,48 @@ class Link:
         Waits for nothing.
         """
         with self._lock:
-            process, self._process = self._process, None
             self._gone = True
-            if process is not None:
-                process.returncode = 0 if process.poll() is None else process.returncode
-                self._close(process)
+            self._part()
 
     # -- the courier -----------------------------------------------------------------------------
 
+    @property
+    def _is_busy(self) -> bool:
+        """Whether the courier pulls, and answers nothing else."""
+        return self._pulls and not self._is_pulled
+
     def _is_off(self) -> bool:
-        room = room_for_processes()
-        self._gone = self._gone or patched_by() is not None or (room is not None and room < SPARED)
+        if not self._gone:
+            room = room_for_processes()
+            if (greenlets := patched_by()) is not None:
+                self._fail(f"{greenlets} has changed how processes are started")
+            elif room is not None and room < SPARED:
+                self._fail(f"only {room} more processes are allowed here")
         return self._gone
 
     def _is_there(self) -> bool:
         """Start a courier where there is none; whether there is one."""
-        if self._process is None and not self._is_off():
+        if self._channel is None and not self._is_off():
             self._start(pulls=False)
-        return self._process is not None and not self._gone
+        return self._channel is not None
 
-    def _start(self, *, pulls: bool, claim: str = "", fd: int = -1) -> None:
-        """`claim` and `fd` are those of an `Order`."""
-        paths = [str(Path(path).absolute()) for path in sys.path]
+    def _start(self, *, pulls: bool, claim: Claim | None = None) -> None:
+        order = Order("attend", self._store, self._remote, pulls, pid=os.getpid())
         try:
-            process = subprocess.Popen(
-                [own_interpreter(), "-c", START, *paths],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={**self._environ, "TUNEONCE": "0"},
-                pass_fds=() if fd < 0 else (fd,),
-                # It outlives a Ctrl-C on the terminal, to push what is there.
-                start_new_session=True,
-            )
-        except (OSError, ValueError, NoInterpreter) as error:
+            self._channel = Channel(order, self._environ, claim=claim)
+        except (OSError, RuntimeError) as error:
+            if claim is not None:
+                claim.give_up()
             self._fail(f"no process can be started for the remote: {error}")
-            return
-        assert process.stdin is not None
-        assert process.stdout is not None
-        os.set_blocking(process.stdin.fileno(), False)
-        os.set_blocking(process.stdout.fileno(), False)
-        self._process = process
-        self._write(Order("attend", self._store, self._remote, pulls, claim, fd))
 
     def _wish(self, do: Do, name: str) -> bool:
-        return self._write(Wish(do, name))
-
-    def _write(self, line: Order | Wish) -> bool:
         """Whether it was written: where the courier does not read, it is done without."""
-        data = msgspec.json.encode(line) + b"\n"
+        self._hear(0.0)
         with self._lock:
-            process = self._process
-            if process is None or self._gone:
-                return False
-            assert process.stdin is not None
             try:
-                # At once or not at all: a line is shorter than what a pipe takes in one piece.
-                return os.write(process.stdin.fileno(), data) == len(data)
-            except BlockingIOError:
-                return False
-            except OSError:
-                self._hear(0.0)
+                return self._channel is not None and self._channel.send(Wish(do, name))
+            except Ended as error:
+                self._fail(str(error))
                 return False
 
     def _has_pulled(self, shelf: str) -> bool:
@@ -290,91 +257,70 @@ class Link:
             return False
         return self._claims.progress(self._pull_claim) is None
 
-    def _wait(self, is_over: Callable[[], bool], most: float | None = None) -> None:
-        """Until it is over, or patience is."""
-        self._hear(0.0)
-        with self._patience.waiting(most) as seconds:
-            until = self._clock() + seconds
-            while not is_over() and (left := until - self._clock()) > 0:
-                if self._process is None:
-                    self._sleep(min(left, _LOOK_S))
-                else:
-                    self._hear(min(left, _LOOK_S))
+    def _wait(self, is_over: Callable[[], bool], most: float) -> float:
+        """Until it is over, or patience is; returns the seconds."""
+        began = self._clock()
+        with self._lock:
+            self._waiting += 1
+            # The same seconds of several threads count once.
+            patience = self._patience if self._waiting == 1 else Patience(self._patience.left)
+        try:
+            with patience.waiting(most) as seconds:
+                while not is_over() and (left := began + seconds - self._clock()) > 0:
+                    if self._channel is None:
+                        self._sleep(min(left, _LOOK_S))
+                    else:
+                        self._hear(min(left, _LOOK_S))
+        finally:
+            with self._lock:
+                self._waiting -= 1
+        return self._clock() - began
 
     def _hear(self, seconds: float) -> None:
         """What the courier has said, or says within that time."""
-        process = self._process
-        if process is None or process.stdout is None:
+        channel = self._channel
+        if channel is None:
             return
         try:
-            something = select.poll()
-            something.register(process.stdout.fileno(), select.POLLIN)
-            if not something.poll(seconds * 1000):
+            if not channel.poll(seconds):
                 return
-        except ValueError:  # closed by another thread
-            return
-        with self._lock:
-            if process is not self._process:
-                return
-            self._read(process, process.stdout)
+            with self._lock:
+                if channel is self._channel:
+                    for said in channel.read():
+                        self._take(said)
+        except Ended as error:
+            with self._lock:
+                if channel is self._channel:
+                    self._fail(str(error))
 
-    def _read(self, process: subprocess.Popen[bytes], out: IO[bytes]) -> None:
-        try:
-            while process is self._process and (more := os.read(out.fileno(), 1 << 16)):
-                self._heard += more
-                *lines, self._heard = self._heard.split(b"\n")
-                for line in lines:
-                    self._take(msgspec.json.decode(line, type=Said))
-                if len(self._heard) > _MOST_LINE:
-                    break
-        except BlockingIOError:  # no more for now
-            return
-        except (OSError, msgspec.MsgspecError) as error:
-            self._fail(f"what talks to the remote cannot be understood: {error}")
-            return
-        if process is self._process:
-            self._fail("the process that talks to the remote has ended")
-
-    def _take(self, word: Said) -> None:
+    def _take(self, said: Said) -> None:
         self._is_silent = False
-        if word.what == "pulled":
-            self._pulled.add(word.name)
-            self._is_pulled = self._is_pulled or not word.name
-        elif word.what == "turn" and word.turn is not None:
-            self._turns[word.name] = word.turn
-        elif word.what == "finished":
-            self._finished = int(word.name)
-        elif word.what == "failed":
-            self._fail(word.message)
+        if said.what == "begun":
+            self.courier = said.records
             return
-        elif word.what == "rests":
+        if said.what == "pulled":
+            self._pulled.add(said.name)
+            self._is_pulled = self._is_pulled or not said.name
+        elif said.what == "turn" and said.turn is not None:
+            self._turns[said.name] = said.turn
+        elif said.what == "finished":
+            self._finished = int(said.name)
+        elif said.what == "failed":
+            self._fail(said.message)
+            return
+        elif said.what == "rests":
             self._part()
-        self._tell(word)
+        self._tell(said)
 
     def _fail(self, why: str) -> None:
         """Go on without."""
-        if self._gone:
-            return
-        self._gone = True
-        self._part()
-        self._tell(Said("failed", message=why))
+        if not self._gone:
+            self._gone = True
+            self._part()
+            self._tell(Said("failed", message=why))
 
     def _part(self) -> None:
-        """The courier has said that it ends, or has ended, or is to end."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        for _ in range(2):
-            try:
-                process.wait(timeout=_LAST_WORD_S)
-                break
-            except subprocess.TimeoutExpired:
-                process.kill()
-        self._close(process)
-
-    @staticmethod
-    def _close(process: subprocess.Popen[bytes]) -> None:
-        for stream in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                assert stream is not None
-                stream.close()
+        """The courier ends, or is to end."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()

@@ -1,7 +1,8 @@
 """What a courier does for a program while that runs: pull, then claim keys, push and listen.
 
-First all that is shared is pulled, shelf by shelf, those that are wished for first; then what the
-remote lacks is pushed. From then on each `Wish` is granted as it comes.
+First all that is shared is pulled, shelf by shelf, those that are wished for first. Then each
+`Wish` is granted as it comes, and what the remote lacks is pushed in between. A record of the store
+is not replaced before the program has ended: all its processes are to find the same.
 
 Claims that are held are renewed. Where another machine has one, what is new on its shelf is
 listened for, and pulled. A remote that fails is given up, and the program hears of it.
@@ -11,14 +12,14 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from ..errors import StoreError, StoreFull, StoreReadOnly
 from ..store.base import Store
-from .base import Replica
-from .exchange import Pulled, Pushed, pages, push_names, shelves, take_page
+from .base import Entry, Page, Replica
+from .exchange import PART, Pulled, Pushed, adopt, pages, push_names, shelves, take_page
 from .shared import shelf_of
 from .wishes import Said, Turn, Wish
 
@@ -66,6 +67,8 @@ class Service:
         self._held: dict[str, str] = {}  # names of records, with their shelves
         self._awaited: dict[str, str] = {}
         self._listening: set[str] = set()
+        self._parts: Iterator[tuple[str, list[str]]] = iter(())
+        self._put_off: dict[str, bytes] = {}
         self._renewal = 0.0
         self._writes = True
 
@@ -77,19 +80,27 @@ class Service:
         for text in [*pulled.problems, *([note] if note else [])]:
             self._say(Said("note", message=text))
 
-    def push(self) -> None:
-        """Push all that the replica lacks. Raises StoreError where the replica fails."""
-        self._push(shelves(self._store))
-
-    def run(self) -> None:
+    def run(self, *, pushes: bool = True) -> None:
         """Do what is wished for until the program has ended, or has wished for nothing for long.
 
-        Raises StoreError where the replica fails.
+        With `pushes` all that the replica lacks is pushed besides, a part at a time while there is
+        no wish. Raises StoreError where the replica fails.
         """
+        self._parts = self._all_parts() if pushes else iter(())
         while (wish := self._next()) is not None:
             self._grant(wish)
         for name in list(self._held):
             self._give_up(name)
+        for shelf, names in self._parts:
+            self._push({shelf: names})
+        for name, data in self._put_off.items():
+            adopt(self._store, name, data)
+
+    def _all_parts(self) -> Iterator[tuple[str, list[str]]]:
+        """All that is to be shared, by shelf, in parts that a push looks at in one go."""
+        for shelf, names in sorted(shelves(self._store).items()):
+            for at in range(0, len(names), PART):
+                yield shelf, names[at : at + PART]
 
     # -- what came -------------------------------------------------------------------------------
 
@@ -116,7 +127,7 @@ class Service:
 
     def _pull(self, shelf: str, done: Pulled) -> None:
         for page in pages(self._replica, shelf, self._cursors.get(shelf, "")):
-            for entry in take_page(self._store, shelf, page, done):
+            for entry in take_page(self._store, shelf, page, done, put_off=self._put_off):
                 self._awaited.pop(entry.name, None)
             self._cursors[shelf] = page.cursor
 
@@ -127,6 +138,9 @@ class Service:
         if self._later:
             return self._later.pop(0)
         while True:
+            if self._wishes.empty() and (part := next(self._parts, None)) is not None:
+                self._push({part[0]: part[1]})
+                continue
             pause = max(0.0, self._renewal - self._clock()) if self._held else REST_S
             try:
                 return self._wishes.get(timeout=pause)
@@ -158,7 +172,8 @@ class Service:
             claimed = self._replica.claim(shelf, name, self._owner, CLAIM_S)
         except (StoreReadOnly, StoreFull):
             # It may know the record by now, and cannot say who measures it.
-            self._pull(shelf, Pulled())
+            if shelf in self._cursors:
+                self._pull(shelf, Pulled())
             known = self._store.get(name) is not None
             self._say(Said("turn", name, Turn.KNOWN if known else Turn.OURS))
             return
@@ -168,8 +183,9 @@ class Service:
                 self._renewal = self._clock() + CLAIM_S / 3
             self._held[name] = shelf
         elif claimed.data is not None:
-            self._pull(shelf, Pulled())
-            turn = Turn.KNOWN
+            page = Page([Entry(name, claimed.data)], "")
+            for _ in take_page(self._store, shelf, page, Pulled(), put_off=self._put_off):
+                turn = Turn.KNOWN
         else:
             self._awaited[name] = shelf
             self._ask_for_news(shelf)

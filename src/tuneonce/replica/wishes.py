@@ -42,13 +42,14 @@ class Wish(msgspec.Struct, frozen=True, omit_defaults=True):
 class Said(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line to the program.
 
-    ``pulled``: a shelf, or all where `name` is empty, with how many records were new; ``turn``: of
-    a record; ``pushed``: so many records are there now; ``finished``: a wish of this number;
-    ``note``: something for people; ``rests``: the courier ends, and may be started again;
-    ``failed``: nothing more will be done, and why.
+    ``begun``: the courier is there, `records` is its process; ``pulled``: a shelf, or all where
+    `name` is empty, with how many records were new; ``turn``: of a record; ``pushed``: so many
+    records are there now; ``finished``: a wish of this number; ``note``: something for people;
+    ``rests``: the courier ends, and may be started again; ``failed``: nothing more will be done,
+    and why.
     """
 
-    what: Literal["pulled", "turn", "pushed", "finished", "note", "rests", "failed"]
+    what: Literal["begun", "pulled", "turn", "pushed", "finished", "note", "rests", "failed"]
     name: str = ""
     turn: Turn | None = None
     records: int = 0

@@ -78,6 +78,7 @@ class Claims:
         for _ in range(_TRIES):
             fd = os.open(path, _FLAGS, 0o600)
             try:
+                fd = _above_standard(fd)
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
                     raise OSError(f"{path} is no file")
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -115,6 +116,18 @@ class Claims:
             return os.path.samestat(path.lstat(), os.fstat(fd))
         except OSError:
             return False
+
+
+def _above_standard(fd: int) -> int:
+    """The same file under a number that no standard stream has, which a child may need."""
+    import fcntl
+
+    if fd > 2:
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)
 
 
 def _counter(fd: int) -> int | None:

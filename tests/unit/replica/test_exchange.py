@@ -189,7 +189,7 @@ def test_a_broken_record_here_is_mended(replica: Replica) -> None:
 
 
 def test_what_was_cut_off_goes_on(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "_CHUNK", 10)
+    monkeypatch.setattr(exchange, "PART", 10)
     store, other = MemoryStore(), MemoryStore()
     for number in range(35):
         put_verdict(store, make_key(f"k{number}"), TIMES)

@@ -73,12 +73,39 @@ class Machine:
 
     def close(self) -> None:
         for link in self.links:
-            process = link._process
+            link.hear()
+            courier = link.courier
             link.close()
-            if process is not None:
-                with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                    os.kill(process.pid, signal.SIGKILL)
-                    os.waitpid(process.pid, 0)
+            if courier is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(courier, signal.SIGKILL)
+
+
+def courier_of(link: Link) -> int:
+    """The process of its courier, as soon as that is there."""
+    until = time.monotonic() + LONG_S
+    while link.courier is None:
+        assert time.monotonic() < until
+        link._hear(1.0)
+    return link.courier
+
+
+def await_end(process: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(process)
+        ended = select.poll()
+        ended.register(descriptor, select.POLLIN)
+        assert ended.poll(LONG_S * 1000)
+        os.close(descriptor)
+
+
+def await_words(link: Link, machine: Machine, what: str) -> list[Said]:
+    """What it says of this kind, as soon as it does."""
+    until = time.monotonic() + LONG_S
+    while not machine.words(what):
+        assert time.monotonic() < until
+        link._hear(1.0)
+    return machine.words(what)
 
 
 @pytest.fixture(autouse=True)
@@ -122,10 +149,7 @@ def test_what_one_machine_kept_another_has_at_its_start(machines: list[Machine])
 def test_what_was_never_pushed_is_at_the_next_start(machines: list[Machine]) -> None:
     one, other = machines
     name = one.keep("add")
-    link = one.link()
-    assert link.await_pulled(name)
-    link.kept(one.keep("mul"))  # what was there before goes first
-    link.finish(LONG_S)
+    await_words(one.pulled(), one, "pushed")
     later = other.link()
     assert later.await_pulled(name)
     assert other.store.get(name) is not None
@@ -159,7 +183,7 @@ def test_one_process_of_a_machine_pulls(machines: list[Machine]) -> None:
     pulls, waits = other.link(), other.link()
     pulls.begin()
     waits.begin()
-    assert waits._process is None
+    assert waits._channel is None
     assert waits.await_pulled(name)
     assert other.store.get(name) is not None
     assert other.claimed == []
@@ -169,11 +193,11 @@ def test_a_claim_of_a_pull_that_was_killed_is_taken_over(machines: list[Machine]
     one, _ = machines
     killed, link = one.link(), one.link()
     killed.begin()
-    assert killed._process is not None
-    os.kill(killed._process.pid, signal.SIGKILL)
-    killed._process.wait()
+    courier = courier_of(killed)
+    os.kill(courier, signal.SIGKILL)
+    await_end(courier)
     link.begin()
-    assert link._process is not None
+    assert link._channel is not None
     assert link.await_pulled(name_of("add"))
 
 
@@ -200,8 +224,7 @@ def test_one_that_answers_no_more_is_waited_for_once(
     machines: list[Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     link = machines[0].pulled()
-    assert link._process is not None
-    os.kill(link._process.pid, signal.SIGSTOP)
+    os.kill(courier_of(link), signal.SIGSTOP)
     monkeypatch.setattr(module, "ANSWER_S", 0.1)
     waited = []
     for kernel in ("add", "mul"):
@@ -215,7 +238,7 @@ def test_one_that_answers_no_more_is_waited_for_once(
     link.finish(LONG_S)
     assert time.monotonic() - began < LONG_S / 2
     # Once it says something, it is asked again.
-    os.kill(link._process.pid, signal.SIGCONT)
+    os.kill(courier_of(link), signal.SIGCONT)
     link._hear(LONG_S)
     monkeypatch.setattr(module, "ANSWER_S", LONG_S)
     assert link.claim(name_of("add")) is Turn.KNOWN
@@ -263,31 +286,50 @@ def test_a_remote_that_cannot_be_is_told_of_once(tmp_path: Path, why: str) -> No
     (said,) = machine.told
     assert said.what == "failed"
     assert "secret" not in said.message
-    assert link._process is None
+    assert link._channel is None
     machine.close()
 
 
 def test_a_courier_that_is_killed_is_done_without(machines: list[Machine]) -> None:
     link = machines[0].pulled()
     assert link.claim(name_of("add")) is Turn.OURS
-    assert link._process is not None
-    os.kill(link._process.pid, signal.SIGKILL)
+    os.kill(courier_of(link), signal.SIGKILL)
     assert link.claim(name_of("mul")) is Turn.OURS
     assert [said.what for said in machines[0].told].count("failed") == 1
-    assert link._process is None
+    assert link._channel is None
 
 
 def test_one_that_rests_is_started_again(machines: list[Machine]) -> None:
     link = machines[0].pulled()
-    first = link._process
+    first = courier_of(link)
     with link._lock:
         link._take(Said("rests"))
-    assert first is not None
-    assert link._process is None
+    assert link._channel is None
+    await_end(first)
+    link.courier = None
     assert link.claim(name_of("mul")) is Turn.OURS
-    assert link._process is not None
+    assert courier_of(link) != first
     assert machines[0].words("failed") == []
-    first.wait(timeout=LONG_S)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_one_that_rests_while_it_is_waited_for(machines: list[Machine], ends: bool) -> None:
+    link = machines[0].pulled()
+    heard = link._hear
+
+    def hear_that_it_rests(seconds: float) -> None:
+        heard(0.0)
+        if seconds:
+            link._part()
+
+    link.kept(machines[0].keep("add"))
+    link._hear = hear_that_it_rests  # type: ignore[method-assign]
+    began = time.monotonic()
+    if ends:
+        link.finish(LONG_S)
+    else:
+        link.claim(name_of("add"))
+    assert time.monotonic() - began < LONG_S / 2
 
 
 def test_no_process_is_started_where_there_is_no_room(
@@ -298,7 +340,7 @@ def test_no_process_is_started_where_there_is_no_room(
     link.begin()
     assert not link.await_pulled(name_of("add"))
     assert link.claim(name_of("add")) is Turn.OURS
-    assert link._process is None
+    assert link._channel is None
     assert machines[0].claimed == []
 
 
@@ -313,9 +355,30 @@ def test_no_program_is_started_once_more(
     link = machines[0].link()
     link.begin()
     assert not link.await_pulled(name_of("add"))
-    assert link._process is None
+    assert link._channel is None
     assert [said.what for said in machines[0].told] == ["failed"]
     assert machines[0].claimed == []
+
+
+def test_what_a_server_says_is_told_as_a_short_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"-ERR \x1b[31m" + b"x" * 5000 + b"\r\n" * 10)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        machine = Machine(tmp_path, f"redis://127.0.0.1:{server.getsockname()[1]}")
+        assert not machine.link().await_pulled(name_of("add"))
+        thread.join()
+    (said,) = machine.told
+    assert "[31mxxx" in said.message
+    assert said.message.isprintable()
+    assert len(said.message) <= 1000
+    machine.close()
 
 
 # -- forks and ends --------------------------------------------------------------------------------
@@ -334,14 +397,15 @@ def test_a_forked_child_has_its_own(machines: list[Machine], when: str) -> None:
     if when == "in use":
         thread.start()
     name = name_of("mul")
+    courier = None if when == "at once" else courier_of(link)
     pid = os.fork()
     if not pid:
         status = 1
         with contextlib.suppress(BaseException):
-            is_new = link._process is None
+            is_new = link._channel is None and link.courier is None
             turn = link.claim(name)
-            own = link._process is not None and link._process.pid
-            status = 0 if is_new and turn is Turn.OURS and own else 2
+            link.hear()
+            status = 0 if is_new and turn is Turn.OURS and link.courier != courier else 2
             link.close()
         os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
@@ -366,20 +430,104 @@ def test_the_courier_ends_with_its_program_and_pushes_first(
             link.claim(name)
             one.keep("add")
             link.kept(name)
-            assert link._process is not None
-            os.write(writer, b"%d" % link._process.pid)
+            os.write(writer, b"%d" % courier_of(link))
             os.kill(os.getpid(), signal.SIGKILL)
         os._exit(status)
     os.close(writer)
     courier = int(os.read(reader, 100))
     os.close(reader)
     os.waitpid(pid, 0)
-    ended = select.poll()
-    with contextlib.suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(courier)
-        ended.register(descriptor, select.POLLIN)
-        assert ended.poll(LONG_S * 1000)
-        os.close(descriptor)
+    await_end(courier)
     later = other.link()
     assert later.await_pulled(name)
     assert other.store.get(name) is not None
+
+
+def test_a_forked_child_waits_for_nothing_that_its_parent_has_waited_for(silent: Machine) -> None:
+    link = silent.link(patience=Patience(0.05))
+    link.begin()
+    link.await_pulled(name_of("add"))
+    pid = os.fork()
+    if not pid:
+        status = 1
+        with contextlib.suppress(BaseException):
+            began = time.monotonic()
+            link.await_pulled(name_of("mul"))
+            link.claim(name_of("mul"))
+            status = int(time.monotonic() - began > 1.0)
+        os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+# -- programs that are not as others ---------------------------------------------------------------
+
+
+def test_no_child_is_left_to_wait_for(machines: list[Machine]) -> None:
+    link = machines[0].pulled()
+    courier = courier_of(link)
+    assert Path(f"/proc/{courier}/stat").read_text().rpartition(")")[2].split()[1] != str(
+        os.getpid()
+    )
+    os.kill(courier, signal.SIGKILL)
+    await_end(courier)
+    assert link.claim(name_of("add")) is Turn.OURS
+    with pytest.raises(ChildProcessError):
+        os.waitpid(courier, os.WNOHANG)
+
+
+def test_a_program_that_lets_a_broken_pipe_end_it(machines: list[Machine]) -> None:
+    before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        link = machines[0].pulled()
+        courier = courier_of(link)
+        os.kill(courier, signal.SIGKILL)
+        await_end(courier)
+        link.give_up(name_of("add"))
+        link.kept(name_of("add"))
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+    assert [said.what for said in machines[0].told].count("failed") == 1
+
+
+def test_a_program_that_closes_what_it_did_not_open(
+    machines: list[Machine], tmp_path: Path
+) -> None:
+    link = machines[0].pulled()
+    assert link._channel is not None
+    assert link._channel._end is not None
+    number = link._channel._end.fileno()
+    with (tmp_path / "theirs").open("w+b", buffering=0) as theirs:
+        os.dup2(theirs.fileno(), number)
+        try:
+            theirs.write(b"theirs")
+            link.kept(name_of("add"))
+            assert link.claim(name_of("add")) is Turn.OURS
+            link.finish(LONG_S)
+            link.close()
+            os.fstat(number)  # it is still open
+        finally:
+            os.close(number)
+    assert (tmp_path / "theirs").read_bytes() == b"theirs"
+    assert [said.what for said in machines[0].told].count("failed") == 1
+
+
+@pytest.mark.parametrize("paths", [[None], [b"/nowhere"], [""]])
+def test_paths_that_are_none_cost_the_remote_at_most(
+    machines: list[Machine], paths: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, *paths])
+    link = machines[0].link()
+    link.begin()
+    assert link.await_pulled(name_of("add")) is (paths != [None])
+    assert len(machines[0].words("failed")) == (paths == [None])
+
+
+def test_threads_that_wait_at_once_wait_once(silent: Machine) -> None:
+    link = silent.link(patience=Patience(0.5))
+    link.begin()
+    threads = [threading.Thread(target=link._wait, args=(lambda: False, 0.2)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert link._patience.left > 0.05

@@ -41,8 +41,10 @@ class Machine:
         )
 
     def begin(self) -> Machine:
+        """A start, and its end."""
         self.service.pull()
-        self.service.push()
+        self.wishes.put(None)
+        self.service.run()
         return self
 
     def wish(self, *wishes: Wish | News | None) -> list[Said]:
@@ -50,7 +52,7 @@ class Machine:
         self.said.clear()
         for wish in (*wishes, None):
             self.wishes.put(wish)
-        self.service.run()
+        self.service.run(pushes=False)
         return self.said
 
     def holding(self, *wishes: Wish) -> list[Said]:
@@ -105,6 +107,55 @@ def test_shelves_that_are_wished_for_come_first(shared: Shared) -> None:
     one.said.clear()
     one.wish()
     assert [(s.what, s.turn) for s in one.said] == [("turn", Turn.OURS)]
+
+
+def test_wishes_go_before_what_was_left_by_earlier_starts(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PART", 2)
+    one = Machine(in_memory(shared))
+    for number in range(5):
+        verdict_of(one, f"add{number}")
+    said = one.said
+    take = one.service._say
+
+    def say(word: Said) -> None:
+        take(word)
+        if len(said) == 1:  # while it pushes
+            one.wishes.put(Wish("claim", name_of("mul")))
+        elif word.what == "turn":
+            one.wishes.put(None)
+
+    one.service._say = say
+    one.service.run()
+    assert [(s.what, s.records) for s in said] == [
+        ("pushed", 2),
+        ("turn", 0),
+        ("pushed", 2),
+        ("pushed", 1),
+    ]
+
+
+def test_no_record_is_replaced_before_the_program_has_ended(shared: Shared) -> None:
+    one, other = Machine(in_memory(shared), "one"), Machine(in_memory(shared), "other")
+    name = verdict_of(one, "add")
+    put_verdict(other.store, make_key("add"), {64: (0.1,), 128: (0.2,)})
+    ours, theirs = other.store.get(name), one.store.get(name)
+    one.begin()
+    other.service.pull()
+    other.holding(Wish("claim", name))
+    assert other.store.get(name) == ours != theirs
+    other.wish()
+    assert other.store.get(name) == theirs
+
+
+def test_what_nobody_can_use_is_replaced_at_once(shared: Shared) -> None:
+    one, other = Machine(in_memory(shared), "one"), Machine(in_memory(shared), "other")
+    name = verdict_of(one, "add")
+    other.store.put(name, b"nothing")
+    one.begin()
+    other.service.pull()
+    assert other.store.get(name) == one.store.get(name)
 
 
 def test_of_two_machines_one_measures(shared: Shared) -> None:
@@ -209,7 +260,7 @@ def test_claims_are_renewed_as_long_as_they_are_held(shared: Shared, lost: bool)
     replica.on_renewal = renewed
     one.holding(Wish("claim", name))
     now[0] = module.CLAIM_S / 3
-    one.service.run()
+    one.service.run(pushes=False)
     assert replica.renewed == [name] * (1 if lost else 3)
     assert one.said[-1].what == ("rests" if lost else "turn")
 

@@ -59,6 +59,8 @@ _LONGEST_S = 600.0
 # Seconds that another machine's verdict is waited for once all is compiled here. Arbitrary: what
 # measuring takes here, since it has begun to measure by then.
 _MACHINE_S = 1.0
+# A process that has waited for so many machines in vain waits for none any more. Arbitrary.
+_IN_VAIN = 2
 # Seconds between two looks, the first and the longest.
 _LOOK_S, _LOOKS_S = 0.002, 0.05
 _GENERATIONS = 8
@@ -93,6 +95,7 @@ class Sharing:
     ) -> None:
         self._persistence, self._workers, self._phases = persistence, workers, phases
         self._claims, self._apart, self._remote = claims, tuple(apart), remote
+        self._in_vain = 0
         self._clock, self._sleep = clock, sleep
 
     @contextlib.contextmanager
@@ -185,6 +188,7 @@ class Sharing:
             if not self.adopts(waiting.session) and not self._elsewhere(waiting, verdict, claim):
                 return claim
         except BaseException:
+            self._give_up(waiting.session)
             claim.give_up()
             raise
         claim.give_up()
@@ -196,9 +200,15 @@ class Sharing:
             return False
         with self._told(waiting.session):
             turn = self._remote.claim(verdict)
+        if turn is Turn.OURS:
+            return False
         if turn is Turn.THEIRS:
+            if self._in_vain >= _IN_VAIN:
+                return False
             waiting.for_machine(claim.advance)
-        return turn is not Turn.OURS and self.adopts(waiting.session)
+        has_come = self.adopts(waiting.session)
+        self._in_vain += not has_come
+        return has_come
 
     @property
     def grace_s(self) -> float:
