@@ -80,8 +80,8 @@ class FileSpace(Space):
         raise StoreUnavailable(f"{self.url}: {name} cannot be read", store=self.url)
 
     def remove_head(self, name: str) -> None:
-        # The one that counts goes last.
-        self.remove([_numbered(name, number) for number in self._numbers(name)])
+        # The first goes last: while there is any, nobody else can have the first number.
+        self.remove([_numbered(name, number) for number in reversed(self._numbers(name))])
 
     def swap(self, name: str, data: bytes, version: str | None) -> Swap:
         self._count(1)
