@@ -80,7 +80,6 @@ class Machine:
 
     def _run(self) -> None:
         self._service.pull()
-        self._service.push()
         self._service.run()
 
     def wish(self, *wishes: Wish | News) -> list[Said]:
