@@ -17,8 +17,9 @@ from tuneonce.events.log import SCHEMA
 from tuneonce.model.codec import encode
 from tuneonce.model.key import KernelId, Key
 from tuneonce.model.profiles import ProfilePart, Start, UsedKey, UsedVariant
-from tuneonce.model.record_names import journal_file, profile_part_name
+from tuneonce.model.record_names import journal_file, profile_part_name, shared_profile_name
 from tuneonce.model.records import Measurement, Origin, Variants, Verdict, Wanted, pack
+from tuneonce.model.shared_profiles import SharedProfile
 from tuneonce.model.wording import config_text
 from tuneonce.model.world import World
 from tuneonce.resolution.journal import Journals
@@ -229,6 +230,30 @@ def put_part(store: Store, part: ProfilePart) -> str:
     """Leave a part of a profile; its name."""
     name = profile_part_name(part)
     store.put(name, pack(part))
+    return name
+
+
+def make_shared(
+    profile: str = "server 1",
+    *,
+    kernels: Sequence[str] = ("kernels:add",),
+    at: float | None = None,
+    key: Key | None = None,
+) -> SharedProfile:
+    """What machines share of a profile, in the world of `key`; just used if no time is given."""
+    key, at = make_key("add") if key is None else key, time.time() if at is None else at
+    world = key.directory.split("/")[2]
+    verdict = f"{key.directory}/c02.{'0' * 12}.verdict.json"
+    variants = [UsedVariant(k, {"sig.x": "*fp32"}, [], k, k, "starting", [], at) for k in kernels]
+    return SharedProfile(
+        profile, world, variants, [UsedKey(kernels[0], verdict, "w", "serving", [], at)]
+    )
+
+
+def put_shared(store: Store, shared: SharedProfile) -> str:
+    """Leave what machines share of a profile; its name."""
+    name = shared_profile_name(shared.profile, shared.world)
+    store.put(name, pack(shared))
     return name
 
 

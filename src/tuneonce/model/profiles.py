@@ -25,6 +25,10 @@ MOST_VARIANTS, MOST_KEYS = 2000, 2000
 """How much a profile holds; what was used longest ago goes first. Arbitrary: several times what the
 start of a server uses."""
 
+KNOWN_AFTER = 2
+"""After so many complete starts a profile says by itself what is needed. Arbitrary: one may have
+ended early."""
+
 _STARTS_KEPT = 16
 
 
@@ -102,6 +106,11 @@ class Profile:
     starts: list[Start] = field(default_factory=list)
     variants: list[UsedVariant] = field(default_factory=list)
     keys: list[UsedKey] = field(default_factory=list)
+
+    @property
+    def is_young(self) -> bool:
+        """Whether it does not say by itself yet what a start needs."""
+        return sum(start.complete for start in self.starts) < KNOWN_AFTER
 
     def extended(self, other: Profile) -> Profile:
         """This one, and behind it what another one has besides."""

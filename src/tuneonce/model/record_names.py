@@ -9,7 +9,9 @@ behind ``~`` and the last part are what counts::
         c03.<digest of the candidate list>.wanted.json
         c03.<digest of one candidate>.measured.json
 
-    profiles/<program>~<digest of the profile's name>/<id of the part>.profile.json
+    profiles/<program>~<digest of the profile's name>/
+        <id of the part>.profile.json
+        <world name>~<digest of the world parts>.shared.json
 
 ``c03`` is the work class. A schema's first version is not in a name, a later one is, as in
 ``.verdict.2.json``: each version has names of its own, and leaves those of the others alone.
@@ -37,12 +39,13 @@ from .records import (
     Wanted,
     unpack,
 )
+from .shared_profiles import SHARED_PROFILE, SharedProfile
 
 ROOT = "v1/"
 """What the names of all records about keys start with."""
 
 PROFILES = "profiles/"
-"""What the names of all parts of profiles start with."""
+"""What the names of all parts of profiles start with, and of what machines share of these."""
 
 
 def _ending(word: str, schema: str) -> str:
@@ -56,6 +59,7 @@ _ENDINGS: dict[type, str] = {
     Variants: _ending("variants", VARIANTS),
     Measurement: _ending("measured", MEASUREMENT),
     ProfilePart: _ending("profile", PROFILE),
+    SharedProfile: _ending("shared", SHARED_PROFILE),
     Wanted: _ending("wanted", WANTED),
 }
 _VERDICT_FILE = re.compile(rf"({WORK_CLASS})\.[0-9a-f]{{12}}{re.escape(_ENDINGS[Verdict])}")
@@ -164,6 +168,21 @@ def profile_part_name(part: ProfilePart) -> str:
     return f"{PROFILES}{place(part)}"
 
 
+def shared_profile_name(profile: str, world: str) -> str:
+    """The name of what machines share of a profile in a world, by the folder of that."""
+    return f"{PROFILES}{profile_folder(profile)}/{world}{_ENDINGS[SharedProfile]}"
+
+
+def world_of_shared(name: str) -> str | None:
+    """The folder of the world in the name of a shared profile; None in what is no such name."""
+    root, slash, rest = name.partition("/")
+    folder, _, last = rest.partition("/")
+    world = last.removesuffix(_ENDINGS[SharedProfile])
+    if root + slash != PROFILES or not folder or world in ("", last) or "/" in world:
+        return None
+    return world
+
+
 # -- a record and its name -----------------------------------------------------------------------
 
 
@@ -177,6 +196,8 @@ def place(record: Record) -> str:
         return f"{parts_digest(record.key)}/{last}"
     if isinstance(record, ProfilePart):
         return f"{profile_folder(record.profile)}/{record.id}{_ENDINGS[ProfilePart]}"
+    if isinstance(record, SharedProfile):
+        return f"{profile_folder(record.profile)}/{record.world}{_ENDINGS[SharedProfile]}"
     if isinstance(record, Wanted):
         last = wanted_file(record.work_class, record.candidates)
         return f"{parts_digest(record.key)}/{last}"

@@ -10,8 +10,9 @@ Kinds: `Measurement`, one candidate's times, written the moment it was measured;
 winner of a list of candidates together with all the measurements behind it; `Variants`, what the
 candidates were compiled with, so that they can be compiled before their first launch where the
 verdict does not hold; `Wanted`, a key that was met and not measured; `ProfilePart`, what a program
-has used (`model.profiles`). Once a verdict is published the loose measurements of its candidates
-are redundant, and so is the note that it is wanted; both are removed.
+has used (`model.profiles`); `SharedProfile`, what machines share of that. Once a verdict is
+published the loose measurements of its candidates are redundant, and so is the note that it is
+wanted; both are removed.
 
 `unpack` raises `BadRecord` with a reason from a small fixed set, which statistics count. A right
 checksum only proves that the record is whole: any program that can write to a store can make one.
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import msgspec
 
 from .profiles import PROFILE, ProfilePart
+from .shared_profiles import SHARED_PROFILE, SharedProfile
 
 MEASUREMENT = "tuneonce.measurement/1"
 VERDICT = "tuneonce.verdict/1"
@@ -162,13 +164,14 @@ class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     recorded_at: float
 
 
-R = TypeVar("R", Measurement, Verdict, Variants, Wanted, ProfilePart)
-Record = Measurement | Verdict | Variants | Wanted | ProfilePart
+R = TypeVar("R", Measurement, Verdict, Variants, Wanted, ProfilePart, SharedProfile)
+Record = Measurement | Verdict | Variants | Wanted | ProfilePart | SharedProfile
 _SCHEMAS: dict[type, str] = {
     Measurement: MEASUREMENT,
     Verdict: VERDICT,
     Variants: VARIANTS,
     ProfilePart: PROFILE,
+    SharedProfile: SHARED_PROFILE,
     Wanted: WANTED,
 }
 

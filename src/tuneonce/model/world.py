@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from ..system.forks import lazy
 from .key import Parts
+from .record_names import named_folder
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class World:
     @lazy
     def name(self) -> str:
         return f"{self.product or self.backend}-{self.arch}"
+
+    @lazy
+    def folder(self) -> str:
+        """Its folder in the names of records."""
+        return named_folder(self.name, self.parts)
 
     @lazy
     def about(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from tuneonce.model.key import KernelId, Key
 from tuneonce.model.world import World
 
 H200 = World(
@@ -77,3 +78,9 @@ def test_memory_tells_apart_what_no_product_does() -> None:
 def test_the_name_is_for_people() -> None:
     assert H200.name == "NVIDIA H200-90"
     assert World("interpreter", "x86_64", "triton-3.9.0").name == "interpreter-x86_64"
+
+
+def test_its_folder_is_that_of_its_keys() -> None:
+    key = Key(KernelId("add", "m", ()), (), H200.parts, H200.name)
+    assert key.directory.split("/")[2] == H200.folder
+    assert H200.folder.startswith("NVIDIA-H200-90~")
