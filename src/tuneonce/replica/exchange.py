@@ -5,22 +5,23 @@ again: what was done is found done. Neither keeps a note of what it did, since t
 replica say it themselves: whoever removes records here has them again at the next pull.
 
 Of two records of one name the one that the replica had first stays, and a pull puts it in the place
-of the local one; `shared.supersedes` says when it is the other way round.
+of the local one; `shared.settled` says when it is the other way round, or both are put together.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from ..errors import RecordUnreadable, StoreUnavailable
-from ..model.record_names import ROOT
-from ..model.records import BadRecord
+from ..model.record_names import PROFILES, ROOT
+from ..model.records import BadRecord, pack
 from ..store.base import Store
 from .base import Entry, Offer, Page, Replica, Taken, digest_of, in_pushes
-from .shared import checked, shelf_of, supersedes
+from .shared import checked, is_result, settled, shelf_of
 
 MOST_PULLED_BYTES = 4 << 30
 """What one pull reads. Arbitrary: 400,000 verdicts. A replica is not to fill a disk."""
@@ -57,9 +58,9 @@ class Pushed(msgspec.Struct, kw_only=True):
 class Pulled(msgspec.Struct, kw_only=True):
     """What a pull did, in records.
 
-    `new` are here now and were not, `adopted` are in the place of another one, `known` were here
-    already, `kept` stayed although the replica has another one. Those that are `unusable` were not
-    taken: they are not whole, or of a kind that is not shared.
+    `new` are here now and were not, `adopted` are in the place of another one, or were put together
+    with it, `known` were here already, `kept` stayed although the replica has another one. Those
+    that are `unusable` were not taken: they are not whole, or of a kind that is not shared.
     """
 
     new: int = 0
@@ -114,7 +115,7 @@ def push_names(
 def shelves(store: Store) -> dict[str, list[str]]:
     """The names of all that is to be shared, by shelf."""
     found: dict[str, list[str]] = {}
-    for name in store.list(ROOT):
+    for name in itertools.chain(store.list(ROOT), store.list(PROFILES)):
         shelf = shelf_of(name)
         if shelf is not None:
             found.setdefault(shelf, []).append(name)
@@ -149,26 +150,38 @@ def _push(replica: Replica, shelf: str, offers: Sequence[Offer], done: Pushed) -
             continue
         if taken.data == offer.data:
             done.known += 1
-        elif _stays(offer, taken):
+        elif (data := _over(offer, taken)) is None:
             done.others += 1
         else:
-            better.append(offer._replace(over=taken.digest))
-    if better:
-        # Once: where another has replaced it meanwhile, that one stays.
-        again = replica.push(shelf, better)
+            better.append(Offer(offer.name, data, over=taken.digest))
+    # Once: where another has replaced it meanwhile, that one stays. In parts again, since two that
+    # were put together are larger than one.
+    for part in in_pushes(better):
+        again = replica.push(shelf, part)
         done.replaced += again.count(None)
         done.others += len(again) - again.count(None)
 
 
-def _stays(offer: Offer, taken: Taken) -> bool:
-    """Whether what a replica has is left there. What nobody can use is not."""
+def _over(offer: Offer, taken: Taken) -> bytes | None:
+    """What is to be in the place of what a replica has; None if that stays.
+
+    What nobody can use does not.
+    """
     if taken.data is None:
-        return False
+        return offer.data
     try:
-        theirs = checked(offer.name, taken.data)
+        stays = _settled(offer.name, offer.data, taken.data)
     except BadRecord:
-        return False
-    return not supersedes(checked(offer.name, offer.data), theirs)
+        return offer.data
+    return None if stays == taken.data else stays
+
+
+def _settled(name: str, ours: bytes, theirs: bytes) -> bytes:
+    """What stays of two records of one name. Raises BadRecord if either cannot be used."""
+    one, other = checked(name, ours), checked(name, theirs)
+    stays = settled(one, other)
+    # As it was written, which need not be as it would be written here.
+    return ours if stays is one else theirs if stays is other else pack(stays)
 
 
 def pull(store: Store, replica: Replica, *, tell: Tell = _nobody) -> Pulled:
@@ -205,7 +218,7 @@ def take_page(
 ) -> Iterator[Entry]:
     """Take what a page has, and yield it. Raises StoreError.
 
-    What would replace another record is `put_off`, where that is given (`adopt`).
+    A result that would replace another is `put_off`, where that is given (`adopt`).
     """
     done.unusable += len(page.problems)
     for problem in page.problems:
@@ -236,7 +249,7 @@ def _take(
         if _is_here(store, name, data):
             done.known += 1
             return
-        theirs = checked(name, data)
+        checked(name, data)
         # Not durable: what a power failure takes is pulled again, as all of it is.
         if store.put_if_absent(name, data, durable=False):
             done.new += 1
@@ -250,17 +263,18 @@ def _take(
         done.known += 1
         return
     try:
-        if ours is not None and supersedes(checked(name, ours), theirs):
-            done.kept += 1
-            return
-        if ours is not None and put_off is not None:
-            if len(put_off) < _PUT_OFF:
-                put_off[name] = data
-            done.kept += 1
-            return
-    except BadRecord:  # which is mended thereby
-        pass
-    store.put(name, data, durable=False)
+        stays = data if ours is None else _settled(name, ours, data)
+    except BadRecord:  # ours, which is mended thereby
+        stays, ours = data, None
+    if stays == ours:
+        done.kept += 1
+        return
+    if ours is not None and put_off is not None and is_result(name):
+        if len(put_off) < _PUT_OFF:
+            put_off[name] = data
+        done.kept += 1
+        return
+    store.put(name, stays, durable=False)
     done.adopted += 1
 
 

@@ -123,12 +123,19 @@ class Link:
 
         True: it is, and what was not there when it was last looked at may be. Said once of a shelf.
         """
-        shelf = shelf_of(name) or ""
+        return self._await_shelf(shelf_of(name) or "")
+
+    def await_all(self) -> bool:
+        """The same of all shelves, for who does not know yet which one it needs."""
+        return self._await_shelf("")
+
+    def _await_shelf(self, shelf: str) -> bool:
+        """`shelf`: "" for all of them."""
         if shelf in self._told or self._gone:
             return False
         self.begin()
         with self._lock:  # it is wanted soon, whoever pulls
-            if not self._has_pulled(shelf) and self._is_there():
+            if shelf and not self._has_pulled(shelf) and self._is_there():
                 self._wish("shelf", shelf)
 
         def has_come() -> bool:

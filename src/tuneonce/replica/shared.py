@@ -8,8 +8,9 @@ what candidates were compiled with       yes      lets another machine compile b
 loose measurements (earlier versions')   yes      nobody has to make them again
 keys that are wanted                     no       a note for this machine's user; it goes when the
                                                   key has a verdict, and nobody would take it away
-profiles                                 no       what programs of this machine used; their parts
-                                                  are put together and replaced all the time
+what programs needed in a world          yes      their first start on another machine is ready
+parts of profiles                        no       what starts of this machine used; they are put
+                                                  together and replaced all the time
 names that this version does not know    no       it cannot tell whether they are whole
 ``.journal/``                            no       what tunings under way have measured here, and the
                                                   candidates that may have ended a process
@@ -28,39 +29,63 @@ that. `checked` looks at all that can be found out about one by itself.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from ..model.record_names import ROOT, candidate_digest, is_folder_of, kind_of, unpack_named
+from ..model.record_names import (
+    ROOT,
+    candidate_digest,
+    is_folder_of,
+    kind_of,
+    unpack_named,
+    world_of_shared,
+)
 from ..model.records import BadRecord, Measurement, Variants, Verdict
+from ..model.shared_profiles import SharedProfile, with_news
 from ..model.wording import world as facts
 
-SHARED = (Verdict, Variants, Measurement)
+RESULTS = (Verdict, Variants, Measurement)
+"""The kinds of records that say something of a kernel's key. All of them are shared."""
+
+SHARED = (*RESULTS, SharedProfile)
 """The kinds of records that are shared."""
 
-Shared = Verdict | Variants | Measurement
+Result = Verdict | Variants | Measurement
+Shared = Result | SharedProfile
 
 # v1/<kernel>/<world>/<key>/<file>
-_PARTS = 5
+_SLASHES = 4
 
 
 def shelf_of(name: str) -> str | None:
     """The shelf of the record that has this name in a store; None if it is not shared."""
-    parts = name.split("/")
-    if len(parts) != _PARTS or not name.startswith(ROOT) or kind_of(name) not in SHARED:
-        return None
-    return parts[2]
+    return name.split("/")[2] if is_result(name) else world_of_shared(name)
+
+
+def is_result(name: str) -> bool:
+    """Whether this is the name of one of `RESULTS` in a store."""
+    return name.count("/") == _SLASHES and name.startswith(ROOT) and kind_of(name) in RESULTS
 
 
 def checked(name: str, data: bytes) -> Shared:
     """The record that is to be shared, or was. Raises BadRecord unless it is whole and in place."""
-    if shelf_of(name) is None:
+    if world_of_shared(name) is None:
+        return checked_result(name, data)
+    # Its keys are of its world, or it is none; what decides about the rest is at hand only where it
+    # is used.
+    return unpack_named(name, data, SharedProfile)
+
+
+def checked_result(name: str, data: bytes) -> Result:
+    """The same of one of `RESULTS` alone."""
+    if not is_result(name):
         raise BadRecord("schema", "it is of no kind that is shared")
     kind = kind_of(name)
-    record: Shared
+    record: Result
     if kind is Verdict:
         record = unpack_named(name, data, Verdict)
     elif kind is Variants:
@@ -89,11 +114,24 @@ def _check_folder(folder: str, parts: Iterable[tuple[str, str]]) -> None:
         raise BadRecord("misplaced", f"what it is of does not belong to {folder}")
 
 
+def settled(ours: Shared, theirs: Shared, *, now: float | None = None) -> Shared:
+    """What stays where a store and a replica have two records of one name: one of the two.
+
+    Of what programs needed it is both together, unless theirs has all that ours has. All machines
+    say the same of the same two records, as far as their clocks agree about the day; `now` is in
+    seconds since 1970.
+    """
+    if isinstance(ours, SharedProfile) and isinstance(theirs, SharedProfile):
+        news = with_news(theirs, ours, now=time.time() if now is None else now)
+        return theirs if news is None else news
+    return ours if supersedes(ours, theirs) else theirs
+
+
 def supersedes(ours: Shared, theirs: Shared) -> bool:
-    """Whether a record of a store stays although the replica had another one first.
+    """Whether a result of a store stays although the replica had another one first.
 
     A verdict that was put in the place of a wrong one does, unless theirs was, too; so does the
-    newer one of two measurements. All machines say the same of the same two records.
+    newer one of two measurements.
     """
     if isinstance(ours, Verdict) and isinstance(theirs, Verdict):
         return ours.origin == "rechecked" and theirs.origin != "rechecked"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,18 +14,21 @@ from tests.factories import (
     leave_in_journal,
     make_key,
     make_part,
+    make_shared,
     make_verdict,
     put_damaged,
     put_loose,
     put_part,
+    put_shared,
     put_variants,
     put_verdict,
     put_wanted,
 )
 from tests.fakes import journal_folder
 from tuneonce.errors import StoreUnavailable
-from tuneonce.model.records import pack
-from tuneonce.replica import exchange
+from tuneonce.model.records import pack, unpack
+from tuneonce.model.shared_profiles import PERIOD_S, SharedProfile
+from tuneonce.replica import base, exchange
 from tuneonce.replica.base import Entry, Offer, Page, Replica, digest_of
 from tuneonce.replica.exchange import Pulled, Pushed, Step, pull, push
 from tuneonce.replica.in_memory import Shared, in_memory
@@ -270,3 +274,81 @@ def test_what_is_held_is_compared_by_content(replica: Replica) -> None:
     push(store, replica)
     held = replica.holds(name.split("/")[2], [name])
     assert held == {name: digest_of(pack(make_verdict(key, TIMES)))}
+
+
+# -- what programs needed ------------------------------------------------------------------------
+
+
+def kernels_in(store: Store, name: str) -> set[str]:
+    data = store.get(name)
+    assert data is not None
+    return {one.kernel for one in unpack(data, SharedProfile).variants}
+
+
+def test_what_programs_needed_travels(replica: Replica) -> None:
+    one, other = MemoryStore(), MemoryStore()
+    put_part(one, make_part())
+    put_shared(one, make_shared())
+    put_shared(one, make_shared(key=make_key("add", product=H100)))
+    assert counts(push(one, replica)) == {"new": 2}
+    assert len(replica.shelves()) == 2
+    assert counts(pull(other, replica)) == {"new": 2}
+    assert counts(push(other, replica)) == counts(push(one, replica)) == {"known": 2}
+
+
+@pytest.mark.parametrize("pulls", [False, True])
+def test_what_two_machines_needed_comes_to_both(replica: Replica, pulls: bool) -> None:
+    """Whether they have pulled before they push or not, so after one exchange."""
+    one, other = MemoryStore(), MemoryStore()
+    name = put_shared(one, make_shared(kernels=("m:a", "m:c")))
+    put_shared(other, make_shared(kernels=("m:b", "m:c")))
+    push(one, replica)
+    if pulls:
+        assert counts(pull(other, replica)) == {"adopted": 1}
+    assert counts(push(other, replica)) == {"replaced": 1}
+    for store in (one, other):
+        pull(store, replica)
+        assert kernels_in(store, name) == {"m:a", "m:b", "m:c"}
+        assert counts(push(store, replica)) == {"known": 1}
+    assert one.get(name) == other.get(name)
+
+
+def test_who_needed_less_or_the_same_at_another_time_writes_nothing(replica: Replica) -> None:
+    one, other = MemoryStore(), MemoryStore()
+    now = PERIOD_S * (time.time() // PERIOD_S)
+    name = put_shared(one, make_shared(kernels=("m:a", "m:b"), at=now + 1))
+    put_shared(other, make_shared(kernels=("m:a",), at=now + 9))
+    push(one, replica)
+    assert counts(push(other, replica)) == {"others": 1}
+    assert counts(pull(other, replica)) == {"adopted": 1}
+    assert other.get(name) == one.get(name)
+
+
+def test_what_two_machines_needed_is_pushed_in_parts_though_it_is_more(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = MemoryStore(), MemoryStore()
+    for number in range(9):
+        many = tuple(f"m:{n}" for n in range(20))
+        put_shared(one, make_shared(f"server {number}", kernels=many))
+        put_shared(other, make_shared(f"server {number}", kernels=("m:x",)))
+    push(one, replica)
+    size = sum(len(data or b"") for data in records(other).values())
+    monkeypatch.setattr(base, "MOST_OFFERED_BYTES", 2 * size)
+    assert counts(push(other, replica)) == {"replaced": 9}
+
+
+def test_one_that_cannot_be_used_is_not_taken_and_does_not_stay(replica: Replica) -> None:
+    store, here = MemoryStore(), MemoryStore()
+    name = put_shared(store, make_shared(kernels=("m:a",)))
+    good, shelf = store.get(name) or b"", name.rpartition("/")[2].removesuffix(".shared.json")
+    elsewhere = name.replace("server~", "server~0")
+    replica.push(shelf, [Offer(name, good[:-9]), Offer(elsewhere, good)])
+    replica.push("NVIDIA-H100-90~0", [Offer(name, good)])
+    put_shared(here, make_shared(kernels=("m:b",)))
+    did = pull(here, replica)
+    assert (did.new, did.adopted, did.unusable) == (0, 0, 3)
+    assert kernels_in(here, name) == {"m:b"}
+    assert counts(push(here, replica)) == {"replaced": 1}
+    assert pull(store, replica).adopted == 1
+    assert kernels_in(store, name) == {"m:a", "m:b"}

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.factories import make_key, put_verdict
+from tests.factories import H100, H200, make_key, make_shared, put_shared, put_verdict
 from tuneonce.replica import link as module
 from tuneonce.replica.link import Link
 from tuneonce.replica.wishes import Said, Turn
@@ -144,6 +144,21 @@ def test_what_one_machine_kept_another_has_at_its_start(machines: list[Machine])
     assert sum(said.records for said in other.words("pulled") if said.name) == 1
     # Said once: the store was asked again then.
     assert not later.await_pulled(name)
+
+
+def test_who_does_not_know_its_shelf_waits_for_all(machines: list[Machine]) -> None:
+    one, other = machines
+    link = one.pulled()
+    names = [put_shared(one.store, make_shared(key=make_key(product=p))) for p in (H100, H200)]
+    for name in names:
+        link.kept(name)
+    link.finish(LONG_S)
+    later = other.link()
+    assert later.await_all()
+    assert [other.store.get(name) for name in names] == [one.store.get(name) for name in names]
+    # Who knows it is told, too, and by then the other process pulls no more.
+    assert later.await_pulled(names[0])
+    assert not later.await_all()
 
 
 def test_what_was_never_pushed_is_at_the_next_start(machines: list[Machine]) -> None:

@@ -8,13 +8,17 @@ import msgspec
 import pytest
 
 from tests.factories import (
+    H100,
+    NOON,
     leave_in_journal,
     make_key,
     make_part,
+    make_shared,
     make_verdict,
     put_kept,
     put_loose,
     put_part,
+    put_shared,
     put_variants,
     put_verdict,
     put_wanted,
@@ -23,7 +27,17 @@ from tests.fakes import journal_folder, measured
 from tuneonce.model import record_names
 from tuneonce.model.record_names import kind_of
 from tuneonce.model.records import BadRecord, Verdict, pack, unpack
-from tuneonce.replica.shared import SHARED, checked, shelf_of, supersedes
+from tuneonce.model.shared_profiles import SharedProfile
+from tuneonce.replica.shared import (
+    RESULTS,
+    SHARED,
+    checked,
+    checked_result,
+    is_result,
+    settled,
+    shelf_of,
+    supersedes,
+)
 from tuneonce.store.files import FileStore
 
 KEY = make_key("add")
@@ -40,6 +54,7 @@ def test_results_are_shared_and_notes_of_this_machine_are_not(store: FileStore) 
         put_verdict(store, KEY, TIMES),
         put_variants(store, KEY, 64, 128),
         put_loose(store, KEY, 256, 0.3),
+        put_shared(store, make_shared(key=KEY)),
     }
     put_wanted(store, KEY, 64, 512)
     put_part(store, make_part())
@@ -111,3 +126,38 @@ def test_first_stays_but_for_what_was_proven_wrong_and_newer_measurements() -> N
     assert not supersedes(old, new)
     assert not supersedes(old, old)
     assert unpack(pack(first), Verdict) == first
+
+
+def test_a_profile_is_looked_at_and_is_no_result(store: FileStore) -> None:
+    name = put_shared(store, make_shared(key=KEY))
+    data = store.get(name)
+    assert data is not None
+    assert checked(name, data) == make_shared(key=KEY, at=unpack(data, SharedProfile).keys[0].at)
+    assert not is_result(name)
+    with pytest.raises(BadRecord, match="no kind that is shared"):
+        checked_result(name, data)
+    world = KEY.directory.split("/")[2]
+    h100 = make_key("add", product=H100).directory.split("/")[2]
+    for wrong in (name.replace(world, h100), name.replace("server~", "server~0")):
+        with pytest.raises(BadRecord, match="misplaced"):
+            checked(wrong, data)
+    with pytest.raises(BadRecord, match="truncated"):
+        checked(name, data[:-9])
+
+
+def test_of_two_profiles_both_stay_unless_one_has_all() -> None:
+    both = make_shared(kernels=("m:a", "m:b"), at=NOON)
+    a, b = (make_shared(kernels=(one,), at=NOON) for one in ("m:a", "m:b"))
+    assert settled(a, both, now=NOON) is both
+    assert settled(a, a, now=NOON) is a
+    for one, other in ((a, b), (b, a), (both, a)):
+        together = settled(one, other, now=NOON)
+        assert isinstance(together, SharedProfile)
+        assert {used.kernel for used in together.variants} == {"m:a", "m:b"}
+    first, fixed = make_verdict(KEY, TIMES), make_verdict(KEY, TIMES, origin="rechecked")
+    assert settled(fixed, first) is fixed
+    assert settled(first, fixed) is fixed
+
+
+def test_all_results_are_shared() -> None:
+    assert set(SHARED) - set(RESULTS) == {SharedProfile}
