@@ -87,10 +87,10 @@ def _draw_profiles(found: ProfileListing) -> None:
     if found.profiles:
         grid = table()
         grid.add_column("profile", overflow="fold")
-        for heading in ("starts", "kernels", "variants", "keys", "last used"):
+        for heading in ("starts", "kernels", "variants", "keys", "shared", "last used"):
             grid.add_column(heading, justify="right", no_wrap=True)
         for row in found.profiles:
-            numbers = (row.starts, row.kernels, row.variants, row.keys)
+            numbers = (row.starts, row.kernels, row.variants, row.keys, row.shared)
             grid.add_row(plain(row.name), *map(str, numbers), age(row.last_used))
         out.print(grid)
     print_problems(out, found.problems)

@@ -1,4 +1,4 @@
-"""Carries records from a store to a file, and from a file into a store."""
+"""Carries results of kernels from a store to a file, and from a file into a store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..model.record_names import readable_name
 from ..model.records import BadRecord
 from ..model.wording import world as facts_of
 from ..replica.exchange import Step, Tell
-from ..replica.shared import checked, shelf_of
+from ..replica.shared import checked_result, is_result
 from ..store.base import Store
 from . import archive
 from .archive import BadArchive, Entry
@@ -50,7 +50,7 @@ def export(
     world: str | None = None,
     tell: Tell = lambda step: None,
 ) -> Exported:
-    """Write the shared records of the kernels that `pattern` means, in the worlds of the glob.
+    """Write the results of the kernels that `pattern` means, in the worlds of the glob.
 
     Both as in `inspect.upkeep.Selection`. Raises StoreError, BadArchive for more than a file may
     have, and OSError for the file.
@@ -61,7 +61,7 @@ def export(
         facts = {} if parts is None else facts_of(parts)
         if world is not None and not is_world(world, facts, readable_name(folder.world)):
             return []
-        return [held.name for held in folder.held if shelf_of(held.name) is not None]
+        return [held.name for held in folder.held if is_result(held.name)]
 
     names: list[str] = []
     for kernel in kernels_of(store, pattern, nothing_known, found_in):
@@ -79,7 +79,7 @@ def _records(store: Store, names: list[str], did: Exported, tell: Tell) -> Itera
         try:
             data = store.get(name)
             if data is not None:  # else it was removed since it was listed
-                checked(name, data)
+                checked_result(name, data)
                 if not archive.fits(name):
                     raise BadRecord("misplaced", "no launch looks for it there")
                 kernels.add(name.split("/")[1])
@@ -122,7 +122,7 @@ def take_in(
     done = Imported(landed=landing.did)
     try:
         for number, (name, data) in enumerate(archive.read(file), start=1):
-            if shelf_of(name) is None:
+            if not is_result(name):
                 landing.did.unknown += 1
                 continue
             try:

@@ -13,6 +13,7 @@ from ..errors import StoreUnavailable
 from ..model.profiles import ProfilePart
 from ..model.record_names import PROFILES, ROOT, kind_of
 from ..model.records import Measurement, Variants, Verdict, Wanted
+from ..model.shared_profiles import SharedProfile
 from ..resolution.journal import FOLDER as JOURNALS
 from ..settings import BINARIES as FOLDERS_OF_BINARIES
 from ..store.base import Store
@@ -100,7 +101,7 @@ def kind_word(folder: str, name: str) -> str:
     if is_temporary(name):
         return TEMPORARY
     kind = kind_of(name)
-    if is_profile(folder) and kind is ProfilePart:
+    if is_profile(folder) and kind in (ProfilePart, SharedProfile):
         return "profiles"
     return _WORDS.get(kind, UNKNOWN) if is_key(folder) else UNKNOWN
 

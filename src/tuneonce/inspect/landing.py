@@ -18,7 +18,7 @@ from ..model.records import BadRecord, Verdict
 from ..model.wording import kernel_label, tuning_text, world_text
 from ..model.wording import tuning as tuning_of
 from ..model.wording import world as facts_of
-from ..replica.shared import Shared, checked
+from ..replica.shared import Result, checked_result
 from ..store.base import Store
 from .listing import candidate_text, median
 
@@ -76,14 +76,14 @@ class Found:
     """A record that was looked at, where it is, and what stands behind it."""
 
     source: str
-    record: Shared
+    record: Result
     data: bytes
     evidence: Evidence
 
 
 def found(source: str, name: str, data: bytes) -> Found:
     """What a source has under a name. Raises BadRecord."""
-    record = checked(name, data)
+    record = checked_result(name, data)
     return Found(source, record, data, evidence(record, data))
 
 

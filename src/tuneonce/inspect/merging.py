@@ -1,4 +1,7 @@
-"""Merge: what several stores have learned, put into one. Those that it comes from are only read."""
+"""Merge: what several stores have learned, put into one. Those that it comes from are only read.
+
+Results of kernels are merged. Profiles are not: what programs needed is of where they ran.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from ..errors import RecordUnreadable
 from ..model.record_names import ROOT
 from ..model.records import BadRecord
 from ..replica.exchange import Step, Tell
-from ..replica.shared import shelf_of
+from ..replica.shared import is_result
 from ..store.base import Store
 from .landing import Found, Landed, Landing, found
 
@@ -23,7 +26,7 @@ def merge(
     dry_run: bool = False,
     tell: Tell = lambda step: None,
 ) -> Landed:
-    """Put the records of the shared kinds into `target`. Raises StoreError.
+    """Put the results of `sources` into `target`. Raises StoreError.
 
     Each name is looked at once, in all stores together, and written once at most. So a merge that
     is cut off has done some names and not others, and is repeated.
@@ -31,7 +34,7 @@ def merge(
     landing = Landing(target, dry_run=dry_run)
     having: dict[str, list[Store]] = {}
     for source in sources:
-        for name in _shared_names(source, ROOT, landing):
+        for name in _result_names(source, ROOT, landing):
             having.setdefault(name, []).append(source)
     for number, name in enumerate(sorted(having), start=1):
         offers = [one for source in having[name] if (one := _offer(source, name, landing))]
@@ -43,8 +46,8 @@ def merge(
     return landing.did
 
 
-def _shared_names(source: Store, prefix: str, landing: Landing) -> Iterator[str]:
-    """The names of what is shared. A folder that is closed to this user hides no other one."""
+def _result_names(source: Store, prefix: str, landing: Landing) -> Iterator[str]:
+    """The names of results. A folder that is closed to this user hides no other one."""
     try:
         names = source.children(prefix)
     except RecordUnreadable as error:
@@ -52,8 +55,8 @@ def _shared_names(source: Store, prefix: str, landing: Landing) -> Iterator[str]
         return
     for name in names:
         if name.endswith("/"):
-            yield from _shared_names(source, name, landing)
-        elif shelf_of(name) is not None:
+            yield from _result_names(source, name, landing)
+        elif is_result(name):
             yield name
 
 

@@ -10,6 +10,8 @@ import msgspec
 from ..errors import RecordUnreadable
 from ..model.profiles import ProfilePart, merge
 from ..model.record_names import PROFILES, kind_of, readable_name
+from ..model.shared_profiles import SharedProfile
+from ..model.shared_profiles import last_used as last_told
 from ..resolution.access import Budget
 from ..store.base import Store
 from .record_reader import Broken, Held, Problem, read_record, sort_in, unreadable
@@ -20,17 +22,21 @@ _BYTES_OF_PROFILE, _NAMES = 64 * 1024 * 1024, 100_000
 
 @dataclass
 class ProfileFolder:
-    """All parts of one profile. `folder` is a path part, ``program~digest``."""
+    """All parts of one profile. `folder` is a path part, ``program~digest``; `shared` is what
+    machines share of it, by world."""
 
     folder: str
     parts: list[Held[ProfilePart]] = field(default_factory=list)
+    shared: list[Held[SharedProfile]] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """What it is called; without a part that can be read, the program alone."""
-        return self.parts[0].record.profile if self.parts else readable_name(self.folder)
+        """What it is called; without a record that can be read, the program alone."""
+        if self.parts:
+            return self.parts[0].record.profile
+        return self.shared[0].record.profile if self.shared else readable_name(self.folder)
 
 
 def profile_folders(store: Store) -> Iterator[ProfileFolder]:
@@ -54,17 +60,21 @@ def profile_folders(store: Store) -> Iterator[ProfileFolder]:
 
 def _read_parts(store: Store, names: list[str], found: ProfileFolder) -> None:
     budget = Budget(_BYTES_OF_PROFILE)
-    for name in names:
-        if kind_of(name.rstrip("/")) is ProfilePart:
-            part = read_record(store, name.rstrip("/"), ProfilePart, budget)
-            sort_in(part, found.parts, found.broken)
+    for name in (name.rstrip("/") for name in names):
+        kind = kind_of(name)
+        if kind is ProfilePart:
+            sort_in(read_record(store, name, ProfilePart, budget), found.parts, found.broken)
+        elif kind is SharedProfile:
+            sort_in(read_record(store, name, SharedProfile, budget), found.shared, found.broken)
         else:
-            found.unknown.append(name.rstrip("/"))
+            found.unknown.append(name)
 
 
 class ProfileRow(msgspec.Struct, frozen=True):
     """One profile. `starts` are those that are still named, `complete` of them got as far as
-    serving, or to their end. `last_used` is in seconds since 1970."""
+    serving, or to their end. `last_used` is in seconds since 1970. `shared` counts what starts on
+    any machine needed: variants and keys, in all worlds; it is all that there is of a program that
+    has not run here, and in none of the other numbers."""
 
     name: str
     starts: int
@@ -74,6 +84,7 @@ class ProfileRow(msgspec.Struct, frozen=True):
     kernels: int
     parts: int
     last_used: float
+    shared: int = 0
 
 
 class ProfileListing(msgspec.Struct, frozen=True):
@@ -92,7 +103,7 @@ def profile_listing(store: Store) -> ProfileListing:
     problems: list[Problem] = []
     for found in profile_folders(store):
         problems += [broken.problem for broken in found.broken]
-        if found.parts:
+        if found.parts or found.shared:
             rows.append(_row(found))
     rows.sort(key=lambda row: (-row.last_used, row.name))
     info = store.describe()
@@ -110,7 +121,11 @@ def _row(found: ProfileFolder) -> ProfileRow:
         keys=len(whole.keys),
         kernels=len(kernels),
         parts=len(found.parts),
-        last_used=max(map(last_used, (held.record for held in found.parts))),
+        last_used=max(
+            [last_used(held.record) for held in found.parts]
+            or [last_told(held.record) for held in found.shared]
+        ),
+        shared=sum(len(held.record.variants) + len(held.record.keys) for held in found.shared),
     )
 
 

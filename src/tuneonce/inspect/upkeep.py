@@ -16,6 +16,7 @@ from ..errors import RecordUnreadable, StoreError
 from ..model.key import Parts
 from ..model.record_names import candidate_digest, is_folder_of, readable_name
 from ..model.records import Measurement, Variants, Verdict, Wanted
+from ..model.shared_profiles import last_used as last_told
 from ..model.wording import world, world_text
 from ..store.base import Store
 from .profile_reader import ProfileFolder, last_used, profile_folders
@@ -43,9 +44,9 @@ class Bad(msgspec.Struct, frozen=True):
 
 
 class Verification(msgspec.Struct, frozen=True):
-    """`verdicts`, `measurements`, `variants`, `wanted` and `profiles` (parts of them) count good
-    ones; `unknown` are names that this version does not know, which are left alone. `base` is a
-    directory under the store that was read, too."""
+    """`verdicts`, `measurements`, `variants`, `wanted` and `profiles` (parts of them, and what is
+    shared of them) count good ones; `unknown` are names that this version does not know, which are
+    left alone. `base` is a directory under the store that was read, too."""
 
     schema: str
     store: str
@@ -83,7 +84,7 @@ def verify(store: Store, *, set_aside: bool = False) -> Verification:
         bad += [_report(store, broken, set_aside=set_aside) for broken in found]
     for profile in profile_folders(store):
         unknown += profile.unknown
-        profiles += len(profile.parts)
+        profiles += len(profile.parts) + len(profile.shared)
         bad += [_report(store, broken, set_aside=set_aside) for broken in profile.broken]
     info = store.describe()
     return Verification(
@@ -171,7 +172,8 @@ class Selection:
 class Doomed(msgspec.Struct, frozen=True):
     """A record that is to be removed, as it was when it was read.
 
-    Of a part of a profile, `kernel` is the profile's name, and `written_at` when it was last used.
+    Of a part of a profile, or of what is shared of it, `kernel` is the profile's name, and
+    `written_at` when it was last used.
     """
 
     name: str
@@ -242,12 +244,13 @@ def _doomed(folder: Folder, selection: Selection, facts: dict[str, str]) -> list
 
 
 def _doomed_parts(profile: ProfileFolder, selection: Selection) -> list[Doomed]:
-    found = []
-    for held in profile.parts:
-        used = last_used(held.record)
-        if selection.before is None or used < selection.before:
-            found.append(Doomed(held.name, profile.name, "", "profile", used, held.sha256))
-    return found
+    of_parts = [(held.name, last_used(held.record), held.sha256) for held in profile.parts]
+    of_shared = [(held.name, last_told(held.record), held.sha256) for held in profile.shared]
+    return [
+        Doomed(name, profile.name, "", "profile", used, sha256)
+        for name, used, sha256 in (*of_parts, *of_shared)
+        if selection.before is None or used < selection.before
+    ]
 
 
 def is_world(pattern: str, facts: dict[str, str], readable_world: str) -> bool:

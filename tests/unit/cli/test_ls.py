@@ -187,6 +187,7 @@ def test_ls_profiles_tells_programs_and_what_they_need(tell: Tell, store: FileSt
         "kernels": 3,
         "parts": 2,
         "last_used": 1.7e9 + 9,
+        "shared": 0,
     }
 
 

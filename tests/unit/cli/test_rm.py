@@ -14,9 +14,11 @@ from tests.factories import (
     H100,
     make_key,
     make_part,
+    make_shared,
     put_kept,
     put_loose,
     put_part,
+    put_shared,
     put_variants,
     put_verdict,
 )
@@ -144,6 +146,7 @@ def fuller(full: FileStore) -> FileStore:
     put_part(full, make_part("vllm 1"))
     put_part(full, make_part("vllm 1", start="s2", at=time.time()))
     put_part(full, make_part("train 2"))
+    put_shared(full, make_shared("train 2"))
     put_kept(full, "ABCDEFGH", "IJKLMNOP")
     return full
 
@@ -158,12 +161,12 @@ def test_rm_all_leaves_nothing_from_which_a_start_would_go_on(
     """Not what would be compiled ahead, nor made ready, nor given to Triton's cache."""
     said = tell("rm", "--all")
     assert said.code == 2
-    for text in ("profile vllm 1: 2 parts", "profile train 2: 1 part", "2 files of compiled"):
+    for text in ("profile vllm 1: 2 parts", "profile train 2: 2 parts", "2 files of compiled"):
         assert text in said.out
-    assert len(files(fuller)) == 10
+    assert len(files(fuller)) == 11
     said = tell("rm", "--all", "--yes")
     assert said.code == 0
-    assert "8 removed, and 2 of kept binaries." in said.out
+    assert "9 removed, and 2 of kept binaries." in said.out
     assert files(fuller) == []
     assert "Nothing to remove" in tell("rm", "--all", "--yes").out
 
@@ -178,8 +181,8 @@ def test_rm_all_where_only_binaries_are_kept(tell: Tell, store: FileStore) -> No
 def test_rm_json_of_profiles(tell: Tell, fuller: FileStore) -> None:
     found = tell("rm", "--all", "--json", "--yes").json
     kinds = sorted(one["kind"] for one in found["records"])
-    assert kinds.count("profile") == 3
-    assert found["removed"] == 8
+    assert kinds.count("profile") == 4
+    assert found["removed"] == 9
     assert files(fuller) == []
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.factories import make_key, make_part, put_loose, put_part, put_verdict
+from tests.factories import (
+    make_key,
+    make_part,
+    make_shared,
+    put_loose,
+    put_part,
+    put_shared,
+    put_verdict,
+)
 from tuneonce.store.files import FileStore
 
 if TYPE_CHECKING:
@@ -52,15 +60,17 @@ def test_verify_a_bad_record(tell: Tell, store: FileStore) -> None:
 def test_verify_reads_profiles(tell: Tell, store: FileStore) -> None:
     good = put_part(store, make_part())
     assert "1 part of profiles is whole, too." in tell("verify").words
+    shared = put_shared(store, make_shared())
+    assert "2 parts of profiles are whole, too." in tell("verify").words
     bad = put_part(store, make_part("train 2"))
     data = store.get(good)
     assert data is not None
     store.put(bad, data)
     said = tell("verify", "--json")
-    assert (said.code, said.json["profiles"]) == (1, 1)
+    assert (said.code, said.json["profiles"]) == (1, 2)
     assert [(one["name"], one["reason"]) for one in said.json["bad"]] == [(bad, "misplaced")]
     assert tell("verify", "--set-aside").code == 1
-    assert set(store.list("profiles/")) == {good}
+    assert set(store.list("profiles/")) == {good, shared}
     assert tell("verify").code == 0
 
 

@@ -14,9 +14,11 @@ from tests.factories import (
     leave_in_journal,
     make_key,
     make_part,
+    make_shared,
     put_damaged,
     put_loose,
     put_part,
+    put_shared,
     put_variants,
     put_verdict,
     put_wanted,
@@ -74,6 +76,7 @@ def test_what_is_shared_is_carried(filled: MemoryStore, tmp_path: Path) -> None:
         source.put(name, data)
     put_wanted(source, make_key("new"), 64)
     put_part(source, make_part())
+    put_shared(source, make_shared())
     leave_in_journal(journal_folder(source), make_key("add"), 512, 0.3)
     source.put("v1/a~1/b~2/c/c02.0123456789ab.verdict.2.json", b"of a later version")
     did, data = exported(source)
@@ -194,12 +197,14 @@ def test_what_this_version_does_not_know_is_counted_and_left(filled: MemoryStore
     wanted, part = MemoryStore(), MemoryStore()
     wanted_name = put_wanted(wanted, make_key("add"), 64)
     part_name = put_part(part, make_part())
+    shared_name = put_shared(part, make_shared())
     whole = filled.get(name)
     assert whole is not None
     entries = {
         name: later,
         wanted_name: wanted.get(wanted_name) or b"",
         part_name: part.get(part_name) or b"",
+        shared_name: part.get(shared_name) or b"",
         f"{folder}/c02.0123456789ab.verdict.2.json": b"of a later version",
         "v1/notes.txt": b"somebody's",
         "a": b"else",
@@ -208,7 +213,7 @@ def test_what_this_version_does_not_know_is_counted_and_left(filled: MemoryStore
     }
     target = MemoryStore()
     done = imported(target, archived(*(Entry(*one) for one in sorted(entries.items()))))
-    assert (done.landed.unknown, done.landed.unusable, done.broken) == (6, 2, None)
+    assert (done.landed.unknown, done.landed.unusable, done.broken) == (7, 2, None)
     assert [problem.split(": ")[1] for problem in done.landed.problems] == [
         "misplaced",
         "truncated",

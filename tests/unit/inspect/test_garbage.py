@@ -17,8 +17,10 @@ from tests.factories import (
     let_age,
     make_key,
     make_part,
+    make_shared,
     put_loose,
     put_part,
+    put_shared,
     put_variants,
     put_verdict,
     put_wanted,
@@ -185,8 +187,11 @@ def test_profiles_go_by_their_last_use(store: FileStore, find: Find) -> None:
     for name, days in (("old 1", 50), ("new 2", 5)):
         at = time.time() - days * DAY
         let_age(store, put_part(store, make_part(name, at=at)), days=1)
+    # What is shared of it is no use of it here, and goes with it.
+    let_age(store, put_shared(store, make_shared("old 1")), days=1)
+    let_age(store, put_shared(store, make_shared("elsewhere 3")), days=1)
     found = find(unused_since=30)
-    assert [(one.kind, one.kernel) for one in found.going] == [("profile", "old")]
+    assert [(one.kind, one.kernel, one.files) for one in found.going] == [("profile", "old", 2)]
 
 
 def test_what_was_just_written_stays(store: FileStore, find: Find) -> None:

@@ -11,9 +11,11 @@ from tests.factories import (
     leave_in_journal,
     make_key,
     make_part,
+    make_shared,
     put_kept,
     put_loose,
     put_part,
+    put_shared,
     put_variants,
     put_verdict,
     put_wanted,
@@ -42,6 +44,7 @@ def full(store: FileStore) -> FileStore:
     put_wanted(store, key, 64)
     put_loose(store, key, 512, 0.1)
     put_part(store, make_part())
+    put_shared(store, make_shared())
     put_kept(store, "ABCDEFGH")
     leave_in_journal(root / ".journal", key, 64, 0.1)
     bad = put_verdict(store, make_key("bad"), TIMES)
@@ -58,6 +61,7 @@ def test_every_kind_is_told(full: FileStore) -> None:
     assert {kind: held.files for kind, held in found.kinds.items()} == {
         **dict.fromkeys(KINDS, 1),
         "verdicts": 2,
+        "profiles": 2,
     }
     sizes = {kind: held.bytes for kind, held in found.kinds.items()}
     on_disk = [one for one in Path(found_at(full)).rglob("*") if one.is_file()]

@@ -13,9 +13,11 @@ from tests.factories import (
     leave_in_journal,
     make_key,
     make_part,
+    make_shared,
     put_damaged,
     put_loose,
     put_part,
+    put_shared,
     put_variants,
     put_verdict,
     put_wanted,
@@ -49,6 +51,7 @@ def test_all_that_is_shared_goes_there_and_what_is_of_one_machine_stays(tmp_path
     shared = {**records(one), **records(other)}
     put_wanted(one, make_key("mul"), 64)
     put_part(one, make_part())
+    put_shared(one, make_shared())
     leave_in_journal(journal_folder(one), make_key("add"), 512, 0.3)
     one.put("v1/a~1/b~2/c/c02.0123456789ab.verdict.2.json", b"of a later version")
     before = records(one)

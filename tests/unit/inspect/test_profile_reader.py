@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.factories import NOON, make_part, put_part
+from tests.factories import H100, NOON, make_key, make_part, make_shared, put_part, put_shared
 from tests.fakes import FaultyStore
 from tuneonce.errors import RecordUnreadable, StoreUnavailable, Unreadable
 from tuneonce.inspect.profile_reader import last_used, profile_folders, profile_listing
@@ -41,6 +41,23 @@ def test_a_profile_without_a_part_that_is_whole_has_its_program_s_name() -> None
     (found,) = profile_folders(store)
     assert (found.name, found.parts) == ("vllm", [])
     assert profile_listing(store).profiles == []
+
+
+def test_what_is_shared_of_it_is_told_beside_it() -> None:
+    store = MemoryStore()
+    put_part(store, make_part("here 1", at=NOON))
+    for product in ("NVIDIA H200", H100):
+        put_shared(store, make_shared("here 1", at=NOON + 9, key=make_key(product=product)))
+    put_shared(store, make_shared("elsewhere 2", kernels=("m:a", "m:b"), at=NOON + 1))
+    bad = put_shared(store, make_shared("bad 3"))
+    store.put(bad, b"no record")
+    rows = {row.name: row for row in profile_listing(store).profiles}
+    here, there = rows["here 1"], rows["elsewhere 2"]
+    assert (here.starts, here.variants, here.parts, here.shared) == (1, 1, 1, 4)
+    assert here.last_used == NOON
+    assert (there.starts, there.variants, there.parts, there.shared) == (0, 0, 0, 3)
+    assert there.last_used == NOON + 1
+    assert [problem.name for problem in profile_listing(store).problems] == [bad]
 
 
 def test_a_folder_that_is_closed_is_a_problem_and_a_store_that_fails_an_error() -> None:
