@@ -18,7 +18,7 @@ import msgspec
 
 from tests.fakes import measured, question
 from tuneonce.model.profiles import PROFILE, ProfilePart, Start, UsedKey, UsedVariant
-from tuneonce.model.record_names import place, profile_part_name
+from tuneonce.model.record_names import place, profile_part_name, shared_profile_name
 from tuneonce.model.records import (
     MEASUREMENT,
     VARIANTS,
@@ -32,6 +32,7 @@ from tuneonce.model.records import (
     pack,
     unpack,
 )
+from tuneonce.model.shared_profiles import SHARED_PROFILE, SharedProfile
 from tuneonce.resolution.resolver import Question
 from tuneonce.store.base import check_name
 
@@ -104,6 +105,15 @@ def _profile(asked: Question) -> ProfilePart:
     )
 
 
+def _shared(asked: Question) -> SharedProfile:
+    part = _profile(asked)
+    variants, keys = (
+        [msgspec.structs.replace(one, starts=[]) for one in entries]
+        for entries in (part.variants, part.keys)
+    )
+    return SharedProfile(part.profile, asked.key.directory.split("/")[2], variants, keys)
+
+
 def _wanted(asked: Question) -> Wanted:
     return Wanted(
         key=list(asked.key.parts),
@@ -128,6 +138,12 @@ KINDS = {
         Variants, VARIANTS, _variants, lambda q: q.key.variants_name(q.work_class, q.digests)
     ),
     "profile": Kind(ProfilePart, PROFILE, _profile, lambda q: profile_part_name(_profile(q))),
+    "shared": Kind(
+        SharedProfile,
+        SHARED_PROFILE,
+        _shared,
+        lambda q: shared_profile_name("server 1", _shared(q).world),
+    ),
     "wanted": Kind(Wanted, WANTED, _wanted, lambda q: q.key.wanted_name(q.work_class, q.digests)),
 }
 

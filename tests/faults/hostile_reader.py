@@ -131,10 +131,14 @@ def launches(count: int) -> None:
             resolver.publish(asked, known, asked.digests[0], origin="measured", tune_s=1.0)
     for variants in resolver.variants():
         assert variants.kernel
-    profiles = Profiles(resolver.access, lambda: "server 1")
+    profiles = Profiles(resolver.access, lambda: "server 1", clock=lambda: 2000.0)
     before = profiles.load()
     profiles.tidy()
     assert len(profiles.load().variants) >= len(before.variants)
+    world = KINDS["shared"].name(asked_about(0)).rpartition("/")[2].removesuffix(".shared.json")
+    for _ in range(2):
+        assert len(profiles.load(world=world).variants) >= len(before.variants)
+        profiles.share()
 
 
 def commands(turn: int) -> list[str]:

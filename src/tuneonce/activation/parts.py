@@ -106,6 +106,7 @@ def _hook(module: Any, installation: Any, settings: Settings) -> Hook:
         start=os.environ.get("TUNEONCE_START", ""),
         places=places(store, binaries_folder(), settings.binaries),
         store_limit=store_limit,
+        await_pulled=None if remote is None else remote.await_all,
     )
     if installation.says_ready:
         installation.replay.await_ready()

@@ -22,6 +22,7 @@ from ..triton.launch.usage import Usage
 from ..triton.seams import compilers, lookups, probing
 from ..triton.seams.seam import Feature
 from .beside import Beside
+from .elsewhere import Elsewhere
 from .kept_binaries import KeptBinaries
 from .recorder import Recorder
 from .store_limit import StoreLimit
@@ -32,6 +33,10 @@ _WRITTEN_WITHIN_S = 5.0
 
 # Seconds that a thread of ours, for which nobody waits, has for a profile. Arbitrary.
 _BESIDE_S = 60.0
+
+# Seconds that the end of a process waits until what it needed is shared. Arbitrary: two records are
+# read, and seldom one is written; what is not done by then is at the next start.
+_SHARED_AT_THE_END_S = 1.0
 
 
 class Replay:
@@ -108,8 +113,12 @@ class Replay:
         if self._recorder is not None:
             with self._persistence.guarded("profile"):
                 self._recorder.serve(patience or Patience())
-            self._persistence.keep("tidy", self._profiles.tidy, meanwhile=None, wait_s=0.0)
+            self._persistence.keep("tidy", self._tidy, meanwhile=None, wait_s=0.0)
         self._keep_limit()
+
+    def _tidy(self) -> None:
+        self._profiles.tidy()
+        self._profiles.share()
 
     def _finish(self, *, complete: bool) -> None:
         if self._recorder is not None:
@@ -123,7 +132,11 @@ class Replay:
         that fails at each start would soon have forgotten what it needs.
         """
         failed = getattr(sys, "last_value", None) is not None
-        self._finish(complete=not failed and not is_server)
+        is_complete = not failed and not is_server
+        self._finish(complete=is_complete)
+        if is_complete and self._recorder is not None:
+            share, within_s = self._profiles.share, _SHARED_AT_THE_END_S
+            self._persistence.keep("share", share, meanwhile=None, wait_s=within_s)
 
     def close(self) -> None:
         """Write what is left, and let Triton's cache be."""
@@ -143,8 +156,12 @@ def build_replay(
     start: str,
     places: Callable[[], list[Path]],
     store_limit: StoreLimit | None = None,
+    await_pulled: Callable[[], object] | None = None,
 ) -> Replay:
-    """The parts of one process. `start` names the start of the program; "" where it has no name."""
+    """The parts of one process. `start` names the start of the program; "" where it has no name.
+
+    `await_pulled` as for `Elsewhere`.
+    """
     events = persistence.events
     profiles = Profiles(resolver.access, lambda: settings.profile or _own_name())
     binaries = None
@@ -172,7 +189,10 @@ def build_replay(
         if binaries is not None:
             binaries.tell_of_launchers(recorder.took_launcher)
     reads = persistence.apart()
-    warmer = Warmer(profiles, resolver, recorder, workers, reads, budget_s=settings.budget_s)
+    elsewhere = Elsewhere(profiles, await_pulled)
+    warmer = Warmer(
+        profiles, resolver, recorder, workers, reads, elsewhere, budget_s=settings.budget_s
+    )
     return Replay(recorder, warmer, binaries, keeps, profiles, store_limit)
 
 

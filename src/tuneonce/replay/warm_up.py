@@ -61,6 +61,7 @@ from ..triton.launch.persistence import Persistence
 from ..triton.seams import asked_for, caches, compiled, compilers, drivers, kernels, knobs, probing
 from ..triton.seams.seam import Feature
 from .drift import Moved, moved_constants, with_moved
+from .elsewhere import Elsewhere
 from .live_kernels import LeftOut, LiveKernel, look_up
 from .recorder import Recorder, digest_of
 from .specialisations import guesses
@@ -112,6 +113,7 @@ class Warmer:
     """Makes ready what the profile of this program names. Raises nothing.
 
     `reads` makes the calls that read from the store: nothing waits for one until its end.
+    `elsewhere` is what machines share of the profile.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class Warmer:
         recorder: Recorder | None,
         workers: Workers,
         reads: Persistence,
+        elsewhere: Elsewhere,
         *,
         budget_s: float,
         clock: Callable[[], float] = time.monotonic,
@@ -128,7 +131,10 @@ class Warmer:
         self._profiles, self._resolver, self._recorder = profiles, resolver, recorder
         self._workers, self._reads, self._events = workers, reads, reads.events
         self._budget_s, self._clock = budget_s, clock
+        self._elsewhere = elsewhere
         self._loaded: Profile | None = None
+        self._world: str | None = None
+        self._is_reading = False
         self._told = 0
         self.renew()
         renew_in_child(self)
@@ -139,8 +145,8 @@ class Warmer:
 
     @property
     def is_late(self) -> bool:
-        """Whether the store has not given the profile yet."""
-        return self._budget_s > 0 and self._loaded is None
+        """Whether the store has not given the profile yet, or what starts elsewhere needed."""
+        return self._budget_s > 0 and (self._loaded is None or self._is_reading)
 
     def profile(self, within_s: float = _BEHIND_S) -> Profile:
         """What earlier starts used; read once, by the thread that asks first."""
@@ -161,6 +167,8 @@ class Warmer:
         if self._budget_s <= 0:
             return done
         self._read(self.profile, patience, wait_s=patience.left)
+        if self._loaded is not None and self._loaded.is_young and self._can_warm():
+            self._load_shared(patience, waits=not launched_only)
         profile = self._loaded
         if profile is None:
             done.leave_out("not_read")
@@ -186,6 +194,22 @@ class Warmer:
                 seconds=round(done.seconds, 6),
             )
         return done
+
+    def _load_shared(self, patience: Patience, *, waits: bool) -> None:
+        """Read a profile that says little once more, with what starts elsewhere needed."""
+
+        def read(call: Callable[[float], object]) -> None:
+            self._read(call, patience, wait_s=patience.left)
+
+        def load(within_s: float) -> None:
+            found = self._profiles.load(within_s, world)
+            with self._loading:
+                self._loaded, self._is_reading = found, False
+
+        world = self._elsewhere.world(patience, read, waits=waits)
+        if world is not None and world != self._world:
+            self._world, self._is_reading = world, True
+            read(load)
 
     def _read(self, call: Callable[[float], Any], patience: Patience, *, wait_s: float) -> None:
         """Make a call that reads, for so long as it is given, and wait for it so long."""

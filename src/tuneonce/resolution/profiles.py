@@ -4,6 +4,9 @@ A process writes parts as it meets what it needs. The one that finds many parts 
 to in their place: a part of its own, before they are removed, so that nothing is lost wherever it
 is killed; and where another does the same at that moment, both results stay, which merge like any
 parts.
+
+Beside its parts lies what machines share of it (`model.shared_profiles`), a record for each world:
+starts add to it what it lacks, and the first starts in a store read it.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ from ..model.record_names import (
     profile_folder,
     profile_part_name,
     profile_prefix,
+    shared_profile_name,
 )
+from ..model.shared_profiles import SharedProfile, shared_profiles, with_news
 from ..system.forks import lazy
 from .access import Access, Budget
 
@@ -31,22 +36,23 @@ _MANY_PARTS = 32
 # program where it has none yet. Arbitrary.
 _MOST_PARTS, _MOST_BYTES, _SIBLINGS = 1024, 32 << 20, 8
 
-# After so many starts a profile says by itself what is needed. Arbitrary: one may have ended early.
-_KNOWN_AFTER = 2
-
 # How much one part holds: a variant has about a kilobyte, a record at most a megabyte.
 _OF_A_PART = 256
 
-# Seconds that putting parts together may take for reading where the store is far away. Arbitrary.
-_TIDIED_WITHIN_S = 3.0
+# Seconds that putting parts together may take for reading where the store is far away, and so many
+# that adding to what is shared may. Arbitrary.
+_TIDIED_WITHIN_S, _SHARED_WITHIN_S = 3.0, 3.0
 
 
 class Profiles:
     """The profile called `name()` in a store. Raises nothing because a store or a record is bad."""
 
-    def __init__(self, access: Access, name: Callable[[], str]) -> None:
+    def __init__(
+        self, access: Access, name: Callable[[], str], *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._access = access
         self._name = name
+        self._clock = clock
 
     @lazy
     def name(self) -> str:
@@ -57,16 +63,25 @@ class Profiles:
     def _folder(self) -> str:
         return f"{PROFILES}{profile_folder(self.name)}/"
 
-    def load(self, within_s: float = math.inf) -> Profile:
-        """What is recorded; as long as that is little, what other arguments needed, too.
+    def load(self, within_s: float = math.inf, world: str | None = None) -> Profile:
+        """What is recorded; as long as that is little, what others needed, too.
 
-        What a far store has not given within so many seconds is left out.
+        These are starts elsewhere in this world, by its folder, or else programs with other
+        arguments. What a far store has not given within so many seconds is left out.
         """
         budget = _budget(within_s)
         own = merge(self._parts(self._folder, budget))
-        if sum(start.complete for start in own.starts) >= _KNOWN_AFTER:
+        if not own.is_young:
             return own
+        shared = None if world is None else self._shared(world, budget)
+        if shared is not None:
+            return own.extended(shared.needed(now=self._clock()))
         return own.extended(merge(self._sibling(budget)))
+
+    def has_shared(self, within_s: float = math.inf) -> bool:
+        """Whether there is anything that starts elsewhere needed, in whatever world."""
+        names = self._access.children(self._folder, _MOST_PARTS, _budget(within_s))
+        return any(kind_of(name) is SharedProfile for name in names)
 
     def keep(self, part: ProfilePart) -> bool:
         """Store a part, or what it has become. False: it could not be stored."""
@@ -86,6 +101,23 @@ class Profiles:
             # A process that is alive writes its part anew: then it holds more than was read.
             if not self._access.remove(profile_part_name(part), only=part):
                 return
+
+    def share(self) -> None:
+        """Add to what is shared what it lacks of this profile."""
+        budget, now = _budget(_SHARED_WITHIN_S), self._clock()
+        own = merge(self._parts(self._folder, budget))
+        for ours in shared_profiles(self.name, own, now=now):
+            theirs = self._shared(ours.world, budget)
+            if budget.is_spent:  # it may be there, and was not read
+                return
+            news = with_news(theirs, ours, now=now)
+            if news is not None:
+                name = shared_profile_name(self.name, ours.world)
+                if self._access.put(name, news, durable=False) is not True:
+                    return
+
+    def _shared(self, world: str, budget: Budget) -> SharedProfile | None:
+        return self._access.read(shared_profile_name(self.name, world), SharedProfile, budget)
 
     def _parts(
         self, folder: str, budget: Budget, leaving: Callable[[str], bool] = lambda name: False

@@ -6,6 +6,8 @@ Usage: start_child.py STEP...
 has started, ``written`` waits until the store names all that were launched, ``fork`` makes the next
 steps those of a child, too, ``spawn`` has a child of multiprocessing take the step ``second``,
 ``set`` changes a global that a kernel reads, ``fail`` ends in an error, ``kill`` as by SIGKILL.
+The device is called ``PRODUCT``, if the environment says so. Where there is a remote, it is waited
+for, however slow this machine is.
 """
 
 from __future__ import annotations
@@ -117,7 +119,18 @@ def step(what: str, x: torch.Tensor) -> Any:
     return None
 
 
+def be_patient() -> None:
+    from tuneonce.replica import link
+    from tuneonce.system.patience import Patience
+
+    link.PULL_S = link.PATIENCE_S = link.ANSWER_S = 60.0
+    link.Link.finish.__defaults__ = Patience.__init__.__defaults__ = (60.0,)
+
+
 def main(*steps: str) -> None:
+    if os.environ.get("TUNEONCE_REMOTE"):
+        be_patient()
+    device = {"product": os.environ["PRODUCT"]} if "PRODUCT" in os.environ else {}
     compiled: list[tuple[str, bool]] = []
     triton.knobs.compilation.listener = lambda *, src, cache_hit, **others: compiled.append(
         (src.name, cache_hit)
@@ -125,7 +138,7 @@ def main(*steps: str) -> None:
     tuneonce.install()
     parent = os.getpid()
     said: list[dict[str, Any]] = []
-    with SimulatedGPU() as gpu:
+    with SimulatedGPU(**device) as gpu:
         x = torch.zeros(64)
         for what in steps:
             loaded = gpu.loaded

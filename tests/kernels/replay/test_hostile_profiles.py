@@ -20,7 +20,9 @@ from tests.kernels.pool_lab import binaries
 from tests.kernels.replay.replay_kernels import KERNELS, plain, second, tune, x
 from tests.kernels.replay.replay_lab import Program, Start
 from tuneonce.model.profiles import ProfilePart, UsedVariant
+from tuneonce.model.record_names import kind_of
 from tuneonce.model.records import pack, unpack
+from tuneonce.model.shared_profiles import SharedProfile
 from tuneonce.store.memory import MemoryStore
 
 
@@ -79,14 +81,24 @@ def codes(first_start: First) -> list[dict[str, bytes]]:
     return first_start[2]
 
 
-def rewrite(program: Program, change: Callable[[list[UsedVariant]], None]) -> None:
-    """Change what the profile says, under a right checksum."""
-    (name,) = program.store.list("profiles/")
-    data = program.store.get(name)
-    assert data is not None
-    part = unpack(data, ProfilePart)
-    change(part.variants)
-    program.store.put(name, pack(part))
+def rewrite(
+    program: Program,
+    change: Callable[[list[UsedVariant]], None],
+    kind: type[ProfilePart] | type[SharedProfile] = ProfilePart,
+) -> None:
+    """Change what the profile says, under a right checksum, in its part or in what is shared.
+
+    Of the two only that one is left.
+    """
+    for name in list(program.store.list("profiles/")):
+        data = program.store.get(name)
+        assert data is not None
+        if kind_of(name) is kind:
+            record = unpack(data, kind)
+            change(record.variants)
+            program.store.put(name, pack(record))
+        else:
+            program.store.delete_if(name, data)
 
 
 def cache() -> dict[str, dict[str, bytes]]:
@@ -165,11 +177,15 @@ LIES = {
 }
 
 
+@pytest.mark.parametrize("kind", [ProfilePart, SharedProfile])
 @pytest.mark.parametrize("lie", LIES)
 def test_what_is_launched_is_what_stock_launches(
-    program: Program, codes: list[dict[str, bytes]], lie: str
+    program: Program,
+    codes: list[dict[str, bytes]],
+    lie: str,
+    kind: type[ProfilePart] | type[SharedProfile],
 ) -> None:
-    rewrite(program, LIES[lie])
+    rewrite(program, LIES[lie], kind)
     with started(program) as start:
         warmed = start.ready()
         assert warmed.variants <= len(codes)

@@ -11,10 +11,17 @@ import pytest
 
 from tests.fakes import FaultyStore, RememberedEvents
 from tests.unit.model.test_profiles import HOUR, as_part, names, of, part, variant
+from tests.unit.model.test_shared_profiles import H100, H200, of_key
 from tuneonce.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 from tuneonce.model.profiles import Profile, ProfilePart, Start, merge
-from tuneonce.model.record_names import PROFILES, profile_part_name
+from tuneonce.model.record_names import (
+    PROFILES,
+    kind_of,
+    profile_part_name,
+    shared_profile_name,
+)
 from tuneonce.model.records import pack
+from tuneonce.model.shared_profiles import PERIOD_S, SharedProfile
 from tuneonce.resolution import profiles as module
 from tuneonce.resolution.access import Access
 from tuneonce.resolution.profiles import Profiles
@@ -278,3 +285,158 @@ def test_the_name_is_asked_for_when_it_is_needed_and_once() -> None:
     one.load()
     one.keep(MANY[0])
     assert asked == [NAME]
+
+
+# -- what machines share of it -------------------------------------------------------------------
+
+NOW = 2000 * PERIOD_S + HOUR
+
+
+def having(store: Store, name: str = NAME, clock: Callable[[], float] = lambda: NOW) -> Profiles:
+    return Profiles(Access(store, RememberedEvents()), lambda: name, clock=clock)
+
+
+def started(store: Store, number: int, *used: str, world: str = H200, name: str = NAME) -> None:
+    """Leave what a complete start has used, and add it to what is shared."""
+    start, at = f"s{number}", NOW + number
+    entries = [variant(one, start, at) for one in used]
+    keys = [of_key(one, at, world, start) for one in used]
+    made = ProfilePart(name, f"{start}-0", [Start(start, at, complete=True)], entries, keys)
+    put(store, made)
+    having(store, name).share()
+
+
+def shared_in(store: Store) -> dict[str, bytes | None]:
+    return {
+        name: store.get(name) for name in store.list(PROFILES) if kind_of(name) is SharedProfile
+    }
+
+
+def test_what_a_start_needed_is_shared_and_the_first_start_elsewhere_reads_it(store: Store) -> None:
+    started(store, 1, "a", "b")
+    ((name, data),) = shared_in(store).items()
+    assert name == shared_profile_name(NAME, H200)
+    there = MemoryStore()
+    assert not having(there).has_shared()
+    there.put(name, data or b"")
+    assert having(there).has_shared()
+    found = having(there).load(world=H200)
+    assert (names(found), found.starts) == ({"a", "b"}, [])
+    for other in (having(there).load(), having(there).load(world=H100)):
+        assert other == Profile()
+    # And another program's profile is another one.
+    assert having(there, "server 2").load(world=H200) == Profile()
+
+
+def test_it_is_read_as_long_as_the_own_profile_is_young_and_ages_nothing_in_it() -> None:
+    there = MemoryStore()
+    started(there, 1, "a", "b")
+    ((name, data),) = shared_in(there).items()
+    store = MemoryStore()
+    store.put(name, data or b"")
+    for number in (2, 3):
+        found = having(store).load(world=H200)
+        assert names(found) == {"a", "b"} | ({"c"} if number == 3 else set())
+        assert len(found.starts) == number - 2
+        started(store, number, "c")
+    assert having(store).load(world=H200) == having(store).load()
+    assert names(having(store).load(world=H200)) == {"c"}
+
+
+def test_what_is_shared_goes_before_what_other_arguments_needed(store: Store) -> None:
+    started(store, 1, "other", name="server 2")
+    assert names(having(store).load(world=H200)) == {"other"}
+    there = MemoryStore()
+    started(there, 1, "a")
+    for name, data in shared_in(there).items():
+        store.put(name, data or b"")
+    assert names(having(store).load(world=H200)) == {"a"}
+    assert names(having(store).load(world=H100)) == {"other"}
+
+
+def test_starts_that_need_the_same_write_nothing(store: Store) -> None:
+    started(store, 1, "a", "b")
+    before = shared_in(store)
+    for number in range(2, 9):
+        started(store, number, "a", "b")
+    assert shared_in(store) == before
+    started(store, 9, "c")
+    assert shared_in(store) != before
+
+
+def test_machines_that_need_other_things_come_to_the_same() -> None:
+    stores = [MemoryStore() for _ in range(3)]
+    for number, (store, used) in enumerate(zip(stores, "abc", strict=True)):
+        started(store, number, used)
+    for one, other in itertools.permutations(stores, 2):  # as if each had the other's record
+        ((name, data),) = shared_in(one).items()
+        other.put(name, data or b"")
+        having(other).share()
+    found = [having(store).load(world=H200) for store in stores]
+    assert [names(one) for one in found] == [{"a", "b", "c"}] * 3
+
+
+def test_worlds_are_apart(store: Store) -> None:
+    started(store, 1, "a", world=H200)
+    started(store, 2, "b", world=H100)
+    assert set(shared_in(store)) == {shared_profile_name(NAME, one) for one in (H200, H100)}
+    there = MemoryStore()
+    for name, data in shared_in(store).items():
+        there.put(name, data or b"")
+    assert names(having(there).load(world=H200)) == {"a"}
+    assert names(having(there).load(world=H100)) == {"b"}
+
+
+def test_what_is_shared_is_no_part(store: Store) -> None:
+    put(store, *MANY)
+    started(store, 50, "a")
+    before = shared_in(store)
+    profiles(store).tidy()
+    assert shared_in(store) == before
+    assert len(part_names(store)) == 1 + len(before)
+
+
+@pytest.mark.parametrize(
+    "bad", [b"", b"garbage", b'{"schema":"tuneonce.shared-profile/1","sha256":"0"}\n{}\n', "wrong"]
+)
+def test_one_that_cannot_be_used_is_written_anew(store: Store, bad: bytes | str) -> None:
+    wrong = MemoryStore()
+    started(wrong, 1, "x", world=H100)
+    (data,) = shared_in(wrong).values()
+    assert data is not None
+    store.put(shared_profile_name(NAME, H200), data if bad == "wrong" else bytes(bad))  # type: ignore[arg-type]
+    assert having(store).load(world=H200) == Profile()
+    started(store, 1, "a")
+    started(store, 2, "a")
+    assert names(having(store).load(world=H200)) == {"a"}
+    there = MemoryStore()
+    for name, found in shared_in(store).items():
+        there.put(name, found or b"")
+    assert names(having(there).load(world=H200)) == {"a"}
+
+
+@pytest.mark.parametrize("failure", [StoreReadOnly, StoreFull, StoreUnavailable])
+def test_a_store_that_takes_nothing_is_asked_once_for_all_worlds(
+    failure: type[StoreError],
+) -> None:
+    inner = MemoryStore()
+    for number, world in enumerate((H200, H100)):
+        start = f"s{number}"
+        keys = [of_key("a", NOW, world, start)]
+        put(inner, ProfilePart(NAME, start, [Start(start, NOW)], [], keys))
+    store = FaultyStore(inner, put=failure("no", store="faulty:"))
+    having(store).share()
+    assert [operation for operation, _ in store.calls].count("put") == 1
+
+
+def test_what_was_not_read_in_time_is_not_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    started(store, 1, "a")
+    before = shared_in(store)
+    put(store, ProfilePart(NAME, "s2", [Start("s2", NOW)], [], [of_key("b", NOW, H200, "s2")]))
+    monkeypatch.setattr(module, "_SHARED_WITHIN_S", -1.0)
+    having(store).share()
+    assert shared_in(store) == before
+    monkeypatch.setattr(module, "_SHARED_WITHIN_S", 60.0)
+    having(store).share()
+    assert shared_in(store) != before
