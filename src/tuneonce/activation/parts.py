@@ -106,6 +106,8 @@ def _hook(module: Any, installation: Any, settings: Settings) -> Hook:
         start=os.environ.get("TUNEONCE_START", ""),
         places=places(store, binaries_folder(), settings.binaries),
         store_limit=store_limit,
+        # Not of a program that wants no profile; a deterministic start reads, and records nothing.
+        shared=settings.warm.recorded,
         await_pulled=None if remote is None else remote.await_all,
     )
     if installation.says_ready:

@@ -156,11 +156,12 @@ def build_replay(
     start: str,
     places: Callable[[], list[Path]],
     store_limit: StoreLimit | None = None,
+    shared: bool = True,
     await_pulled: Callable[[], object] | None = None,
 ) -> Replay:
     """The parts of one process. `start` names the start of the program; "" where it has no name.
 
-    `await_pulled` as for `Elsewhere`.
+    `shared`: what starts elsewhere needed is made ready; `await_pulled` as for `Elsewhere`.
     """
     events = persistence.events
     profiles = Profiles(resolver.access, lambda: settings.profile or _own_name())
@@ -189,7 +190,7 @@ def build_replay(
         if binaries is not None:
             binaries.tell_of_launchers(recorder.took_launcher)
     reads = persistence.apart()
-    elsewhere = Elsewhere(profiles, await_pulled)
+    elsewhere = Elsewhere(profiles, await_pulled) if shared else None
     warmer = Warmer(
         profiles, resolver, recorder, workers, reads, elsewhere, budget_s=settings.budget_s
     )

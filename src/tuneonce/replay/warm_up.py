@@ -113,7 +113,7 @@ class Warmer:
     """Makes ready what the profile of this program names. Raises nothing.
 
     `reads` makes the calls that read from the store: nothing waits for one until its end.
-    `elsewhere` is what machines share of the profile.
+    `elsewhere` is what machines share of the profile, if that is wanted.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Warmer:
         recorder: Recorder | None,
         workers: Workers,
         reads: Persistence,
-        elsewhere: Elsewhere,
+        elsewhere: Elsewhere | None,
         *,
         budget_s: float,
         clock: Callable[[], float] = time.monotonic,
@@ -167,8 +167,9 @@ class Warmer:
         if self._budget_s <= 0:
             return done
         self._read(self.profile, patience, wait_s=patience.left)
-        if self._loaded is not None and self._loaded.is_young and self._can_warm():
-            self._load_shared(patience, waits=not launched_only)
+        elsewhere, loaded = self._elsewhere, self._loaded
+        if elsewhere is not None and loaded is not None and loaded.is_young and self._can_warm():
+            self._load_shared(elsewhere, patience, waits=not launched_only)
         profile = self._loaded
         if profile is None:
             done.leave_out("not_read")
@@ -195,7 +196,7 @@ class Warmer:
             )
         return done
 
-    def _load_shared(self, patience: Patience, *, waits: bool) -> None:
+    def _load_shared(self, elsewhere: Elsewhere, patience: Patience, *, waits: bool) -> None:
         """Read a profile that says little once more, with what starts elsewhere needed."""
 
         def read(call: Callable[[float], object]) -> None:
@@ -206,7 +207,7 @@ class Warmer:
             with self._loading:
                 self._loaded, self._is_reading = found, False
 
-        world = self._elsewhere.world(patience, read, waits=waits)
+        world = elsewhere.world(patience, read, waits=waits)
         if world is not None and world != self._world:
             self._world, self._is_reading = world, True
             read(load)

@@ -127,6 +127,32 @@ def test_another_program_or_world_has_nothing_of_it(fleet: Fleet, other: dict[st
     assert len(folders) == 1 + ("TUNEONCE_PROFILE" in other)
 
 
+def test_a_program_that_wants_no_profile_takes_and_gives_nothing(fleet: Fleet) -> None:
+    steps = ("ready", "launch", "tune")
+    fleet.start("a", *steps, TUNEONCE_PROFILE="")
+    profiles = fleet.machine("a").store / PROFILES
+    for path in profiles.rglob("*.profile.json"):
+        path.unlink()
+    before = everything_below(profiles)
+    said = fleet.start("a", *steps, TUNEONCE_PROFILE="0")
+    assert said["ready"]["loaded"] == 0
+    assert of(fleet.events("a"), "replay") == []
+    assert everything_below(profiles) == before
+    # Who does not say so has it.
+    assert_ready(fleet.start("a", *steps, TUNEONCE_PROFILE=""), "launch", "tune")
+
+
+def test_a_deterministic_start_is_ready_by_what_was_pulled_before(fleet: Fleet) -> None:
+    fleet.start("a", "launch", "tune", "ready", "second")
+    store = FileStore(fleet.machine("b").store)
+    with open_replica(fleet.remote) as replica:
+        assert pull(store, replica).new > 1
+    before = everything_below(fleet.machine("b").store)
+    said = fleet.start("b", "ready", *LAUNCHES, TUNEONCE_DETERMINISTIC="1")
+    assert_ready(said, *LAUNCHES)
+    assert everything_below(fleet.machine("b").store) == before
+
+
 def hostile(good: SharedProfile) -> dict[str, bytes]:
     """What somebody might push in the place of a shared profile."""
     body = json.dumps({"profile": good.profile, "world": good.world, "keys": []})
