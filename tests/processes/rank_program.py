@@ -16,6 +16,7 @@ fast as each other: alone, each would choose another one. Besides::
                               stopped one goes on when all others have ended
     "remote": address         what `TUNEONCE_REMOTE` says
     "environ": {name: text}   other variables
+    "patient": true           others are waited for, however slow this machine is
     "clock_s": 600            by how much the clock of the machine is wrong
     "collective": true        rank 0 has begun a collective when it meets its first key, rank 1
                               comes to that after its first key
@@ -124,12 +125,13 @@ def run(rank: int, job: dict[str, Any]) -> None:
     right, wrong_s = time.time, job.get("clock_s", 0.0)
     time.time = lambda: right() + wrong_s  # type: ignore[method-assign]
     import tuneonce
+    from tuneonce.replica import link
     from tuneonce.testing import SimulatedGPU
     from tuneonce.triton.launch import sharing
 
     tuneonce.install()
-    # However slow this machine is, others are waited for.
-    sharing._MACHINE_S = 60.0
+    if job.get("patient"):
+        sharing._MACHINE_S = link.PATIENCE_S = link.PULL_S = link.ANSWER_S = 60.0
     come: Callable[[], None] = lambda: None  # noqa: E731
     if "signal" in job:
         send(*job["signal"], home)

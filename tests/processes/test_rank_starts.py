@@ -153,14 +153,14 @@ def remote(
 
 
 def test_of_machines_that_start_together_one_measures(ranks: Ranks, remote: dict[str, Any]) -> None:
-    winners, told = ranks.start(2, machines=2, **remote)
+    winners, told = ranks.start(2, machines=2, patient=True, **remote)
     assert None not in winners
     assert the_same(winners)
     assert (told["tune"], told["measure"]) == (len(KEYS), len(KEYS) * CANDIDATES)
     assert (told["compile"], ranks.binaries) == (2 * CANDIDATES, 2 * CANDIDATES)
     assert not {name for name in told if name.startswith(("internal", "remote_"))}
     # A machine that comes later has nothing to measure, and compiles what won.
-    (later,), told = ranks.start(1, **remote)
+    (later,), told = ranks.start(1, patient=True, **remote)
     assert later == winners[0]
     assert (told["tune"], told["measure"], told["resolve"]) == (0, 0, len(KEYS))
     assert told["compile"] < CANDIDATES
