@@ -31,7 +31,7 @@ SCHEMA = "tuneonce.ranks/1"
 
 
 @triton.jit
-def scaled(x, out, n, KEY: tl.constexpr, BLOCK: tl.constexpr):
+def scaled(x, out, n, m, KEY: tl.constexpr, BLOCK: tl.constexpr):
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     value = tl.load(x + i, mask=i < n)
     for _ in tl.static_range(KEY):
@@ -53,12 +53,13 @@ def rank(number: int, options: argparse.Namespace, home: Path) -> None:
     from tuneonce.testing import SimulatedGPU
 
     tuneonce.install()
-    kernel = triton.autotune(candidates(options.candidates), ["KEY"])(scaled)
+    # Two values that change together: keys that differ in one alone would soon share a verdict.
+    kernel = triton.autotune(candidates(options.candidates), ["KEY", "m"])(scaled)
     winners = {}
     with SimulatedGPU(do_bench=True, times=times, noise=0.1, seed=number, real_time=True):
         x = torch.zeros(4096)
         for key in range(1, options.keys + 1):
-            kernel[lambda meta: (triton.cdiv(4096, meta["BLOCK"]),)](x, x, 4096, key)
+            kernel[lambda meta: (triton.cdiv(4096, meta["BLOCK"]),)](x, x, 4096, 2 * key + 1, key)
             winners[key] = str(kernel.best_config)
     (home / f"winners-{number}.json").write_text(json.dumps(winners))
     tuneonce.uninstall()
