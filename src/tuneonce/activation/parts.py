@@ -94,7 +94,7 @@ def _hook(module: Any, installation: Any, settings: Settings) -> Hook:
             settings.store,
             settings.store_limit,
             journals=places(store, FOLDER, settings.journals),
-            claims=_claims(),
+            claims=claims,
             guarded=persistence.guarded,
         )
     installation.replay = build_replay(

@@ -147,7 +147,7 @@ class Service:
             except queue.Empty:
                 if self._held:
                     self._renew()
-                elif not self._awaited:
+                elif not self._awaited and not self._put_off:  # which waits for the program's end
                     self._say(Said("rests"))
                     return None
 

@@ -76,9 +76,8 @@ class Claims:
 
         path = self._path(name)
         for _ in range(_TRIES):
-            fd = os.open(path, _FLAGS, 0o600)
+            fd = _above_standard(os.open(path, _FLAGS, 0o600))
             try:
-                fd = _above_standard(fd)
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
                     raise OSError(f"{path} is no file")
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

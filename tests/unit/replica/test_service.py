@@ -149,6 +149,33 @@ def test_no_record_is_replaced_before_the_program_has_ended(shared: Shared) -> N
     assert other.store.get(name) == theirs
 
 
+def test_what_is_put_off_waits_for_the_end_and_not_for_a_rest(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REST_S", 0.0)
+    one, other = Machine(in_memory(shared), "one"), Machine(in_memory(shared), "other")
+    name = verdict_of(one, "add")
+    put_verdict(other.store, make_key("add"), {64: (0.1,), 128: (0.2,)})
+    ours = other.store.get(name)
+    one.begin()
+    other.service.pull()
+    idle = []
+
+    class Idle(queue.SimpleQueue):  # type: ignore[type-arg]
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
+            assert other.store.get(name) == ours
+            idle.append(timeout)
+            if len(idle) < 3:
+                raise queue.Empty
+            return None
+
+    other.service._wishes = Idle()
+    other.service.run(pushes=False)
+    assert len(idle) == 3
+    assert [said.what for said in other.said if said.what == "rests"] == []
+    assert other.store.get(name) == one.store.get(name)
+
+
 def test_what_nobody_can_use_is_replaced_at_once(shared: Shared) -> None:
     one, other = Machine(in_memory(shared), "one"), Machine(in_memory(shared), "other")
     name = verdict_of(one, "add")
