@@ -77,6 +77,15 @@ def add_probe_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-probe", action="store_true", help="do not import Triton at all")
 
 
+def add_world_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--world``, which selects records of some worlds."""
+    parser.add_argument(
+        "--world",
+        metavar="GLOB",
+        help="only of this product, architecture (cuda:90) or compiler, as `tuneonce ls` has them",
+    )
+
+
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--json``."""
     parser.add_argument("--json", action="store_true", help="print one JSON document instead")

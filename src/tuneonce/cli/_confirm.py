@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
+
+
+def add_yes_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--yes``, which answers."""
+    parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def may_ask() -> bool:

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import UsageError
-from ._common import add_json_option, add_pattern, add_store_option, store_address, unknown_kernel
+from ._common import (
+    add_json_option,
+    add_pattern,
+    add_store_option,
+    add_world_option,
+    store_address,
+    unknown_kernel,
+)
 
 if TYPE_CHECKING:
     from ..inspect.carrying import Exported
@@ -28,11 +35,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("file", metavar="FILE", help="the file; - is standard output")
     add_pattern(parser)
-    parser.add_argument(
-        "--world",
-        metavar="GLOB",
-        help="only of this product, architecture (cuda:90) or compiler, as `tuneonce ls` has them",
-    )
+    add_world_option(parser)
     add_store_option(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)

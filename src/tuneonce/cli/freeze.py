@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ._common import add_store_option, open_store_of, unknown_kernel
+from ._common import add_store_option, add_world_option, open_store_of, unknown_kernel
 from ._output import add_output_options, output_of
 
 if TYPE_CHECKING:
@@ -27,11 +27,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--kernel", metavar="PATTERN", help="only a kernel's name, module:name, or a glob on either"
     )
-    parser.add_argument(
-        "--world",
-        metavar="GLOB",
-        help="only of this product, architecture (cuda:90) or compiler, as `tuneonce ls` has them",
-    )
+    add_world_option(parser)
     add_store_option(parser)
     add_output_options(parser)
     parser.set_defaults(run=run)

@@ -13,13 +13,14 @@ from ..errors import SettingsError, StoreReadOnly, UsageError
 from ._common import (
     add_json_option,
     add_store_option,
+    add_world_option,
     binaries_directories,
     journal_directories,
     moment,
     open_store_of,
     store_address,
 )
-from ._confirm import asks, may_ask
+from ._confirm import add_yes_option, asks, may_ask
 
 if TYPE_CHECKING:
     from ..inspect.clearing import Cleared
@@ -60,15 +61,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=_size,
         help="only until the store is so small (500MB, 2GB), what was used longest ago first",
     )
-    parser.add_argument(
-        "--world",
-        metavar="GLOB",
-        help="only of this product, architecture (cuda:90) or compiler, as `tuneonce ls` has them",
-    )
+    add_world_option(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would go, and remove nothing"
     )
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    add_yes_option(parser)
     add_store_option(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)

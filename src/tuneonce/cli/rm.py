@@ -11,12 +11,13 @@ from ._common import (
     add_json_option,
     add_pattern,
     add_store_option,
+    add_world_option,
     binaries_directories,
     events_directory,
     open_store_of,
     unknown_kernel,
 )
-from ._confirm import asks, may_ask
+from ._confirm import add_yes_option, asks, may_ask
 from ._numbers import not_negative
 
 if TYPE_CHECKING:
@@ -36,11 +37,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_pattern(parser)
     parser.add_argument("--all", action="store_true", help="every kernel, profile and kept binary")
-    parser.add_argument(
-        "--world",
-        metavar="GLOB",
-        help="only of this product, architecture (cuda:90) or compiler, as `tuneonce ls` has them",
-    )
+    add_world_option(parser)
     parser.add_argument(
         "--older-than", metavar="DAYS", type=_days, help="only those written longer ago"
     )
@@ -49,7 +46,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="ORIGIN",
         help="only verdicts measured, assembled, rechecked, explored, or from stock-cache",
     )
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    add_yes_option(parser)
     add_store_option(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
