@@ -54,9 +54,64 @@ def test_the_table_of_starts(heading: str, arm: str) -> None:
     assert cells[2] == ("none" if changed == {0} else f"{max(changed)} of 12")
 
 
+def test_the_later_row_of_starts() -> None:
+    document = result("fla-restart-emptied-h200.json")
+    first, second, emptied = (run["calls_s"] for run in document["runs"])
+    assert [run["emptied"] for run in document["runs"]] == [False, False, True]
+    assert all(kept["same"] == kept["of"] == 12 for kept in document["winners_kept"].values())
+    assert rows("tuneonce, later and alone") == [[f"{first:.1f}", f"{second:.2f}", "none"]]
+    assert f"third start took {emptied:.2f} s" in README
+
+
 def test_the_tables_are_of_commits() -> None:
     for name in ("fla-restart-h200.json", "demo-h200.json", "far-store.json", "fleet-traffic.json"):
         assert re.fullmatch(r"[0-9a-f]{12}", result(name)["commit"])
+
+
+def test_what_users_wait_for() -> None:
+    arms = result("new-keys-h200.json")["arms"]
+    stock = result("new-keys-before-slices-h200.json")["arms"]["stock"]
+    text = " ".join(README.split())
+    longest = {name: f"{arm['new_ms']['max'] / 1000:.1f} s" for name, arm in arms.items()}
+    assert f"{longest['explore']} where tuning took {longest['tune']} on an H200" in text
+    assert f"stock Triton {stock['new_ms']['max'] / 1000:.0f} s in an earlier run" in text
+    known = {name: f"{arm['known_ms']['p50']:.2f}" for name, arm in arms.items()}
+    assert f"{known['explore']} ms at the median instead of {known['borrow']}" in text
+    assert f"one of 120 took {arms['explore']['known_ms']['max']:.0f} ms" in text
+
+
+def test_the_tables_of_ranks_on_one_gpu() -> None:
+    names = ("ranks-one-gpu-h200.json", "ranks-one-gpu-stock-h200.json")
+    starts = [start for name in names for start in result(name)["starts"]]
+    for name in ("docs/how-it-works.md", "docs/decisions/0036-one-rank-measures.md"):
+        page = (ROOT / name).read_text(encoding="utf-8")
+        _, table = page.split("| --- | --- | ---: | ---: | ---: | ---: |\n")
+        for start, line in zip(starts, table.splitlines(), strict=False):
+            together = start["keys_with_one_winner"]
+            cells = [
+                ", ".join(f"{seconds:.1f}" for seconds in start["calls_s"]),
+                str(sum(start["measurements"])),
+                str(sum(start["compiles"])),
+                f"{together} of {start['keys']}" if start["ranks"] > 1 else "",
+            ]
+            assert [cell.strip() for cell in line.split("|")[3:-1]] == cells
+
+
+def test_the_starts_of_vllm_in_default_mode() -> None:
+    page = (ROOT / "docs/vllm.md").read_text(encoding="utf-8")
+    for model in ("qwen35", "qwen3next"):
+        for start in result(f"vllm-{model}-default-starts-h200.json")["starts"]:
+            counts = start["counts"]
+            waits = " · ".join(f"{load['ttft_ms']['p99']:,.0f}" for load in start["loads"])
+            cells = [
+                f"{start['engine_init_s'][0]:.1f} s",
+                str(counts["starting"].get("tune", 0)),
+                # What a request waits for is compiled, and then loaded.
+                str(counts["serving"].get("module_load", 0)),
+                waits,
+            ]
+            assert f"| {' | '.join(cells)} |\n" in page
+            assert [load["successful"] for load in start["loads"]] == [192] * 3
 
 
 @pytest.mark.parametrize(
