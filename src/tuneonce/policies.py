@@ -6,6 +6,7 @@
 ``TUNEONCE_ON_MISS_SERVING``  the same for after it; default ``explore``
 ``TUNEONCE_EXPLORE_SHARE``    the most launches of a key that explore, as a share between 0 and 1;
                               default 0.5
+``TUNEONCE_WORK_CLASSES``     ``0``: launches of all sizes of one key have one winner; default ``1``
 ``TUNEONCE_DETERMINISTIC``    ``1``: stored verdicts or the first candidate, and nothing else:
                               what a miss does and ``TUNEONCE_RECHECK`` mean nothing then
 ============================  ===================================================================
@@ -53,6 +54,8 @@ class Policies:
     deterministic: bool = False
     explore_share: float = 0.5
     """The most launches of a key that run another candidate than the one that serves."""
+    work_classes: bool = True
+    """Whether launches of different sizes of one key may have different winners."""
 
     def on_miss(self, phase: Phase) -> OnMiss:
         """What a miss does in this phase."""
@@ -67,6 +70,7 @@ def read_policies(environ: Mapping[str, str]) -> Policies:
         _on_miss(environ, ON_MISS["serving"], usual.serving),
         _switch(environ, "TUNEONCE_DETERMINISTIC"),
         _share(environ, "TUNEONCE_EXPLORE_SHARE", usual.explore_share),
+        _switch(environ, "TUNEONCE_WORK_CLASSES", usual.work_classes),
     )
 
 
@@ -102,8 +106,8 @@ def _share(environ: Mapping[str, str], name: str, usual: float) -> float:
     return share
 
 
-def _switch(environ: Mapping[str, str], name: str) -> bool:
-    word = environ.get(name, "").strip().lower()
+def _switch(environ: Mapping[str, str], name: str, usual: bool = False) -> bool:
+    word = environ.get(name, "").strip().lower() or str(int(usual))
     if word not in _TRUE | _FALSE:
         raise SettingsError(f"{name}={word!r} is not known: use 1 or 0")
     return word in _TRUE

@@ -82,13 +82,16 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True)
 class Resolution:
-    """`winner` is a candidate's digest; `known` are the usable measurements by digest."""
+    """`winner` is a candidate's digest; `known` are the usable measurements by digest, of the
+    winner's work class. `here`: those of the work class that was asked for, where it is another.
+    """
 
     outcome: Outcome
     winner: str | None = None
     known: dict[str, Measurement] = field(default_factory=dict)
     reason: str | None = None
     saved_s: float = 0.0
+    here: dict[str, Measurement] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -197,6 +200,18 @@ class Resolver:
             return found
         return replace(found, reason="another_process")
 
+    def recall(self, question: Question) -> Resolution | None:
+        """The answer for exactly this work class and list, if it was read before it was asked."""
+        name = question.key.verdict_name(question.work_class, question.digests)
+        if name not in self._prefetched:
+            return None
+        found = self._answer(question, self._prefetched[name])
+        if found is None or found.outcome is not Outcome.HIT:
+            return None
+        self._asked.add(name)
+        self._prefetched.pop(name, None)
+        return found
+
     def prefetch(self, names: Iterable[str], *, until: float) -> None:
         """Read verdicts that will be asked for, until then (``time.monotonic``).
 
@@ -251,7 +266,8 @@ class Resolver:
         if other is not None and not (known and len(elsewhere) < len(verdicts)):
             reason = "stock_cache" if other.origin == "stock-cache" else "work_class"
             theirs = by_candidate(question.digests, other.measurements)
-            return Resolution(Outcome.PROVISIONAL, other.winner, theirs, reason, other.tune_s)
+            saved = other.tune_s
+            return Resolution(Outcome.PROVISIONAL, other.winner, theirs, reason, saved, known)
         if known and (missing or unsettled):
             reason = "candidates_missing" if missing else "unfinished"
             return Resolution(Outcome.PARTIAL, None, known, reason=reason)

@@ -45,6 +45,9 @@ _TWICE = log(2)
 _KEPT = 64
 # Nothing is explored before so many launches of the incumbent are there to compare with.
 _LEAST = 2
+# While no candidate is there, one of so many launches is timed, to have something to compare with
+# when one comes. Arbitrary: the device's clocks change in seconds.
+_IDLE = 16
 
 
 class Exploration:
@@ -178,8 +181,11 @@ class Exploration:
         if self.verdict is not None:
             return False
         flying = self._flying[incumbent]
-        if self._finals is None or len(self._baseline) < _LEAST:
+        if len(self._baseline) < _LEAST:
             return flying < self.terms.in_flight
+        if self._finals is None:
+            idle = not self._looking and self.launches % _IDLE
+            return not idle and flying < self.terms.in_flight
         return self._passes.wants(incumbent, flying)
 
     def _next(self, size: float) -> Choice | None:

@@ -17,7 +17,7 @@ class AutotunerState:
 
     __slots__ = (
         "__weakref__",
-        "exploring",
+        "classes",
         "first_product",
         "identity",
         "lock",
@@ -28,6 +28,8 @@ class AutotunerState:
     )
 
     def __init__(self) -> None:
+        # Keys and their winners by work class, by Triton's keys (`key_classes`).
+        self.classes: dict[tuple[Any, ...], Any] = {}
         self.renew()
         renew_in_child(self)
         # What the store said of keys that were met in launches which decide nothing.
@@ -43,9 +45,9 @@ class AutotunerState:
     def renew(self) -> None:
         # A fresh one in a forked child, where the thread that tunes does not exist.
         self.lock = threading.RLock()
-        # Keys that are being explored, by Triton's keys. A call finds them in `shapes`, too, which
-        # learn the winners anew.
-        self.exploring: dict[tuple[Any, ...], Any] = {}
+        # Nothing explores there, and calls learn their winners anew.
+        for classes in self.classes.values():
+            classes.exploring = {}
         self.shapes: Shapes = {}
 
     def __reduce__(self) -> tuple[type[AutotunerState], tuple[()]]:

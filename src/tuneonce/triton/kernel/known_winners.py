@@ -1,7 +1,8 @@
 """The winners that a launch finds without asking anything: how they are kept for one autotuner.
 
 Each call shape (the number of positional arguments and the names of the others) has a function that
-reads the tuning key out of the arguments, and the winners by that key.
+reads the tuning key out of the arguments. Each key has one that reads what decides the size of a
+launch, and an entry for each size: several sizes are one work class, and have one winner.
 """
 
 from __future__ import annotations
@@ -12,8 +13,12 @@ from typing import Any, NamedTuple
 
 from ..seams import autotuners, languages
 from . import device_facts
+from .sizes import Size, SizeOf, size_reader, whole
 
 KeyOf = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]
+
+# So many sizes of a key are remembered before all are forgotten: sizes of requests never stop.
+_MOST_SIZES = 4096
 
 
 class Entry(NamedTuple):
@@ -21,19 +26,60 @@ class Entry(NamedTuple):
 
     `seen` is the winner's state when `launch`, its keyword arguments, was made from it: a program
     may change a ``Config`` in place, and stock would run the changed one. `launch` is empty for a
-    subclass, which may make them of something else, and is asked at each launch.
+    subclass, which may make them of something else, and is asked at each launch. `classes` are the
+    key's winners for other sizes (`key_classes`), if it has one a work class.
     """
 
     stock_key: tuple[Any, ...]
     config: Any
     seen: dict[str, Any]
     launch: dict[str, Any]
+    classes: Any = None
 
 
-def entry_for(stock_key: tuple[Any, ...], config: Any) -> Entry:
+def entry_for(stock_key: tuple[Any, ...], config: Any, classes: Any = None) -> Entry:
     seen = {**config.__dict__, "kwargs": dict(config.kwargs)}
     plain = autotuners.is_tritons_config(config) and "all_kwargs" not in seen
-    return Entry(stock_key, config, seen, config.all_kwargs() if plain else {})
+    return Entry(stock_key, config, seen, config.all_kwargs() if plain else {}, classes)
+
+
+class Known:
+    """One key of one call shape: `entries` by what `size_of` reads of a launch."""
+
+    __slots__ = ("_grid", "classes", "entries", "read", "size_of")
+
+    def __init__(self, size_of: SizeOf, entries: dict[Any, Any], classes: Any = None) -> None:
+        self.size_of, self.entries, self.classes = size_of, entries, classes
+        self.read: frozenset[str] | None = None
+        """The arguments that `size_of` reads."""
+        self._grid: Any = None
+
+    def read_sizes(
+        self, autotuner: Any, size: Size, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Have `size_of` read what decides the size of calls like this one, if that is known."""
+        if self.read is not None or size.read is None:
+            return
+        grid = kwargs["grid"]
+        reader = size_reader(autotuner, (len(args), *kwargs), grid, size.read)
+        if reader is not None:
+            self.size_of, self.read = reader, size.read
+            # Its code is told from others by its address, which must not become another's.
+            self._grid = getattr(grid, "__code__", None)
+
+    def keep(self, entry: Entry, size: Size, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Have launches of this size find an entry, if what decides their size is known."""
+        if self.read is None or size.read is None or not size.read <= self.read:
+            return
+        grid = kwargs["grid"]
+        if self._grid is not None and getattr(grid, "__code__", None) is not self._grid:
+            return
+        if len(self.entries) >= _MOST_SIZES:
+            self.entries = {}
+        try:
+            self.entries[self.size_of(args, kwargs)] = entry
+        except Exception:
+            return  # another kind of grid
 
 
 def key_reader(
@@ -87,8 +133,8 @@ def _is_plain(dtype: Any) -> bool:
 
 
 Shapes = dict[tuple[Any, ...], tuple[Any, KeyOf, dict[Any, Any]]]
-"""By call shape: what the kernel was tuned by when its function was made, that, and the winners,
-each an `Entry`."""
+"""By call shape: what the kernel was tuned by when its function was made, that, and by key what is
+known, each a `Known`."""
 
 
 def remember(
@@ -99,27 +145,49 @@ def remember(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> None:
-    """Keep a winner for calls like this one; not for those that only Triton's key tells apart."""
+    """Keep a winner for calls like this one, of all sizes; not for those that only Triton's key
+    tells apart."""
     try:
-        remember_as(shapes, autotuner, args, kwargs, entry_for(stock_key, config))
+        known = Known(whole, {None: entry_for(stock_key, config)})
     except (TypeError, AttributeError):
         return  # no ordinary Config: such calls go through stock's key
+    _keep(shapes, autotuner, args, kwargs, known)
 
 
-def remember_as(
-    shapes: Shapes, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any], entry: Any
-) -> None:
-    """Keep something for calls like this one."""
+def known_of(
+    shapes: Shapes, autotuner: Any, classes: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Known:
+    """What is known for calls like this one of a key that has `classes`; made if it is not there.
+
+    Calls that only Triton's key tells apart get one of their own, which is not kept.
+    """
     shape = (len(args), *kwargs)
-    known = shapes.get(shape)
-    if known is None or known[0] != autotuner.keys:
+    held = shapes.get(shape)
+    if held is not None and held[0] == autotuner.keys:
+        try:
+            known: Known | None = held[2].get(held[1](args, kwargs))
+        except (TypeError, AttributeError):
+            known = None
+        if known is not None and known.classes is classes:
+            return known
+    known = Known(whole, {}, classes)
+    _keep(shapes, autotuner, args, kwargs, known)
+    return known
+
+
+def _keep(
+    shapes: Shapes, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any], known: Known
+) -> None:
+    shape = (len(args), *kwargs)
+    held = shapes.get(shape)
+    if held is None or held[0] != autotuner.keys:
         product = device_facts.product if device_facts.products() else None
         reader = key_reader(autotuner, shape, product)
-        known = (copy.copy(autotuner.keys), reader, {})
-        shapes[shape] = known
-    _, key_of, entries = known
+        held = (copy.copy(autotuner.keys), reader, {})
+        shapes[shape] = held
+    _, key_of, keys = held
     try:
         if has_plain_dtypes(args, kwargs):
-            entries[key_of(args, kwargs)] = entry
+            keys[key_of(args, kwargs)] = known
     except (TypeError, AttributeError):
         return  # a dtype that cannot be hashed

@@ -24,6 +24,7 @@ measured as any other, and neither recorded nor published.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,7 +35,10 @@ from ...resolution.journal import Journal
 from ...resolution.resolver import Question, Resolution
 from ...tuning.priors import Prior
 from .autotuner_state import AutotunerState
+from .grid import programs
 from .identity import name_of
+from .key_classes import KeyClasses
+from .known_winners import remember
 
 
 @dataclass(eq=False)
@@ -57,6 +61,8 @@ class Session:
     own_benchmark: bool = False
     together: bool = False
     candidates: list[Any] = field(default_factory=list)
+    classes: KeyClasses | None = None
+    """The winners of its key by work class; None where it has one for all."""
 
     # What is known.
     question: Question | None = None
@@ -76,6 +82,8 @@ class Session:
     Empty where the winner was measured."""
     exploring: list[int] = field(default_factory=list)
     """Positions to begin with, where its own launches are to tune the key; else empty."""
+    is_served: bool = False
+    """Whether the first of these is the winner of another class, and the store was not asked."""
     timings: dict[Any, Any] = field(default_factory=dict)
     """``configs_timings``: the results of all that were measured, in the list's order."""
     measured: int = 0
@@ -88,6 +96,46 @@ class Session:
     """Why the compiler failed on a candidate where stock would have raised its error."""
     texts: Any = None
     """The code that was generated for its candidates (`compile.code_texts`)."""
+
+    @functools.cached_property
+    def programs(self) -> int | None:
+        """The number of programs of the launch, None if it is not known."""
+        return programs(self.autotuner, self.nargs, self.kwargs)
+
+    @property
+    def class_name(self) -> str:
+        """Its work class among `classes`."""
+        assert self.classes is not None
+        return self.classes.name(self.programs)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is something to launch by now, of its key or else of its class."""
+        if self.classes is None:
+            return self.stock_key in self.autotuner.cache
+        return self.class_name in self.classes.winners or self.class_name in self.classes.exploring
+
+    @property
+    def settled(self) -> Any:
+        """What launches like this one run."""
+        if self.classes is None:
+            return self.autotuner.cache[self.stock_key]
+        return self.classes.winners[self.class_name].config
+
+    def remember(self) -> None:
+        """Have launches like this one find it at once, if all sizes have one winner: of a key
+        with several, a launch of each size is met once more."""
+        if self.classes is None or self.classes.single:
+            state, args, kwargs = self.state, self.args, self.kwargs
+            remember(state.shapes, self.autotuner, self.stock_key, self.settled, args, kwargs)
+
+    def settle(self, config: Any) -> None:
+        """From now on this is what launches like this one run."""
+        cache = self.autotuner.cache
+        if self.classes is None:
+            cache[self.stock_key] = config
+        else:
+            self.classes.put(cache, self.class_name, config)
 
     def resolve(self, question: Question, resolution: Resolution) -> None:
         """What the store says of it."""

@@ -30,7 +30,6 @@ from ...tuning.siblings import Sibling, times_of
 from ..compile.compile_errors import is_passed_over
 from ..compile.shipment import Presence, presence_of
 from ..kernel.call import launch
-from ..kernel.known_winners import remember, winner_in
 from ..kernel.session import Session
 from .persistence import Persistence
 from .report import candidate_text, key_fields
@@ -105,11 +104,12 @@ class Borrowing:
                 detail = f"{config}: {error}"
                 self._persistence.events.emit("problem", what="winner_does_not_run", detail=detail)
                 continue
-            if winner_in(autotuner.cache, stock_key) is not config:
-                session.winner = autotuner.cache[stock_key] = config
+            if not session.is_settled or session.settled is not config:
+                session.winner = config
+                session.settle(config)
                 if stock_key in state.ours:
                     state.ours[stock_key] = config
-            remember(state.shapes, autotuner, stock_key, config, session.args, session.kwargs)
+            session.remember()
             return result
         raise AssertionError("a session without choices")
 

@@ -26,9 +26,8 @@ from ..compile.compile_errors import is_passed_over
 from ..compile.listener import compile_seconds, trial
 from ..compile.workers import Workers
 from ..kernel import device_facts
-from ..kernel.call import arguments_of, launch, launch_cached, view_of
+from ..kernel.call import arguments_of, launch, view_of
 from ..kernel.identity import innermost
-from ..kernel.known_winners import remember
 from ..kernel.session import Session
 from ..measure.result import Result
 from ..measure.tuner import reset, tune
@@ -103,9 +102,9 @@ class ColdPath:
         Raises what Triton raises, and `KeyNotTuned`.
         """
         autotuner, stock_key = session.autotuner, session.stock_key
-        adopted, why = False, None
+        adopted, why, is_new = False, None, False
         with session.state.lock:
-            if stock_key not in autotuner.cache:  # another thread may have been here
+            if is_new := not session.is_settled:  # another thread may have been here
                 with arguments_of(autotuner, session.nargs):
                     session.candidates = autotuners.prune(autotuner, session.kwargs)
                     why = undecided(session)
@@ -113,22 +112,32 @@ class ColdPath:
                         return self._deterministic.launch(session)
                     if why is None:
                         adopted = self._decide(session)
-                        if device_facts.products() and stock_key in autotuner.cache:
-                            session.state.ours[stock_key] = autotuner.cache[stock_key]
+                        if device_facts.products() and session.is_settled:
+                            session.state.ours[stock_key] = session.settled
         if why is not None:
             return self._undecided.launch(session, why)
         if session.exploring:
+            if session.is_served:
+                return self.exploration.launch_served(session, session.exploring[0])
             return self.exploration.launch(session, session.exploring)
+        if not is_new:
+            return self._launch_settled(session)
         if session.choices:
             result = self._misses.borrowing.launch(session)
         elif adopted:
             result = self._launch_adopted(session)
         else:
-            result = launch_cached(
-                autotuner, session.state, stock_key, session.args, session.kwargs
-            )
+            result = _launch_winner(session)
         self._tell_usage(session, result)
         return result
+
+    def _launch_settled(self, session: Session) -> Any:
+        """What another thread has found out meanwhile."""
+        classes = session.classes
+        explored = None if classes is None else classes.exploring.get(session.class_name)
+        if explored is None:
+            return _launch_winner(session)
+        return self.exploration.go_on(explored, session.programs, session.args, session.kwargs)
 
     def _tell_usage(self, session: Session, launched: Any) -> None:
         """This key is launched; `launched` is what Triton returned."""
@@ -147,7 +156,7 @@ class ColdPath:
         as stock would, and its winner is this process's own.
         """
         autotuner, args, kwargs = session.autotuner, session.args, session.kwargs
-        config = autotuner.cache[session.stock_key]
+        config = session.settled
         if self._ahead.begun:
             await_binary(session, config, self._workers)
         compiled = compile_seconds()
@@ -160,11 +169,10 @@ class ColdPath:
             if self._misses.replaces(session, config, error):
                 return self._misses.borrowing.launch(session)
             self._tune_apart(session)
-            config = autotuner.cache[session.stock_key]
-            result = launch(autotuner, config, args, kwargs)
+            result = launch(autotuner, session.settled, args, kwargs)
         if compile_seconds() > compiled:  # its binary is gone, and so may be those of others
             self._ahead.begin()
-        remember(session.state.shapes, autotuner, session.stock_key, config, args, kwargs)
+        session.remember()
         return result
 
     def capture(self, session: Session) -> Any:
@@ -181,18 +189,41 @@ class ColdPath:
             return self._undecided.launch(session, why)
         if self._deterministic and has_a_choice(session):
             return self._deterministic.launch(session)
+        if (before := self._captured(session)) is not None:
+            return launch(autotuner, before, args, kwargs)
         asked = replace(session, autotuner=view)
         self._persistence.ask(asked)
         self._persistence.report(asked)
-        if asked.winner is None:
-            self._events.emit("problem", what="cold_in_capture", detail=asked.label)
-            return launch(autotuner, session.candidates[0], args, kwargs)
-        autotuner.cache[session.stock_key] = session.state.ours[session.stock_key] = asked.winner
+        if asked.winner is None or (session.classes and _is_of_another_class(asked)):
+            return self._capture_unmeasured(session, asked.winner)
+        session.settle(asked.winner)
+        session.state.ours[session.stock_key] = asked.winner
         autotuners.set_timings(autotuner, asked.known_timings())
         self._tell_listener(session, duration=None)
         result = launch(autotuner, asked.winner, args, kwargs)
         self._tell_usage(asked, result)
         return result
+
+    @staticmethod
+    def _captured(session: Session) -> Any:
+        """What graphs were captured with before, of a class that is not measured."""
+        classes = session.classes
+        return None if classes is None else classes.captured.get(session.class_name)
+
+    def _capture_unmeasured(self, session: Session, winner: Any) -> Any:
+        """The winner of another size, else the first candidate. A later launch, outside of a
+        capture, has the class measured: a later start captures its winner."""
+        classes, detail = session.classes, session.label
+        if winner is None and classes is not None:
+            winner = _among(session.candidates, classes.nearest(session.programs))
+        what = "cold_in_capture" if winner is None else "provisional_in_capture"
+        if winner is None:
+            winner = session.candidates[0]
+        elif classes is not None:
+            classes.captured[session.class_name] = winner
+            detail = f"{session.label} {session.class_name}"
+        self._events.emit("problem", what=what, detail=detail)
+        return launch(session.autotuner, winner, session.args, session.kwargs)
 
     # -- its key; the caller holds the autotuner's lock --------------------------------------
 
@@ -203,17 +234,25 @@ class ColdPath:
         """
         autotuner, stock_key = session.autotuner, session.stock_key
         if len(session.candidates) == 1 and self.skips_single_candidate:
-            autotuner.cache[stock_key] = session.candidates[0]
+            session.settle(session.candidates[0])
             return False
+        if self._is_served(session):
+            return True
         if not clashes(session) and not (session.together and says_nothing(session)):
             self._ask(session)
-        if session.winner is not None:
+        if session.winner is not None and self._is_to_be_measured(session):
+            if session.exploring:
+                return True
+        elif session.winner is not None:
             if self._rechecker is not None and not _is_shared(session):
                 self._rechecker.check(session)
             return self._adopt(session)
-        if self._misses.settles(session):
+        elif self._serves_another(session):
+            session.settle(session.winner)
+            return True
+        elif self._misses.settles(session):
             if not session.exploring:  # else its own launches decide
-                autotuner.cache[stock_key] = session.winner
+                session.settle(session.winner)
             return True
         with self._sharing.turn(session) as advance:
             if session.winner is not None:  # of another process, which has tuned it meanwhile
@@ -223,7 +262,7 @@ class ColdPath:
         self._misses.learn(session)
         duration = autotuners.tuning_seconds(autotuner) if session.measured else None
         self._tell_listener(session, duration=duration)
-        autotuner.best_config = autotuner.cache[stock_key]
+        autotuner.best_config = session.settled
         if session.measured and knobs.prints():
             print(
                 f"Triton autotuning for function {autotuners.function(autotuner).__name__},\n"
@@ -235,12 +274,56 @@ class ColdPath:
 
     def _adopt(self, session: Session) -> bool:
         """Use the session's winner, which was not measured here. True: nothing was run."""
-        autotuner, stock_key = session.autotuner, session.stock_key
-        autotuner.cache[stock_key] = session.winner
+        autotuner = session.autotuner
+        session.settle(session.winner)
         if not _is_shared(session):  # of a sibling's times none is this key's
             autotuners.set_timings(autotuner, session.known_timings())
             self._tell_listener(session, duration=None)
         self._misses.learn(session)
+        return True
+
+    def _serves_another(self, session: Session) -> bool:
+        """Whether nothing is measured now, and the winner of another class runs for this one."""
+        if session.classes is None or self._misses.tunes(session):
+            return False
+        session.winner = _among(session.candidates, session.classes.nearest(session.programs))
+        return session.winner is not None
+
+    def _is_served(self, session: Session) -> bool:
+        """Whether it runs the winner of another class, while its own launches find its own.
+
+        Not even the store is asked, except for what was read from it before: that is done beside.
+        """
+        classes = session.classes
+        if classes is None or not self._misses.explores(session):
+            return False
+        serving = _among(session.candidates, classes.nearest(session.programs))
+        if serving is None:
+            return False
+        self._persistence.meet(session)
+        if session.winner is not None:  # it was read already
+            self._persistence.report(session)
+            return self._adopt(session)
+        session.exploring = [session.position_of(serving)]
+        session.is_served = True
+        return True
+
+    def _is_to_be_measured(self, session: Session) -> bool:
+        """Whether the winner that is known is of another size, and this one's is to be found.
+
+        Then the session has no winner, or is explored.
+        """
+        resolution = session.resolution
+        if session.classes is None or session.classes.single or resolution is None:
+            return False
+        if not _is_of_another_class(session):
+            return False
+        if self._misses.explores(session):
+            session.exploring = [session.position_of(session.winner)]
+        elif not self._misses.tunes(session):
+            return False
+        session.winner = None
+        session.measurements = dict(resolution.here)
         return True
 
     def _ask(self, session: Session) -> None:
@@ -249,6 +332,8 @@ class ColdPath:
         if session.winner is None and not session.together and self._sharing.has_come(session):
             self._persistence.ask(session)
         nothing = session.question is not None and not session.measurements
+        if session.classes is not None and session.classes.winners:
+            nothing = False  # that file knows no sizes
         if nothing and session.winner is None and not session.together:
             timings = stock_results.take_over(session)
             if timings:
@@ -271,7 +356,7 @@ class ColdPath:
                 self._measure(session, line, advance)
                 tune_s = autotuners.tuning_seconds(autotuner) + spent_before
                 persistence.publish(session, tune_s=tune_s)
-        autotuner.cache[session.stock_key] = session.winner
+        session.settle(session.winner)
         if session.measured:
             reset(session)
         autotuners.set_timings(autotuner, session.timings)
@@ -295,6 +380,7 @@ class ColdPath:
                 session.own_benchmark,
                 session.together,
                 autotuners.prune(session.autotuner, session.kwargs),
+                session.classes,
             )
             self._tune(apart)
 
@@ -336,10 +422,28 @@ class ColdPath:
         listener = listeners.of_autotuner()
         if listener is not None:
             autotuner, stock_key = session.autotuner, session.stock_key
-            kernel, winner = innermost(autotuner.fn), autotuner.cache[stock_key]
+            kernel, winner = innermost(autotuner.fn), session.settled
             timings = autotuners.timings(autotuner)
             listeners.tell_of_tuning(listener, kernel, stock_key, winner, timings, duration)
 
 
 def _is_shared(session: Session) -> bool:
     return session.resolution is not None and session.resolution.outcome is Outcome.SHARED
+
+
+def _launch_winner(session: Session) -> Any:
+    session.remember()
+    return launch(session.autotuner, session.settled, session.args, session.kwargs)
+
+
+def _is_of_another_class(session: Session) -> bool:
+    resolution = session.resolution
+    return resolution is not None and resolution.reason == "work_class"
+
+
+def _among(candidates: Sequence[Any], config: Any) -> Any:
+    """The candidate that is this one, or equal to it; None if there is none."""
+    if config is None:
+        return None
+    same = (one for one in candidates if one is config)
+    return next(same, None) or next((one for one in candidates if one == config), None)

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ...resolution.journal import Journals
+from ...resolution.resolver import Outcome
 from ...system.background import Background
 from ...system.forks import renew_in_child
 from ...system.greenlets import patched_by
@@ -31,7 +32,6 @@ from ..compile.supply import Arrival, Arrived, Supply, has_binary
 from ..compile.workers import Workers
 from ..kernel import device_facts
 from ..kernel.call import launch
-from ..kernel.exploring import keep_exploring
 from ..kernel.session import Session
 from ..measure.launch_events import LaunchEvents, tells_times
 from ..measure.tuner import distinct
@@ -129,6 +129,22 @@ class Explorations:
             return result
         close_journal(session)
         return launch(autotuner, session.candidates[0], args, kwargs)  # it says what is wrong
+
+    def launch_served(self, session: Session, position: int) -> Any:
+        """The first launch of a work class whose key is known: another class's winner runs.
+
+        What the store knows of the class is asked beside the launches.
+        """
+        autotuner, args, kwargs = session.autotuner, session.args, session.kwargs
+        try:
+            result = launch(autotuner, session.candidates[position], args, kwargs)
+        except Exception as error:
+            if not is_passed_over(error):
+                raise
+            return self.launch(session)
+        with self._persistence.guarded("explore"):
+            self._begin(session, position, {}, result)
+        return result
 
     def go_on(
         self, explored: ExploredKey, size: int | None, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -251,7 +267,9 @@ class Explorations:
             session, first, failed, device=device, lane=self._events.of(device), terms=self._terms
         )
         explored.results[first] = result
-        if keep_exploring(session, explored) is not explored:
+        assert session.classes is not None
+        explored.name_of_class = session.class_name
+        if session.classes.exploring.setdefault(session.class_name, explored) is not explored:
             explored.end()  # another thread was first
             return
         self._keys.add(explored)
@@ -265,11 +283,11 @@ class Explorations:
         explored.is_awake = False  # first: what comes from now on may be too late for this turn
         if explored.ended:
             return None
-        if explored.session.stock_key in explored.session.autotuner.cache:
-            self._end(explored)  # the program, or another work class, has decided
+        if explored.overruled:
+            self._end(explored)
             return None
-        if explored.supply is None:
-            self._start(explored)
+        if explored.supply is None and not self._start(explored):
+            return None
         supply = explored.supply
         assert supply is not None
         with self._beside_launches():  # one may name the next one just now
@@ -304,8 +322,11 @@ class Explorations:
         finally:
             self._lock.release()
 
-    def _start(self, explored: ExploredKey) -> None:
+    def _start(self, explored: ExploredKey) -> bool:
+        """Begin to have candidates compiled. False: the store has a winner."""
         session, persistence = explored.session, self._persistence
+        if session.is_served and self._is_answered(explored):
+            return False
         persistence.events.emit(
             "explore",
             what="begin",
@@ -321,6 +342,38 @@ class Explorations:
             device=explored.device,
             wake=lambda: self._background.wake(explored),
         )
+        return True
+
+    def _is_answered(self, explored: ExploredKey) -> bool:
+        """Ask the store for a class that another class's winner serves meanwhile."""
+        session, persistence = explored.session, self._persistence
+        if session.question is None:
+            return False
+        persistence.ask(session)
+        persistence.report(session)
+        resolution = session.resolution
+        if resolution is not None and resolution.outcome is Outcome.HIT:
+            self._settle(explored, session.winner)
+            self._tell_usage(explored)
+            self._end(explored)
+            return True
+        if resolution is not None and resolution.outcome is Outcome.PROVISIONAL:
+            session.measurements = dict(resolution.here)
+        session.winner = None
+        begin_journal(session, self._journals, persistence)
+        with self._beside_launches():
+            explored.learn()
+        return False
+
+    def _settle(self, explored: ExploredKey, winner: Any) -> None:
+        """From now on launches of this class run it, unless the program has decided."""
+        session, classes = explored.session, explored.session.classes
+        if explored.overruled or classes is None:
+            return
+        if device_facts.products():
+            session.state.ours[session.stock_key] = winner
+        classes.decide(explored.name_of_class, winner)
+        classes.offer(session.autotuner.cache, winner)
 
     def _arrive(self, explored: ExploredKey, arrived: Arrived) -> None:
         position, arrival, why = arrived
@@ -360,12 +413,9 @@ class Explorations:
         if len(tried) > 1 and not verdict.untried & explored.not_had:
             persistence.publish(session, tune_s=verdict.excess_ms / 1000, origin="explored")
             persistence.keep_variants(session)
-        autotuner, stock_key = session.autotuner, session.stock_key
-        if stock_key not in autotuner.cache:
-            autotuners.set_timings(autotuner, session.known_timings())
-            if device_facts.products():
-                session.state.ours[stock_key] = session.winner
-            autotuner.cache[stock_key] = session.winner
+        if not explored.overruled:
+            autotuners.set_timings(session.autotuner, session.known_timings())
+            self._settle(explored, session.winner)
         self._tell_usage(explored)
         persistence.events.emit(
             "explore",
@@ -389,9 +439,7 @@ class Explorations:
         session = explored.session
         self._persistence.events.emit("problem", what="internal_explore", detail=repr(error))
         logger.warning("tuneonce: internal error in explore, %s: %r", session.label, error)
-        incumbent = explored.candidates[explored.exploration.incumbent]
-        if session.stock_key not in session.autotuner.cache:
-            session.autotuner.cache[session.stock_key] = incumbent
+        self._settle(explored, explored.candidates[explored.exploration.incumbent])
         explored.ended = True
 
     def _end(self, explored: ExploredKey) -> None:

@@ -53,13 +53,21 @@ class ExploredKey:
         self.not_had: set[int] = set()
         """Candidates that cannot be compiled or loaded beside the launches."""
         self.ended = False
+        self.overruled = False
+        """Whether the program has put a winner of its own in place."""
+        self.name_of_class = ""
+        """Its work class among its key's."""
         self.is_awake = False
         """Whether a launch has woken the thread, which has not come to it yet."""
         self._named: dict[int, tuple[AbstractContextManager[None], float]] = {}
         self.results: dict[int, Any] = {}
         """What Triton returned of the first launch of each candidate."""
         self._recorded: dict[int, int] = {}
-        known = session.known
+        self.learn()
+
+    def learn(self) -> None:
+        """Take up what is known of its candidates by now."""
+        known, positions = self.session.known, self.exploration.candidates
         for position, one in known.items():
             if one.failed is not None:
                 self.failed.setdefault(position, one.failed)
@@ -67,7 +75,7 @@ class ExploredKey:
             if position in positions:
                 self.exploration.fail(position)
         # What a benchmark has measured says so, by having no number of samples.
-        enough = terms.look_samples
+        enough = self.exploration.terms.look_samples
         self.exploration.restore(
             {
                 position: (one.times[0], one.samples or enough)

@@ -3,14 +3,18 @@
 One launch goes one of three ways.
 
 *Known key* (``run``, the hot path). A function made once per call shape picks the tuning key's
-values and the dtypes out of the arguments; one dictionary look-up gives the winner. No lock, no
-I/O, no environment variable, no ``str()`` of a dtype. The winner must still be the one in
-``self.cache``, so a program that clears or fills that dictionary is obeyed, as with stock.
+values and the dtypes out of the arguments, another what decides the launch's size; two dictionary
+look-ups give the winner. No lock, no I/O, no environment variable, no ``str()`` of a dtype, and the
+grid is not evaluated. ``self.cache`` must still hold a winner of ours, so a program that clears or
+fills that dictionary is obeyed, as with stock.
+
+*Known class* (`_of_known_key`). The key is known, and this size was not met: its grid is evaluated,
+and an entry for the hot path is made.
 
 *Key known to this process* (`_first`). Stock's own key is in ``self.cache`` (filled by another call
 shape, or by a subclass): an entry for the hot path is made.
 
-*Cold key* (`launch.cold_path`): everything else.
+*Cold key or class* (`launch.cold_path`): everything else.
 """
 
 from __future__ import annotations
@@ -34,9 +38,10 @@ from ..compile.workers import Workers
 from ..kernel import device_facts
 from ..kernel.autotuner_state import AutotunerState
 from ..kernel.call import cache_key_of, call_pre_hook, launch, launch_cached, stock_key_of
-from ..kernel.exploring import ExploringKey, explored_at, find_exploring
-from ..kernel.known_winners import winner_in
+from ..kernel.key_classes import Explored, KeyClasses
+from ..kernel.known_winners import Entry, Known, known_of, winner_in
 from ..kernel.session import Session
+from ..kernel.sizes import size_of
 from ..measure.benchmark import own_benchmark
 from ..seams import hookable, parsing, probing
 from .cold_path import ColdPath
@@ -86,6 +91,9 @@ class Hook:
             apart=apart,
             remote=remote,
         )
+        policies = policies or Policies()
+        self._by_class = policies.work_classes
+        self._explores = not policies.deterministic
         self._workers = workers
         self._class = module.Autotuner
         self._persistence = persistence
@@ -131,7 +139,7 @@ class Hook:
         probing.end()
         for state in list(self._states):
             state.shapes = {}
-            state.exploring = {}
+            state.classes = {}
         if self._class.run is self._run:
             self._class.run = self._stock_run
 
@@ -169,27 +177,31 @@ class Hook:
 
         def run(self: Any, *args: Any, **kwargs: Any) -> Any:
             shape = (len(args), *kwargs)
-            entry = None
+            known = entry = None
             try:
-                keys, key_of, entries = self._tuneonce_state.shapes[shape]
-                entry = entries[key_of(args, kwargs)]
-            except (AttributeError, KeyError, TypeError):
+                keys, key_of, of_shape = self._tuneonce_state.shapes[shape]
+                known = of_shape[key_of(args, kwargs)]
+                entry = known.entries.get(known.size_of(args, kwargs))
+            except Exception:
                 # Nothing is called from here: an error of the program would seem caused by ours.
                 pass
             if entry is None:
-                return first(self, args, kwargs)
-            stock_key, config, seen, launch = entry
+                return first(self, args, kwargs, known)
+            stock_key, config, seen, launch, classes = entry
             cache: Any = self.cache
             found: Any = (
                 cache.get(stock_key) if type(cache) is dict else winner_in(cache, stock_key)
             )
             if (
-                found is not config
+                (
+                    found is not config
+                    and (classes is None or not classes.switches(cache, found, config))
+                )
                 or config.__dict__ != seen
                 or self.keys != keys
                 or len(self.configs) <= 1
             ):
-                return first(self, args, kwargs, config)
+                return first(self, args, kwargs, known, entry)
             self.best_config = config
             if config.pre_hook is not None:
                 call_pre_hook(self, config, args, kwargs)
@@ -199,44 +211,119 @@ class Hook:
         return run
 
     def _first(
-        self, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any], found: Any = None
+        self,
+        autotuner: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        known: Known | None = None,
+        entry: Entry | None = None,
     ) -> Any:
-        """A launch that the hot path does not know; `found` is what it found in a winner's place,
-        which is none, or not any more."""
+        """A launch that the hot path does not know; `known` and `entry` are what it found, which
+        may not hold any more."""
         if not self.active:
             return self._stock_run(autotuner, *args, **kwargs)
         if len(autotuner.configs) <= 1:
             return launch(autotuner, autotuner.configs[0], args, kwargs)
         state = self._state(autotuner)
-        if type(found) is ExploringKey and found.keys == autotuner.keys:
-            explored, size = self._explored(found, autotuner, args, kwargs)
-            if explored is not None:
-                return self._cold_path.exploration.go_on(explored, size, args, kwargs)
+        if known is not None and known.classes is not None:
+            launched, result = self._of_known_key(autotuner, known, entry, args, kwargs)
+            if launched:
+                return result
         nargs = dict(zip(autotuner.arg_names, args, strict=False))
         stock_key = cache_key_of(autotuner, state, stock_key_of(autotuner, nargs, kwargs))
-        if stock_key in autotuner.cache:
-            return launch_cached(autotuner, state, stock_key, args, kwargs)
-        if (key := state.exploring.get(stock_key)) is not None:  # not met in this way before
-            find_exploring(key, state, autotuner, args, kwargs)
-            explored, size = self._explored(key, autotuner, args, kwargs)
-            if explored is not None:
-                return self._cold_path.exploration.go_on(explored, size, args, kwargs)
         own = own_benchmark(autotuner)
+        classes = None
+        if self._explores and not own:
+            classes = self._classes(autotuner, state, stock_key)
+        is_one = classes is None or classes.single or not classes.winners
+        if is_one and stock_key in autotuner.cache:
+            return launch_cached(autotuner, state, stock_key, args, kwargs)
+        if classes is not None and (classes.winners or classes.exploring):
+            known = known_of(state.shapes, autotuner, classes, args, kwargs)
+            launched, result = self._of_known_key(autotuner, known, None, args, kwargs)
+            if launched:
+                return result
         together = own and is_one_of_several()
-        session = Session(autotuner, state, stock_key, nargs, args, kwargs, own, together)
+        session = Session(
+            autotuner, state, stock_key, nargs, args, kwargs, own, together, classes=classes
+        )
         if device_facts.capturing():
             return self._cold_path.capture(session)
         return self._cold_path.launch(session)
 
-    def _explored(
-        self, key: ExploringKey, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Any, int | None]:
-        try:
-            return explored_at(key, autotuner, args, kwargs)
-        except Exception:
-            with self._persistence.guarded("explore"):
-                raise
-            return None, None
+    def _of_known_key(
+        self,
+        autotuner: Any,
+        known: Known,
+        entry: Entry | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> tuple[bool, Any]:
+        """A launch of a key that has classes: whether it was launched, and what Triton returned.
+
+        Not where its class was not met yet, or the program has decided.
+        """
+        classes: KeyClasses = known.classes
+        if classes.keys != autotuner.keys:
+            return False, None
+        cache = autotuner.cache
+        found = winner_in(cache, classes.stock_key)
+        if found is None:
+            if classes.winners:
+                return False, None
+        elif not classes.is_ours(found):
+            return False, None
+        held = None if entry is None else entry.config
+        if type(held) is Explored and not held.explored.ended and not kwargs.get("warmup"):
+            go_on = self._cold_path.exploration.go_on
+            return True, go_on(held.explored, held.programs, args, kwargs)
+        size = size_of(autotuner, args, kwargs, classes.first)
+        if size.programs == 0 or kwargs.get("warmup"):  # it decides nothing
+            return (
+                (False, None) if found is None else (True, launch(autotuner, found, args, kwargs))
+            )
+        name = classes.name(size.programs)
+        known.read_sizes(autotuner, size, args, kwargs)
+        winner = classes.winners.get(name)
+        if winner is not None:
+            if winner.config.__dict__ != winner.seen:
+                classes.put(cache, name, winner.config)  # the program has changed it
+                winner = classes.winners[name]
+            known.keep(winner, size, args, kwargs)
+            classes.launched(cache, winner.config)
+            return True, launch(autotuner, winner.config, args, kwargs)
+        explored = classes.exploring.get(name)
+        if explored is None or explored.ended:
+            return False, None
+        kept = Entry(classes.stock_key, Explored(explored, size.programs), {}, {})
+        known.keep(kept, size, args, kwargs)
+        go_on = self._cold_path.exploration.go_on
+        return True, go_on(explored, size.programs, args, kwargs)
+
+    def _classes(
+        self, autotuner: Any, state: AutotunerState, stock_key: tuple[Any, ...]
+    ) -> KeyClasses:
+        """The classes of a key; those that are known, while the cache holds a winner of theirs."""
+        classes: KeyClasses | None = state.classes.get(stock_key)
+        found = winner_in(autotuner.cache, stock_key)
+        if classes is not None and not self._stand(classes, autotuner, found):
+            # Another thread may be about to put one there.
+            with state.lock:
+                found = winner_in(autotuner.cache, stock_key)
+                if not self._stand(classes, autotuner, found):
+                    classes.end()
+                    state.classes.pop(stock_key, None)
+                    classes = None
+        if classes is None:
+            fresh = KeyClasses(autotuner, stock_key, single=not self._by_class)
+            classes = state.classes.setdefault(stock_key, fresh)
+        return classes
+
+    @staticmethod
+    def _stand(classes: KeyClasses, autotuner: Any, found: Any) -> bool:
+        if classes.keys != autotuner.keys:
+            return False
+        return not classes.winners if found is None else classes.is_ours(found)
 
     def _state(self, autotuner: Any) -> AutotunerState:
         state: AutotunerState | None = autotuner.__dict__.get("_tuneonce_state")

@@ -50,6 +50,16 @@ class Misses:
         """What a miss does now."""
         return self._policies.on_miss(self._phases.now)
 
+    def tunes(self, session: Session) -> bool:
+        """Whether a miss measures its candidates before it launches one."""
+        return self.policy is OnMiss.TUNE or session.together or clashes(session)
+
+    def explores(self, session: Session) -> bool:
+        """Whether the launches of a miss find out what it runs."""
+        if self.policy is not OnMiss.EXPLORE or session.together or clashes(session):
+            return False
+        return self._explores(session)
+
     def settles(self, session: Session) -> bool:
         """Whether the miss is dealt with, so that nothing is to be tuned.
 

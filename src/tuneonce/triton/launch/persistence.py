@@ -96,12 +96,20 @@ class Persistence:
 
     # -- what is known -----------------------------------------------------------------------
 
+    def meet(self, session: Session) -> None:
+        """Find out what to ask of a key, and answer what was read before. Reads nothing."""
+        with self.guarded("meet"), contextlib.suppress(NoIdentity, Unencodable):
+            session.question = question_of(session)
+            recalled = self.resolver.recall(session.question)
+            if recalled is not None:
+                session.resolve(session.question, recalled)
+
     def ask(self, session: Session) -> None:
         """Resolve a key. One that cannot be kept is counted, with its reason."""
         reason, label = "internal_error", session.label
         with self.guarded("resolve"):
             try:
-                question = question_of(session)
+                question = session.question or question_of(session)
                 resolution = self.resolver.resolve(question)
                 if resolution.reason == "assembled":
                     settle = partial(self.resolver.settle, question, resolution)

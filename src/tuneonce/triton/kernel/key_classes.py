@@ -1,0 +1,113 @@
+"""The winners of one of Triton's keys, one for each work class that was met.
+
+`Autotuner.cache` has room for one winner a key: it holds the one that was launched last. So whether
+what it holds was put there by us, or by the program, which is obeyed, must be known at each launch.
+"""
+
+from __future__ import annotations
+
+import copy
+from threading import get_ident
+from typing import Any, NamedTuple
+
+from ...model.key import UNKNOWN_CLASS, class_distance, largest_first, work_class
+from .known_winners import Entry, entry_for
+
+# The class of all launches of a key that has but one.
+_ALL = UNKNOWN_CLASS
+
+
+class Explored(NamedTuple):
+    """In a winner's place: a class whose launches tune it, and the programs of such a launch."""
+
+    explored: Any
+    programs: int | None
+
+
+class KeyClasses:
+    """What runs under one key, by work class."""
+
+    __slots__ = (
+        "_crowded",
+        "_last",
+        "_thread",
+        "captured",
+        "exploring",
+        "first",
+        "keys",
+        "single",
+        "stock_key",
+        "winners",
+    )
+
+    def __init__(self, autotuner: Any, stock_key: tuple[Any, ...], *, single: bool = False) -> None:
+        self.stock_key = stock_key
+        self.single = single
+        """Whether launches of all sizes have one winner."""
+        self.keys = copy.copy(autotuner.keys)
+        """What the kernel was tuned by: a program may change that."""
+        self.first = dict(autotuner.configs[0].all_kwargs())
+        """The first candidate's values, with which the number of programs is computed."""
+        self.winners: dict[str, Entry] = {}
+        self.exploring: dict[str, Any] = {}
+        """Classes whose launches tune them (`launch.explored_key`)."""
+        self.captured: dict[str, Any] = {}
+        """What CUDA graphs were captured with of classes that are not measured."""
+        self._last: Any = None
+        self._thread: int | None = None
+        self._crowded = False
+        """Whether several threads have changed which winner the cache holds."""
+
+    def name(self, programs: int | None) -> str:
+        """The class of a launch of so many programs, None if that is not known."""
+        return _ALL if self.single else work_class(programs)
+
+    def put(self, cache: Any, name: str, config: Any) -> None:
+        """This class has a winner, and it is what the autotuner's cache holds now."""
+        self.decide(name, config)
+        self.launched(cache, config)
+
+    def decide(self, name: str, config: Any) -> None:
+        """This class has a winner, from its next launch on."""
+        self.winners[name] = entry_for(self.stock_key, config, self)
+        self.exploring.pop(name, None)
+
+    def offer(self, cache: Any, config: Any) -> None:
+        """Have the cache hold this winner, if it holds none."""
+        if self.stock_key not in cache:
+            self._last = config
+            cache[self.stock_key] = config
+
+    def launched(self, cache: Any, config: Any) -> None:
+        """This winner of ours is launched now. In this order, for other threads' launches."""
+        if self._thread != get_ident():
+            self._crowded, self._thread = self._thread is not None, get_ident()
+        self._last = config
+        cache[self.stock_key] = config
+
+    def is_ours(self, found: Any) -> bool:
+        """Whether what the cache holds was put there by us: last; or at some time, where several
+        threads launch, since one may have been interrupted between two steps."""
+        if found is self._last:
+            return True
+        return self._crowded and any(found is entry.config for entry in self.winners.values())
+
+    def switches(self, cache: Any, found: Any, config: Any) -> bool:
+        """Have the cache hold this winner instead of one of ours. False: that is none of ours."""
+        if not self.is_ours(found):
+            return False
+        self.launched(cache, config)
+        return True
+
+    def end(self) -> None:
+        """The program has decided: nothing of ours runs any more."""
+        for explored in list(self.exploring.values()):
+            explored.overruled = True
+        self.exploring.clear()
+        self.winners.clear()
+
+    def nearest(self, programs: int | None) -> Any:
+        """The winner of the nearest class, the larger of two; None if there is none."""
+        name = self.name(programs)
+        found = sorted(self.winners, key=lambda n: (class_distance(n, name), largest_first(n)))
+        return self.winners[found[0]].config if found else None

@@ -1,0 +1,290 @@
+"""One key, several sizes of launch: each work class has its own winner, and nobody waits for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton")
+
+import torch
+import triton
+import triton.language as tl
+
+from tests.kernels.equivalence_gpu import blocks
+from tests.kernels.launch.test_exploration import Process, exploring, verdicts
+from tuneonce.policies import OnMiss, Policies
+from tuneonce.store.memory import MemoryStore
+from tuneonce.testing import SimulatedGPU
+from tuneonce.triton.kernel import device_facts
+
+SIZES = (32, 64, 128, 256)
+X, OUT = torch.zeros(64), torch.zeros(64)
+SMALL, LARGE, HUGE = 64, 100_000, 6_000_000
+
+
+@pytest.fixture(autouse=True)
+def _compiled_once(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
+    device_facts.forget()
+
+
+def tunable() -> Any:
+    @triton.jit
+    def copy(x, out, n, BLOCK: tl.constexpr):
+        i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        tl.store(out + i, tl.load(x + i, mask=i < n), mask=i < n)
+
+    # Its key holds nothing: the first size that is met decides for all, in stock Triton.
+    return triton.autotune(blocks(*SIZES), [])(copy)
+
+
+def best(n: int) -> int:
+    """The block that is the fastest for so many elements."""
+    return 32 if n < 1000 else 128 if n < 1_000_000 else 256
+
+
+def times(launch: Any) -> float:
+    block = launch.constants["BLOCK"]
+    n = launch.grid[0] * block
+    return 0.01 * (1 + n / 1e6) * (1.0 if block == best(n) else 1.5)
+
+
+def run(kernel: Any, n: int) -> int:
+    """Launch; the block that ran."""
+    kernel[lambda meta: (triton.cdiv(n, meta["BLOCK"]),)](X, OUT, n)
+    block: int = kernel.best_config.kwargs["BLOCK"]
+    return block
+
+
+@contextlib.contextmanager
+def process(
+    store: Any, *, workers: int = 2, **policies: Any
+) -> Iterator[tuple[Process, SimulatedGPU]]:
+    """A process that tunes while it starts, and explores while it serves."""
+    with (
+        SimulatedGPU(do_bench=True, noise=0.02, times=times) as gpu,
+        exploring(store, workers=workers, policies=Policies(**policies)) as one,
+    ):
+        yield one, gpu
+
+
+def serve(one: Process) -> None:
+    one.hook._cold_path._phases.serve()
+
+
+def learned(one: Process, kernel: Any, n: int, most: int = 3000) -> int:
+    """Launch until the class of this size has a winner of its own; how often that was."""
+    for number in range(1, most + 1):
+        run(kernel, n)
+        one.settle()
+        if not any(classes.exploring for classes in kernel._tuneonce_state.classes.values()):
+            return number
+    raise AssertionError("there is no winner")
+
+
+def test_while_it_starts_each_class_is_tuned_when_it_is_met_and_keeps_its_winner() -> None:
+    store = MemoryStore()
+    with process(store) as (one, gpu):
+        kernel = tunable()
+        assert [run(kernel, n) for n in (SMALL, LARGE, HUGE)] == [32, 128, 256]
+        tunes = one.events.of("tune")
+        assert [tune["work_class"] for tune in tunes] == ["c00", "c05", "c08"]
+        gpu.forget()
+        again = [run(kernel, n) for n in (LARGE, SMALL, HUGE, SMALL, LARGE)]
+        assert again == [128, 32, 256, 32, 128]
+        assert len(gpu.launches) == 5
+        # Another size of a class that is known is another launch of it, and nothing else.
+        assert [run(kernel, n) for n in (SMALL + 1, LARGE + 1)] == [32, 128]
+        assert len(one.events.of("tune")) == 3
+    found = {verdict.work_class: verdict for verdict in verdicts(store)}
+    assert found.keys() == {"c00", "c05", "c08"}
+
+
+def test_what_is_known_of_one_class_shortens_the_next() -> None:
+    with process(MemoryStore()) as (one, _):
+        kernel = tunable()
+        run(kernel, LARGE)
+        run(kernel, LARGE * 4)  # the next class
+        first, second = one.events.of("tune")
+        assert second["measured"] <= first["measured"]
+
+
+def test_the_second_start_has_every_class_from_its_first_launch() -> None:
+    store = MemoryStore()
+    with process(store):
+        kernel = tunable()
+        for n in (SMALL, LARGE, HUGE):
+            run(kernel, n)
+    with process(store) as (one, gpu):
+        kernel = tunable()
+        assert [run(kernel, n) for n in (SMALL, LARGE, HUGE)] == [32, 128, 256]
+        assert len(gpu.launches) == 3
+        assert one.events.of("tune") == []
+        assert [e["outcome"] for e in one.events.of("resolve")] == ["hit"] * 3
+
+
+def test_while_it_serves_a_new_class_runs_the_nearest_winner_and_its_traffic_tunes_it() -> None:
+    store = MemoryStore()
+    with process(store) as (one, gpu):
+        kernel = tunable()
+        run(kernel, SMALL)
+        serve(one)
+        one.compiled_here.clear()
+        gpu.forget()
+        assert run(kernel, LARGE) == 32  # the winner of the class that is known, at once
+        assert len(gpu.launches) == 1
+        assert one.compiled_here == []
+        learned(one, kernel, LARGE)
+        assert run(kernel, LARGE) == 128
+        assert run(kernel, SMALL) == 32
+        assert one.events.of("tune")[1:] == []
+        assert one.compiled_here == []
+    assert {v.work_class: v.origin for v in verdicts(store)} == {
+        "c00": "measured",
+        "c05": "explored",
+    }
+
+
+def test_a_warm_up_of_another_size_does_not_decide_for_the_next_start() -> None:
+    store = MemoryStore()
+    with process(store) as (one, _):
+        kernel = tunable()
+        run(kernel, SMALL)  # a warm-up
+        serve(one)
+        run(kernel, LARGE)
+        learned(one, kernel, LARGE)
+    with process(store) as (one, gpu):
+        kernel = tunable()
+        run(kernel, SMALL)
+        serve(one)
+        gpu.forget()
+        # The store is asked beside the launches: a few at most run the winner of the warm-up.
+        run(kernel, LARGE)
+        one.settle()
+        assert [run(kernel, LARGE) for _ in range(3)] == [128] * 3
+        assert one.told("begin") == []
+
+
+def test_what_was_read_before_answers_the_first_launch() -> None:
+    store = MemoryStore()
+    with process(store):
+        kernel = tunable()
+        run(kernel, SMALL)
+        run(kernel, LARGE)
+    names = [name for name in store.list("") if name.endswith("verdict.json")]
+    with process(store) as (one, _):
+        kernel = tunable()
+        one.explorations._persistence.resolver.prefetch(names, until=float("inf"))
+        run(kernel, SMALL)
+        serve(one)
+        assert run(kernel, LARGE) == 128
+
+
+def test_a_program_that_puts_a_winner_in_place_is_obeyed_for_all_sizes() -> None:
+    with process(MemoryStore()) as (_, _):
+        kernel = tunable()
+        for n in (SMALL, LARGE, SMALL, LARGE):
+            run(kernel, n)
+        [key] = kernel.cache
+        # One that is the winner of another class, so that it is among ours.
+        pinned = next(c for c in kernel.configs if c.kwargs["BLOCK"] == 32)
+        kernel.cache[key] = pinned
+        assert [run(kernel, n) for n in (LARGE, SMALL, LARGE, HUGE)] == [32] * 4
+        kernel.cache.clear()
+        assert [run(kernel, n) for n in (LARGE, SMALL)] == [128, 32]
+
+
+def test_a_program_that_decides_ends_what_explores() -> None:
+    with process(MemoryStore()) as (one, _):
+        kernel = tunable()
+        run(kernel, SMALL)
+        serve(one)
+        run(kernel, LARGE)
+        [key] = kernel.cache
+        pinned = next(c for c in kernel.configs if c.kwargs["BLOCK"] == 256)
+        kernel.cache[key] = pinned
+        assert [run(kernel, n) for n in (LARGE, SMALL, LARGE)] == [256] * 3
+        one.settle(lambda: not one.keys)
+        assert kernel.cache[key] is pinned
+        assert one.told("verdict") == []
+
+
+def test_a_launch_of_nothing_decides_nothing() -> None:
+    with process(MemoryStore()) as (one, _):
+        kernel = tunable()
+        run(kernel, LARGE)
+        tunes = len(one.events.of("tune"))
+        assert run(kernel, 0) == 128
+        assert len(one.events.of("tune")) == tunes
+        [classes] = kernel._tuneonce_state.classes.values()
+        assert set(classes.winners) == {"c05"}
+
+
+def test_one_winner_a_key_if_that_is_wanted() -> None:
+    with process(MemoryStore(), work_classes=False) as (one, _):
+        kernel = tunable()
+        assert [run(kernel, n) for n in (SMALL, LARGE, HUGE)] == [32] * 3
+        assert len(one.events.of("tune")) == 1
+
+
+@pytest.mark.parametrize("policy", [OnMiss.BORROW, OnMiss.ERROR])
+def test_a_policy_that_measures_nothing_serves_the_nearest_class(policy: OnMiss) -> None:
+    with process(MemoryStore(), serving=policy) as (one, gpu):
+        kernel = tunable()
+        run(kernel, SMALL)
+        serve(one)
+        gpu.forget()
+        assert [run(kernel, LARGE) for _ in range(3)] == [32] * 3
+        assert len(gpu.launches) == 3
+        assert len(one.events.of("tune")) == 1
+
+
+def test_a_capture_runs_the_winner_of_its_class_or_counts_that_there_is_none() -> None:
+    store = MemoryStore()
+    with process(store):
+        run(kernel := tunable(), SMALL)
+        run(kernel, LARGE)
+    with process(store) as (one, _):
+        kernel = tunable()
+        run(kernel, SMALL)
+        with torch.cuda.graph(torch.cuda.CUDAGraph()):
+            assert run(kernel, LARGE) == 128
+            # Of a size that nobody has measured: the nearest, and again without a question.
+            assert [run(kernel, HUGE) for _ in range(2)] == [128] * 2
+        told = [e["what"] for e in one.events.of("problem")]
+        assert told == ["provisional_in_capture"]
+        assert run(kernel, HUGE) == 256  # outside of a capture it is measured
+
+
+def test_a_kernel_with_a_benchmark_of_its_own_has_one_winner_as_in_stock() -> None:
+    asked = []
+
+    def bench(call: Any, quantiles: Any = None) -> Any:
+        asked.append(1)
+        return [1.0, 1.0, 1.0]
+
+    with process(MemoryStore()) as (_, _):
+        kernel = triton.autotune(blocks(*SIZES), [], do_bench=bench)(tunable().fn)
+        run(kernel, SMALL)
+        measured = len(asked)
+        run(kernel, LARGE)
+        assert len(asked) == measured == len(SIZES)
+
+
+def test_a_forked_child_has_the_classes_that_were_known() -> None:
+    with process(MemoryStore(), workers=0) as (_, _):
+        kernel = tunable()
+        for n in (SMALL, LARGE, SMALL, LARGE):
+            run(kernel, n)
+        pid = os.fork()
+        if pid == 0:
+            ran = [run(kernel, n) for n in (SMALL, LARGE, SMALL)]
+            os._exit(0 if ran == [32, 128, 32] else 1)
+        assert os.waitpid(pid, 0)[1] == 0
