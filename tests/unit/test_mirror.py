@@ -94,7 +94,6 @@ ELSEWHERE = {
     "triton/kernel/autotuner_state.py": "kernels/equivalence",
     "triton/kernel/call.py": "kernels/equivalence",
     "triton/kernel/device_facts.py": "kernels/launch/test_world_now.py",
-    "triton/kernel/exploring.py": "kernels/launch/test_exploration.py",
     "triton/kernel/known_winners.py": "kernels/equivalence",
     "triton/kernel/session.py": "kernels/equivalence",
     "triton/kernel/wrappers.py": "kernels/launch/test_third_party_seams.py",

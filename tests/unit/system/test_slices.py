@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tuneonce.system.slices import REST_S, WORK_S, in_slices
+from tuneonce.system.slices import REST_S, WORK_S, hurried, in_slices
 
 
 class Clock:
@@ -40,6 +40,17 @@ def test_it_rests_after_each_slice() -> None:
     called(100)
     assert len(clock.rests) == rests
     assert sys.getprofile() is None
+
+
+def test_it_does_not_rest_while_somebody_waits_for_what_it_holds() -> None:
+    clock = Clock()
+    with in_slices(clock=clock, sleep=clock.sleep):
+        with hurried():
+            before = len(clock.rests)
+            called(100)
+            assert len(clock.rests) == before
+        called(100)
+    assert len(clock.rests) >= before + 20
 
 
 def test_an_error_ends_it() -> None:

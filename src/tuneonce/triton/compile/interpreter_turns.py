@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ...system.forks import renew_in_child
+from ...system.slices import hurried
 
 # Waiting is bounded: a piece that hangs must not hang a launch. Arbitrary: a piece takes tens of
 # milliseconds, with hundreds for the largest kernels.
@@ -84,7 +85,7 @@ class InterpreterTurns:
     def _begin(self, turn: _Turn | None) -> None:
         if turn is None:
             return
-        with self._changed:
+        with hurried(), self._changed:
             self._tunings.add(turn)
             self._changed.wait_for(lambda: not self._pieces, timeout=_PATIENCE_S)
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...system.forks import renew_in_child
+from ...system.slices import hurried
 from .kernels import MODULE
 from .seam import Feature, Finding, Seam, as_read, can_be_called
 
@@ -53,7 +54,10 @@ def take_turns() -> Callable[[], None]:
 
     def parse(self: Any) -> Any:
         lock = _turns.lock
-        held = lock.acquire(timeout=_PATIENCE_S)
+        held = lock.acquire(blocking=False)
+        if not held:
+            with hurried():
+                held = lock.acquire(timeout=_PATIENCE_S)
         try:
             return stock(self)
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ pytest.importorskip("triton")
 import triton
 import triton.language as tl
 
+from tuneonce.system import slices
 from tuneonce.triton.compile import stock_compiler
 from tuneonce.triton.seams import parsing
 
@@ -121,3 +123,33 @@ def test_the_compiler_counts_as_tritons_own(ended: None) -> None:
 )
 def test_versions_of_python_that_need_it(version: tuple[int, int, int], needed: bool) -> None:
     assert parsing.is_needed(version) is needed
+
+
+def test_who_waits_for_another_thread_has_it_rest_no_more() -> None:
+    kind: Any = kernel.__class__
+    stock, parses, waited = kind.parse, threading.Event(), []
+
+    def held(self: Any) -> None:
+        """A parse in another thread, which goes on until somebody waits for it."""
+        if threading.current_thread() is not threading.main_thread():
+            parses.set()
+            by = time.monotonic() + 10.0
+            while not (hurries := bool(slices._waiting.now)) and time.monotonic() < by:
+                pass
+            waited.append(hurries)
+
+    kind.parse = held
+    end = parsing.take_turns()
+    try:
+        if kind.parse is held:  # this Python needs no turns
+            return
+        thread = threading.Thread(target=kernel.parse)
+        thread.start()
+        assert parses.wait(10.0)
+        kernel.parse()
+        thread.join()
+        assert waited == [True]
+        assert not slices._waiting.now
+    finally:
+        end()
+        kind.parse = stock
