@@ -75,7 +75,12 @@ class Borrowing:
         session.winner = session.choices[0]
         with self._persistence.guarded("borrow"):
             self._tell(session, choice)
-        if wanted and session.question is not None:
+        if wanted:
+            self.want(session)
+
+    def want(self, session: Session) -> None:
+        """Note that a key is to be measured, in the background. Raises nothing."""
+        if session.question is not None:
             want = partial(self._persistence.resolver.want, session.question)
             self._persistence.keep("want", want, meanwhile=False, wait_s=0.0)
 

@@ -32,7 +32,7 @@ from ..kernel.session import Session
 from ..measure.result import Result
 from ..measure.tuner import reset, tune
 from ..seams import autotuners, knobs, listeners
-from . import report, stock_results
+from . import report, stock_results, work_classes
 from .deterministic import Deterministic, has_a_choice
 from .exploration import Explorations
 from .first_launches import begin_journal, close_journal, first_launch
@@ -89,6 +89,7 @@ class ColdPath:
         self._misses = Misses(
             persistence, self._phases, self._policies, explores=self.exploration.explores
         )
+        self._classes = work_classes.WorkClasses(persistence, self._misses)
         self._sharing = Sharing(
             persistence, workers, self._phases, claims, apart=apart, remote=remote
         )
@@ -189,13 +190,14 @@ class ColdPath:
             return self._undecided.launch(session, why)
         if self._deterministic and has_a_choice(session):
             return self._deterministic.launch(session)
-        if (before := self._captured(session)) is not None:
+        if (before := work_classes.captured(session)) is not None:
             return launch(autotuner, before, args, kwargs)
         asked = replace(session, autotuner=view)
         self._persistence.ask(asked)
         self._persistence.report(asked)
-        if asked.winner is None or (session.classes and _is_of_another_class(asked)):
-            return self._capture_unmeasured(session, asked.winner)
+        if work_classes.is_unmeasured(asked):
+            config = work_classes.capture_unmeasured(session, asked.winner, self._events)
+            return launch(autotuner, config, args, kwargs)
         session.settle(asked.winner)
         session.state.ours[session.stock_key] = asked.winner
         autotuners.set_timings(autotuner, asked.known_timings())
@@ -203,27 +205,6 @@ class ColdPath:
         result = launch(autotuner, asked.winner, args, kwargs)
         self._tell_usage(asked, result)
         return result
-
-    @staticmethod
-    def _captured(session: Session) -> Any:
-        """What graphs were captured with before, of a class that is not measured."""
-        classes = session.classes
-        return None if classes is None else classes.captured.get(session.class_name)
-
-    def _capture_unmeasured(self, session: Session, winner: Any) -> Any:
-        """The winner of another size, else the first candidate. A later launch, outside of a
-        capture, has the class measured: a later start captures its winner."""
-        classes, detail = session.classes, session.label
-        if winner is None and classes is not None:
-            winner = _among(session.candidates, classes.nearest(session.programs))
-        what = "cold_in_capture" if winner is None else "provisional_in_capture"
-        if winner is None:
-            winner = session.candidates[0]
-        elif classes is not None:
-            classes.captured[session.class_name] = winner
-            detail = f"{session.label} {session.class_name}"
-        self._events.emit("problem", what=what, detail=detail)
-        return launch(session.autotuner, winner, session.args, session.kwargs)
 
     # -- its key; the caller holds the autotuner's lock --------------------------------------
 
@@ -236,18 +217,18 @@ class ColdPath:
         if len(session.candidates) == 1 and self.skips_single_candidate:
             session.settle(session.candidates[0])
             return False
-        if self._is_served(session):
-            return True
+        if self._classes.is_served(session):
+            return self._adopt(session) if session.winner is not None else True
         if not clashes(session) and not (session.together and says_nothing(session)):
             self._ask(session)
-        if session.winner is not None and self._is_to_be_measured(session):
+        if session.winner is not None and self._classes.is_to_be_measured(session):
             if session.exploring:
                 return True
         elif session.winner is not None:
             if self._rechecker is not None and not _is_shared(session):
                 self._rechecker.check(session)
             return self._adopt(session)
-        elif self._serves_another(session):
+        elif self._classes.serves_another(session):
             session.settle(session.winner)
             return True
         elif self._misses.settles(session):
@@ -280,50 +261,6 @@ class ColdPath:
             autotuners.set_timings(autotuner, session.known_timings())
             self._tell_listener(session, duration=None)
         self._misses.learn(session)
-        return True
-
-    def _serves_another(self, session: Session) -> bool:
-        """Whether nothing is measured now, and the winner of another class runs for this one."""
-        if session.classes is None or self._misses.tunes(session):
-            return False
-        session.winner = _among(session.candidates, session.classes.nearest(session.programs))
-        return session.winner is not None
-
-    def _is_served(self, session: Session) -> bool:
-        """Whether it runs the winner of another class, while its own launches find its own.
-
-        Not even the store is asked, except for what was read from it before: that is done beside.
-        """
-        classes = session.classes
-        if classes is None or not self._misses.explores(session):
-            return False
-        serving = _among(session.candidates, classes.nearest(session.programs))
-        if serving is None:
-            return False
-        self._persistence.meet(session)
-        if session.winner is not None:  # it was read already
-            self._persistence.report(session)
-            return self._adopt(session)
-        session.exploring = [session.position_of(serving)]
-        session.is_served = True
-        return True
-
-    def _is_to_be_measured(self, session: Session) -> bool:
-        """Whether the winner that is known is of another size, and this one's is to be found.
-
-        Then the session has no winner, or is explored.
-        """
-        resolution = session.resolution
-        if session.classes is None or session.classes.single or resolution is None:
-            return False
-        if not _is_of_another_class(session):
-            return False
-        if self._misses.explores(session):
-            session.exploring = [session.position_of(session.winner)]
-        elif not self._misses.tunes(session):
-            return False
-        session.winner = None
-        session.measurements = dict(resolution.here)
         return True
 
     def _ask(self, session: Session) -> None:
@@ -434,16 +371,3 @@ def _is_shared(session: Session) -> bool:
 def _launch_winner(session: Session) -> Any:
     session.remember()
     return launch(session.autotuner, session.settled, session.args, session.kwargs)
-
-
-def _is_of_another_class(session: Session) -> bool:
-    resolution = session.resolution
-    return resolution is not None and resolution.reason == "work_class"
-
-
-def _among(candidates: Sequence[Any], config: Any) -> Any:
-    """The candidate that is this one, or equal to it; None if there is none."""
-    if config is None:
-        return None
-    same = (one for one in candidates if one is config)
-    return next(same, None) or next((one for one in candidates if one == config), None)
