@@ -1,4 +1,4 @@
-"""``tuneonce show KERNEL``: every measurement behind a kernel's verdicts."""
+"""``tuneonce show KERNEL``: every measurement behind a kernel's verdicts, and what sizes change."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..inspect.listing import Entry, Line, Listing
+    from ..inspect.over_classes import Loss, OneForAll, OverClasses
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,7 +26,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "show",
         help="every measurement behind a kernel's verdicts",
         description="Draws all measurements of each tuning key as bars, the fastest first, and "
-        "lists candidates that failed and tunings that were not finished.",
+        "lists candidates that failed and tunings that were not finished. Of keys that have "
+        "verdicts of several work classes it says what one verdict for all sizes would cost.",
     )
     parser.add_argument("kernel", metavar="KERNEL", help="its name, or module:name")
     add_store_option(parser)
@@ -54,6 +56,8 @@ def _draw(found: Listing) -> None:
     out = console()
     for entry in found.entries:
         _draw_entry(out, entry)
+    for key in found.over_classes or []:
+        _draw_over_classes(out, key)
     print_problems(out, found.problems)
 
 
@@ -108,3 +112,47 @@ def _about(entry: Entry) -> str:
     return (
         f"{plain(entry.origin)} {ago(entry.published_at)}{spent}: {measured}, * is the winner{gain}"
     )
+
+
+def _draw_over_classes(out: Console, key: OverClasses) -> None:
+    from ..model.wording import programs_text
+    from ._render import plain, seconds, table
+
+    out.print(f"{plain(key.kernel)}  {plain(key.key_text)} over its work classes", style="bold")
+    out.print(plain(key.world), style="cyan")
+    grid = table()
+    grid.add_column("class", no_wrap=True)
+    grid.add_column("sizes", no_wrap=True)
+    grid.add_column("winner", overflow="fold")
+    grid.add_column("ms", justify="right", no_wrap=True)
+    grid.add_column("measured", justify="right", no_wrap=True)
+    grid.add_column("origin", no_wrap=True)
+    for one in key.classes:
+        grid.add_row(
+            plain(one.work_class),
+            programs_text(one.work_class),
+            plain(one.winner),
+            "" if one.winner_ms is None else seconds(one.winner_ms),
+            f"{one.measured - one.failed} of {one.candidates}",
+            plain(one.origin),
+        )
+    out.print(grid)
+    best = key.best
+    loses = "no candidate was measured at every size" if best is None else _loses(best)
+    out.print(f"one verdict for all, the best: {loses}", soft_wrap=True)
+    smallest = f"the winner of {plain(key.classes[0].work_class)}"
+    out.print(f"one verdict for all, {smallest}: {_loses(key.of_smallest)}", soft_wrap=True)
+    out.print()
+
+
+def _loses(one: OneForAll) -> str:
+    from ._render import plain
+
+    each = ", ".join(f"{plain(loss.work_class)} {_loss(loss)}" for loss in one.losses)
+    return f"{plain(one.config)} loses {each}"
+
+
+def _loss(one: Loss) -> str:
+    if one.loss is None:
+        return "not measured" if one.failed is None else "failed"
+    return f"{one.loss:.1%}"

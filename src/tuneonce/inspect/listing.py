@@ -26,6 +26,7 @@ from ..model.wording import (
 from ..store.base import Store
 from ..store.layered import is_of_base
 from .holdings import Holdings, holdings
+from .over_classes import OverClasses, over_classes
 from .record_reader import Folder, Known, Problem, kernels_of, nothing_known
 
 
@@ -88,7 +89,8 @@ class Listing(msgspec.Struct, frozen=True):
     """Entries in the order of kernels, worlds, tuning keys and work classes.
 
     `held` are the sizes of files, with a pattern of these kernels alone; only `listing` gives them,
-    of a directory. `base` is the directory under the store that is read, too, or ``""``.
+    of a directory. `base` is the directory under the store that is read, too, or ``""``. Only
+    `sheets` gives `over_classes`, the keys that have verdicts of several work classes.
     """
 
     schema: str
@@ -98,6 +100,7 @@ class Listing(msgspec.Struct, frozen=True):
     problems: list[Problem]
     held: Holdings | msgspec.UnsetType | None = msgspec.UNSET
     base: str = ""
+    over_classes: list[OverClasses] | msgspec.UnsetType = msgspec.UNSET
 
 
 def listing(store: Store, *, pattern: str | None = None, known: Known = nothing_known) -> Listing:
@@ -109,7 +112,8 @@ def listing(store: Store, *, pattern: str | None = None, known: Known = nothing_
 
 def sheets(store: Store, *, kernel: str, known: Known = nothing_known) -> Listing:
     """All measurements of a kernel. Only its own part of the store is listed."""
-    return _listing("tuneonce.show/1", store, kernel, known, full=True)
+    found = _listing("tuneonce.show/1", store, kernel, known, full=True)
+    return msgspec.structs.replace(found, over_classes=over_classes(found.entries))
 
 
 def _listing(

@@ -125,9 +125,9 @@ def programs_range(work_class: str) -> tuple[int, int] | None:
 
 
 def programs_text(work_class: str) -> str:
-    """``16–63 programs``."""
+    """``16–63 programs``, ``1,024–4,095 programs``."""
     bounds = programs_range(work_class)
-    return "any size" if bounds is None else f"{bounds[0]}–{bounds[1]} programs"
+    return "any size" if bounds is None else f"{bounds[0]:,}–{bounds[1]:,} programs"
 
 
 def part_name(part: str) -> str:

@@ -82,3 +82,40 @@ def test_show_json(tell: Tell, store: FileStore) -> None:
     (entry,) = document["entries"]
     assert [m["median_ms"] for m in entry["measurements"]] == [0.1, 0.2, None]
     assert [m["winner"] for m in entry["measurements"]] == [True, False, False]
+
+
+def test_show_compares_the_classes_of_a_key(tell: Tell, store: FileStore) -> None:
+    key = make_key()
+    put_verdict(store, key, TIMES, work_class="c00", winner=64)
+    put_verdict(store, key, {**TIMES, 256: (0.08,)}, work_class="c05", origin="explored")
+    said = tell("show", "add")
+    lines = [" ".join(line.split()) for line in said.out.splitlines()]
+    start = lines.index("kernels:add n=64 x=bf16 over its work classes")
+    assert lines[start + 1 :] == [
+        "NVIDIA H200 · cuda:90 · triton-3.6.0",
+        "class sizes winner ms measured origin",
+        "c00 1–3 programs BLOCK=64 num_warps=4 0.2 2 of 3 measured",
+        "c05 1,024–4,095 programs BLOCK=256 num_warps=4 0.08 3 of 3 explored",
+        "one verdict for all, the best: BLOCK=128 num_warps=4 loses c00 -50.0%, c05 25.0%",
+        "one verdict for all, the winner of c00: BLOCK=64 num_warps=4 loses c00 0.0%, c05 150.0%",
+        "",
+    ]
+
+
+def test_show_says_where_one_verdict_for_all_was_not_measured(tell: Tell, store: FileStore) -> None:
+    put_verdict(store, make_key(), {64: (0.1,), 256: ()}, work_class="c00")
+    put_verdict(store, make_key(), {64: (), 128: (0.1,)}, work_class="c01")
+    put_verdict(store, make_key(), {128: (0.1,), 256: (0.2,)}, work_class="c02")
+    words = tell("show", "add").words
+    assert "the best: no candidate was measured at every size" in words
+    assert "BLOCK=64 num_warps=4 loses c00 0.0%, c01 failed, c02 not measured" in words
+
+
+def test_show_json_has_the_classes(tell: Tell, store: FileStore) -> None:
+    put_verdict(store, make_key(), TIMES, work_class="c00")
+    assert tell("show", "add", "--json").json["over_classes"] == []
+    put_verdict(store, make_key(), TIMES, work_class="c01")
+    (key,) = tell("show", "add", "--json").json["over_classes"]
+    assert [one["work_class"] for one in key["classes"]] == ["c00", "c01"]
+    assert key["best"]["worst"] == key["of_smallest"]["worst"] == 0.0
+    assert "over_classes" not in tell("ls", "--json").json

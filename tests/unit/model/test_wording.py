@@ -106,6 +106,10 @@ def test_programs_of_a_work_class(work_class: str, bounds: tuple[int, int] | Non
     assert text == ("any size" if bounds is None else f"{bounds[0]}–{bounds[1]} programs")
 
 
+def test_programs_of_a_large_work_class() -> None:
+    assert programs_text("c05") == "1,024–4,095 programs"
+
+
 @pytest.mark.parametrize(
     ("part", "record", "asked", "text"),
     [
