@@ -21,6 +21,8 @@ ARGS ?=
 
 # What the tools see must be the environment alone, and nothing starts with us switched on.
 unexport PYTHONPATH PYTHONHOME TUNEONCE
+# Else every process that a test starts would compile the source of this package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DELETE_ON_ERROR:
 .PHONY: help setup setup-oldest demo test test-oldest matrix lint format types check clean
