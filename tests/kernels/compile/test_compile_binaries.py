@@ -68,17 +68,17 @@ PROGRAM = """
 # With six compilers as with two; the forty kernels of `differential` are compiled by six.
 @pytest.mark.parametrize("workers", ["2", pytest.param("6", marks=pytest.mark.thorough)])
 def test_binaries_are_those_of_stock_and_stock_finds_them(
-    children: Children, tmp_path: Path, workers: str
+    warm_children: Children, tmp_path: Path, workers: str
 ) -> None:
     there, here = tmp_path / "there", tmp_path / "here"
     # Written once: the assembler puts the time of the file into a binary's line table.
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))
-    sent = children.run(
+    sent = warm_children.run(
         program, TUNEONCE="1", TUNEONCE_WORKERS=workers, TRITON_CACHE_DIR=str(there)
     )
     assert sent == {"compiled": 0, "loaded": 8}
-    stock = children.run(program, TUNEONCE="0", TRITON_CACHE_DIR=str(here))
+    stock = warm_children.run(program, TUNEONCE="0", TRITON_CACHE_DIR=str(here))
     assert stock == {"compiled": 8, "loaded": 0}
 
     shipped, compiled = binaries(there), binaries(here)
@@ -92,7 +92,7 @@ def test_binaries_are_those_of_stock_and_stock_finds_them(
             else:
                 assert data == compiled[key][name], name
 
-    again = children.run(program, TUNEONCE="0", TRITON_CACHE_DIR=str(there))
+    again = warm_children.run(program, TUNEONCE="0", TRITON_CACHE_DIR=str(there))
     assert again == {"compiled": 0, "loaded": 8}
 
 

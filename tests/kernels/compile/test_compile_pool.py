@@ -346,8 +346,8 @@ FORKS = """
 """
 
 
-def test_a_fork_has_a_helper_of_its_own(children: Children, tmp_path: Path) -> None:
-    said = children.run(
+def test_a_fork_has_a_helper_of_its_own(warm_children: Children, tmp_path: Path) -> None:
+    said = warm_children.run(
         FORKS,
         TUNEONCE="1",
         TUNEONCE_WORKERS="2",

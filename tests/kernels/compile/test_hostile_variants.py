@@ -19,8 +19,10 @@ CHILD = Path(__file__).with_name("hostile_variants_child.py")
 
 
 @pytest.mark.parametrize("seed", ["0", "1"])
-def test_whatever_a_variant_holds_it_is_refused_or_plain(children: Children, seed: str) -> None:
-    said = children.run(CHILD, COUNT, seed)
+def test_whatever_a_variant_holds_it_is_refused_or_plain(
+    warm_children: Children, seed: str
+) -> None:
+    said = warm_children.run(CHILD, COUNT, seed)
     assert said["seen"] == {}
     assert said["outcomes"]["refused"] > int(COUNT) / 3
     assert said["outcomes"]["accepted"] > int(COUNT) / 100  # the honest parts are known

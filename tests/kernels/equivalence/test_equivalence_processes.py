@@ -74,9 +74,9 @@ print(json.dumps({"calls": calls, "printed": text, "told": told, "hooked": hooke
 
 
 @pytest.mark.slow
-def test_a_first_start_is_stock_and_a_second_one_measures_nothing(children: Children) -> None:
+def test_a_first_start_is_stock_and_a_second_one_measures_nothing(warm_children: Children) -> None:
     def start(arm: str) -> Any:
-        return children.run(
+        return warm_children.run(
             SCRIPT, ARM=arm, TRITON_PRINT_AUTOTUNING="1", TRITON_DEFAULT_FP_FUSION="1"
         )
 

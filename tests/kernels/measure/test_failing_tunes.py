@@ -15,9 +15,9 @@ FAILING = ROOT / "benchmarks/failing_submissions.py"
 
 
 @pytest.mark.parametrize("how", ["drop", "cancel"])
-def test_a_job_is_dropped_while_another_is_handed_out(how: str, children: Children) -> None:
+def test_a_job_is_dropped_while_another_is_handed_out(how: str, warm_children: Children) -> None:
     """The callbacks of the one take the lock of who hands out the other."""
-    told = children.run(DROP, how, PYTHONPATH=f"{ROOT / 'src'}:{ROOT}")
+    told = warm_children.run(DROP, how, PYTHONPATH=f"{ROOT / 'src'}:{ROOT}")
     assert told == {"submitted": True, "dropped": True}
 
 
