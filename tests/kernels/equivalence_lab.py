@@ -19,15 +19,16 @@ import io
 import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FunctionType
 from typing import Any
+from unittest import mock
 
 import torch
 import triton
 import triton.language as tl
 from triton.runtime.autotuner import Autotuner
-from triton.runtime.interpreter import InterpretedFunction
+from triton.runtime.interpreter import InterpretedFunction, interpreter_builder
 from triton.runtime.jit import JITFunction, TensorWrapper
 
 from tests.fakes import journals_of
@@ -39,6 +40,9 @@ from tuneonce.triton.launch.persistence import Persistence
 
 STOCK_RUN = Autotuner.run
 VERSION = tuple(int(part) for part in triton.__version__.split(".")[:2])
+
+# Its own check of each sum is a third of what a small kernel takes, and no part of a launch.
+_UNCHECKED = replace(interpreter_builder.options, sanitize_overflow=False)
 
 Call = Callable[[], Any]
 Scenario = Callable[["Lab"], Iterator[Call]]
@@ -175,7 +179,10 @@ class Lab:
                 self.note(what, *launch, size)
                 return size
 
-            with language_restored():
+            with (
+                language_restored(),
+                mock.patch.object(interpreter_builder, "options", _UNCHECKED),
+            ):
                 stock(*args, grid=evaluated, warmup=warmup, **meta)
             return launch
 
