@@ -19,6 +19,7 @@ from triton.runtime.autotuner import Autotuner
 from tests.kernels.equivalence_gpu import blocks, covering, make_copy
 from tests.kernels.equivalence_lab import STOCK_RUN, Events
 from tuneonce.model.records import Verdict, pack, unpack
+from tuneonce.policies import Policies
 from tuneonce.resolution.resolver import Resolver
 from tuneonce.settings import Recheck
 from tuneonce.store.memory import MemoryStore
@@ -46,14 +47,18 @@ def _compiled_once(
 
 @contextlib.contextmanager
 def tuneonce_on(
-    store: Any, recheck: Recheck = Recheck.OFF, *, raise_errors: bool = True
+    store: Any,
+    recheck: Recheck = Recheck.OFF,
+    *,
+    raise_errors: bool = True,
+    policies: Policies | None = None,
 ) -> Iterator[Events]:
     events = Events()
     resolver = Resolver(store, events)  # type: ignore[arg-type]
     persistence = Persistence(resolver, events, raise_errors)  # type: ignore[arg-type]
     workers = build_workers(0, events)  # type: ignore[arg-type]
     module = sys.modules["triton.runtime.autotuner"]
-    hook = Hook(module, persistence, workers, recheck=recheck)
+    hook = Hook(module, persistence, workers, recheck=recheck, policies=policies)
     assert hook.install()
     try:
         yield events
@@ -254,7 +259,8 @@ def test_a_verdict_of_another_size_gets_one_of_this_size_beside_it() -> None:
     store = MemoryStore()
     with gpu_with(THEN), tuneonce_on(store):
         triton.autotune(configs, [])(make_copy())[(1,)](X, torch.zeros(1024), 1024)
-    with gpu_with(NOW), tuneonce_on(store, Recheck.FIX) as events:
+    one_winner = Policies(work_classes=False)  # else the size is measured anyhow
+    with gpu_with(NOW), tuneonce_on(store, Recheck.FIX, policies=one_winner) as events:
         kernel = triton.autotune(configs, [])(make_copy())
         kernel[(100,)](X, torch.zeros(1024), 1024)
         assert kernel.best_config is kernel.configs[2]

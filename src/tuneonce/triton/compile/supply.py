@@ -27,7 +27,7 @@ from .compile_errors import is_passed_over
 from .helper_process import HelperLost
 from .listener import trial
 from .pool import Crashed, NotCompiled
-from .shipment import NotShippable, shipment_for
+from .shipment import NotShippable, Presence, presence_of, shipment_for
 from .workers import Workers
 
 logger = logging.getLogger("tuneonce")
@@ -82,6 +82,9 @@ class Supply:
     def begin(self) -> Iterator[Arrived]:
         """Generate the code of the next candidate and have it compiled, or load what is there."""
         position = self._waiting.popleft()
+        if self._is_loaded(position):
+            yield position, Arrival.LOADED, ""
+            return
         try:
             requested = self._request(position)
         except Exception as error:
@@ -114,6 +117,15 @@ class Supply:
         self._waiting.clear()
         for _, positions in running.values():
             yield from positions
+
+    def _is_loaded(self, position: int) -> bool:
+        """Whether the kernel has it already, as of another work class of the key."""
+        if kernels.is_interpreted(innermost(self._session.autotuner.fn)):
+            return True
+        drivers.use_device(self._device)
+        with in_slices():
+            presence = presence_of(self._session, self._session.candidates[position])
+        return presence is Presence.IN_MEMORY
 
     def _request(self, position: int) -> Requested | None:
         """None: there is nothing to compile. Raises NotShippable, and what Triton raises."""

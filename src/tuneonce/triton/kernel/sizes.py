@@ -136,7 +136,7 @@ class _Meta(dict[str, Any]):
 
 def _product(grid: Any) -> int | None:
     try:
-        sizes = grid if type(grid) is tuple else tuple(grid) if isinstance(grid, list) else (grid,)
+        sizes = grid if isinstance(grid, (tuple, list)) else (grid,)
         return math.prod(max(0, int(size)) for size in sizes[:3])
     except Exception:
         return None
