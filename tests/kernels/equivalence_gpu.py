@@ -20,6 +20,7 @@ import triton.language as tl
 from triton.runtime.autotuner import Autotuner
 
 from tests.kernels.equivalence_lab import VERSION, Events, describe, tuneonce_on
+from tuneonce.policies import Policies
 from tuneonce.testing import SimulatedGPU
 
 Call = Callable[[], Any]
@@ -140,8 +141,10 @@ class GpuLab:
             step.timings.append([(str(config), time) for config, time in timings.items()])
 
 
-def run_ours(scenario: Scenario, store: Any, **lab: Any) -> tuple[list[Step], Events]:
-    with tuneonce_on(store) as events:
+def run_ours(
+    scenario: Scenario, store: Any, *, policies: Policies | None = None, **lab: Any
+) -> tuple[list[Step], Events]:
+    with tuneonce_on(store, policies=policies) as events:
         return GpuLab(**lab).run(scenario), events
 
 
