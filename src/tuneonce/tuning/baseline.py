@@ -23,6 +23,11 @@ _WINDOW, _AGAIN = 64, 16
 # Times grow with the size, at most in proportion and a little more: what noise says beyond that is
 # not believed. Until it is known they are taken to grow with its root.
 _LEAST_GROWTH, _MOST_GROWTH, _GROWTH = 0.0, 1.2, 0.5
+# It is known once it was found from so many launches. Arbitrary: one outlier among them is seen.
+_KNOWN = 8
+# Until then a launch needs so many to be compared with whose size is so near. Whatever the growth
+# is, they take no more than 7 % longer or shorter.
+_COMPARED, _NEAR_SIZE = 2, 0.1
 # With sizes that spread less (as a variance) the growth cannot be told, and does not matter.
 _SPREAD = 0.01
 
@@ -36,6 +41,7 @@ class Baseline:
         self._until_again = 4
         self.growth = _GROWTH
         """By how much the time's logarithm grows with that of the size."""
+        self._is_growth_known = False
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -56,6 +62,13 @@ class Baseline:
         if self._until_again <= 0:
             self._until_again = min(_AGAIN, len(self._samples))
             self._find_growth()
+
+    def tells(self, size: float) -> bool:
+        """Whether a launch of this size can be compared with those of the incumbent."""
+        if self._is_growth_known or len(self._same.get(size, ())) >= _COMPARED:
+            return True
+        near = [its for its, _ in self._samples if abs(size - its) < _NEAR_SIZE]
+        return len(near) >= _COMPARED
 
     def shift(self, difference: float) -> None:
         """Another candidate is the incumbent now, whose times are so much longer."""
@@ -97,6 +110,7 @@ class Baseline:
         far = 3 * median(apart)
         line = _line([one for one, its in zip(samples, apart, strict=True) if its <= far]) or line
         self.growth = min(max(line[1], _LEAST_GROWTH), _MOST_GROWTH)
+        self._is_growth_known |= len(samples) >= _KNOWN
 
 
 def _line(samples: list[tuple[float, float]]) -> tuple[float, float] | None:

@@ -43,7 +43,8 @@ _FAR = log(2 * RULES.hopeless)
 _TWICE = log(2)
 # Levels of a candidate that are kept for its record. Arbitrary.
 _KEPT = 64
-# Nothing is explored before so many launches of the incumbent are there to compare with.
+# Nothing is explored before so many launches of the incumbent are there to compare with, and it is
+# known how its times grow with the size, or there are some of the same size.
 _LEAST = 2
 # While no candidate is there, one of so many launches is timed, to have something to compare with
 # when one comes. Arbitrary: the device's clocks change in seconds.
@@ -165,23 +166,24 @@ class Exploration:
             self.verdict is None
             and self.explored < self.terms.share * self.launches - 1
             and len(self._baseline) >= _LEAST
+            and self._baseline.tells(at)
         ):
             choice = self._next(at)
             if choice is not None:
                 self.explored += 1
                 self._flying[choice.position] += 1
                 return choice
-        timed = self._is_timed(incumbent)
+        timed = self._is_timed(incumbent, at)
         if timed:
             self._flying[incumbent] += 1
         return Choice(incumbent, at, timed, self._passes.number, self._levels[incumbent])
 
-    def _is_timed(self, incumbent: int) -> bool:
+    def _is_timed(self, incumbent: int, size: float) -> bool:
         """Whether the time of its next launch is of use; finding it out is not for nothing."""
         if self.verdict is not None:
             return False
         flying = self._flying[incumbent]
-        if len(self._baseline) < _LEAST:
+        if len(self._baseline) < _LEAST or not self._baseline.tells(size):
             return flying < self.terms.in_flight
         if self._finals is None:
             idle = not self._looking and self.launches % _IDLE

@@ -57,3 +57,16 @@ def test_another_incumbents_times_follow_from_the_difference() -> None:
 def test_before_the_first_launch_nothing_is_expected() -> None:
     with pytest.raises(IndexError):
         Baseline().expected(0.0)
+
+
+def test_a_launch_is_compared_with_its_own_size_until_the_growth_is_known() -> None:
+    baseline = Baseline()
+    for number in range(8):
+        assert not baseline.tells(1.0)
+        assert baseline.tells(0.05) is (number >= 2)
+        baseline.add(0.0, 0.0)
+    assert not baseline.tells(1.0)  # launches of one size do not say it
+    for _ in range(8):
+        baseline.add(1.0, 1.0)
+    assert baseline.tells(0.5)
+    assert baseline.growth == pytest.approx(1.0)

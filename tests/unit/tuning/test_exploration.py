@@ -47,6 +47,16 @@ def test_what_the_traffic_ends_at_is_as_fast_as_the_fastest(
     assert quantile(found, 0.95) <= p95
 
 
+def test_times_that_grow_with_the_size_are_compared_once_it_is_known_how() -> None:
+    """A few small launches of a slower candidate, beside large ones, made it the incumbent, and
+    what it replaced was no finalist: at five of two hundred, among them these."""
+    key = spread(1.0, *(1.15 + 0.05 * i for i in range(15)))
+    quiet: dict[str, Any] = {"noise": 0.02, "outliers": 0.0, "ramp": 0.0, "late": 0}
+    for seed in (*range(30, 62), 136, 199):
+        traffic = Traffic(key, seed=seed, sizes=4.0, fixed=0.0, arrive_every=1, **quiet)
+        assert traffic.run().winner == 0
+
+
 def spread(*ms: float) -> Key:
     return Key(
         family="spread",
