@@ -369,6 +369,7 @@ class Exploration:
         if position != self.incumbent:
             was = self._levels.get(self.incumbent, 0.0)
             self._baseline.shift(self._levels.get(position, was) - was)
+            self._passes.begin_anew()
             self.incumbent = position
             self.dropped.discard(position)
 

@@ -38,11 +38,16 @@ class Passes:
         return self._live
 
     def go_on_with(self, live: Collection[int]) -> None:
-        """From the next pass on only these run. What is under way is left out."""
+        """From the next pass on only these run. What is under way with others is left out."""
         if sorted(live) != self._live:
             self._live = sorted(live)
-            self._order.clear()
-            self._open.clear()
+            self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Another candidate serves. What is under way is left out: the one that has served until
+        now was to be launched between the others, and would be missing."""
+        self._order.clear()
+        self._open.clear()
 
     def next(self, incumbent: int) -> int | None:
         """Whose turn it is; None while none may begin."""

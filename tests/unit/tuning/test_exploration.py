@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from random import Random
 from statistics import fmean, median
 from typing import Any
 
@@ -55,6 +56,22 @@ def test_times_that_grow_with_the_size_are_compared_once_it_is_known_how() -> No
     for seed in (*range(30, 62), 136, 199):
         traffic = Traffic(key, seed=seed, sizes=4.0, fixed=0.0, arrive_every=1, **quiet)
         assert traffic.run().winner == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_that_lead_in_turns_come_to_an_end(seed: int) -> None:
+    """A pass that was under way when another candidate began to serve was waited for, for ever."""
+    random, exploration = Random(seed), Exploration([0, 1], 1)
+    exploration.available(0)
+    verdict = None
+    for _ in range(1000):
+        choice = exploration.choose(64)
+        if exploration.due:  # judged beside a launch that is under way
+            verdict = exploration.decide()
+        if choice.timed:
+            ms = (1.03 if choice.position == 0 else 1.0) * math.exp(random.gauss(0, 0.1))
+            exploration.observe(choice, ms)
+    assert verdict is not None
 
 
 def spread(*ms: float) -> Key:

@@ -71,3 +71,14 @@ def test_of_the_incumbent_two_launches_are_timed_in_a_pass() -> None:
     passes.add(1, 1, 1.0)
     passes.next(0)
     assert passes.wants(0, 0)
+
+
+def test_a_pass_does_not_wait_for_one_that_serves_no_more() -> None:
+    passes = begun(0, 1)
+    assert [passes.next(0), passes.next(0)] == [1, 1]  # and 0 between them, if it had gone on
+    passes.add(1, 1, 1.0)
+    passes.begin_anew()
+    assert passes.next(1) == 0
+    passes.add(3, 0, 1.0)
+    passes.add(3, 1, 1.0)
+    assert passes.take() == [{0: 1.0, 1: 1.0}]
