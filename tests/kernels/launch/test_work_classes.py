@@ -285,6 +285,9 @@ def test_a_forked_child_has_the_classes_that_were_known() -> None:
             run(kernel, n)
         pid = os.fork()
         if pid == 0:
-            ran = [run(kernel, n) for n in (SMALL, LARGE, SMALL)]
-            os._exit(0 if ran == [32, 128, 32] else 1)
+            status = 1
+            try:
+                status = int([run(kernel, n) for n in (SMALL, LARGE, SMALL)] != [32, 128, 32])
+            finally:
+                os._exit(status)
         assert os.waitpid(pid, 0)[1] == 0
