@@ -239,6 +239,7 @@ def test_a_kernel_that_changes_its_arguments_stays_right(monkeypatch: pytest.Mon
     monkeypatch.setattr(exploration.drivers, "current_device", lambda: 0)
     monkeypatch.setattr(launch_events.drivers, "active", lambda: None)
     monkeypatch.setattr(launch_events.drivers, "device_interface", lambda driver: Interface)
+    monkeypatch.setattr(launch_events.drivers, "current_stream", lambda device: 0)
     monkeypatch.setattr(
         "tuneonce.triton.launch.hook.own_benchmark", lambda autotuner: False
     )  # which the lab's is
@@ -672,7 +673,8 @@ def test_a_forked_child_begins_anew() -> None:
         with process.explorations._lock:
             child = os.fork()
             if child == 0:
-                began = not process.keys and not kernel._tuneonce_state.exploring
+                [classes] = kernel._tuneonce_state.classes.values()
+                began = not process.keys and not classes.exploring
                 run(kernel)
                 os._exit(0 if began and len(process.keys) == 1 else 1)
         assert os.waitpid(child, 0)[1] == 0
