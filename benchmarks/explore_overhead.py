@@ -13,12 +13,12 @@ exploring  a key that is being explored: half of the launches run another candid
 Times are microseconds of the launching thread's processor time per launch; `added_us` compares each
 arm with `known` of the same round. Kernels and summaries are those of `launch_overhead.py`.
 
-What is counted is all that the launching thread does in Python: finding the key, the grid that is
-evaluated once more, choosing, comparing, waking the thread that judges. What the events do is the
+What is counted is all that the launching thread does in Python: finding the key and the class,
+choosing, comparing, waking the thread that judges. What the events do is the
 device's: of the simulated one it is measured apart (`events`: calls per launch, microseconds of a
 call, and of a launch), and `ours_us` is what exploring adds without it. A real device's events cost
-more; the calls per launch are the same where it keeps up. `grid_us` is the part of `ours_us` that
-is the program's own code: its grid, alone. All launches are of one size.
+more; the calls per launch are the same where it keeps up. All launches are of one size, so the grid
+is not evaluated for its class; `grid_us` is what that would add.
 
 Not counted is what the judging thread does beside. It judges nothing here, so that exploring does
 not end, but is woken as often as if it did (`wakes` per launch).
@@ -42,7 +42,8 @@ from typing import Any
 import torch
 import triton
 from documents import give
-from launch_overhead import UNTIMED, Launch, make_realistic, make_small, summary, timed
+from launch_overhead import UNTIMED, summary, timed
+from launch_patterns import Launch, make_realistic, make_small
 
 import tuneonce
 from tuneonce.activation import install
@@ -56,8 +57,8 @@ EVENT_METHODS = ("record", "query", "elapsed_time")
 
 
 def measure(make: Any, rounds: int, batch: int) -> dict[str, Any]:
-    _, _, known = make()
-    plain, stock, exploring = make()
+    known = make().ours
+    plain, stock, exploring, *_ = make()
     samples: dict[str, list[float]] = {}
     os.environ["TUNEONCE_ON_MISS_STARTING"] = "tune"
     tuneonce.install()

@@ -1,20 +1,32 @@
 """What one launch costs in Python, as one JSON document on standard output.
 
-    python benchmarks/launch_overhead.py [--rounds 100] > benchmarks/results/launch_overhead.json
+    python benchmarks/launch_overhead.py [--rounds 60] > benchmarks/results/launch-overhead.json
 
 On the simulated GPU, whose launcher does next to nothing, so that only Python is timed. Arms, one
-after another in every round (A B C D A B C D ...), each a batch of launches of a key that is known:
+after another in every round (A B C D E A B C D E ...), each a batch of launches of a known key:
 
 plain            the JITFunction itself, with the winner's constants written out
 stock            stock `Autotuner.run`
 plain_installed  the JITFunction itself while tuneonce is installed
 tuneonce         the autotuner while tuneonce is installed
+one_class        that with ``TUNEONCE_WORK_CLASSES=0``: launches of all sizes have one winner
 
-tuneonce is installed and uninstalled in every round, outside the timed batches. Times are
-microseconds of processor time per launch, so that other processes do not count; `added_us`
-compares each arm with `plain` of the same round. Two kernels:
-one with the arguments of a linear-attention kernel, called with keywords as such libraries do,
-and a small one, called with positions. Both grids are lambdas with one `triton.cdiv`.
+tuneonce is installed and uninstalled twice in every round, and has its winners from the store,
+outside the timed batches. Times are microseconds of processor time per launch, so that other
+processes do not count; `added_us` compares each arm with `plain` of the same round. `class_us` is
+what it takes to find the winner of a launch's class where its key is found, without the launch;
+null where the grid is evaluated for that.
+
+Patterns (`launch_patterns.py`); all grids but the tuple are functions made for each launch:
+
+realistic           the arguments of a linear-attention kernel, by name as such libraries give them
+small               a small kernel, by position, with one `triton.cdiv` in its grid
+alternating         realistic, two sizes in turn, of two work classes whose winners differ
+lengths             realistic, 200 sizes of several classes that were all met
+new lengths         realistic, each launch of a size that was never met, of a class that was
+new lengths, small  the same of the small kernel, which is not tuned by size
+tensor grid         small, with a grid that asks a tensor for its size, which cannot be remembered
+tuple grid          realistic, with a tuple for a grid
 """
 
 from __future__ import annotations
@@ -28,109 +40,21 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 from documents import give
+from launch_patterns import PATTERNS, Launch, Pattern, times
 
 import tuneonce
 from tuneonce.testing import SimulatedGPU
 
-SCHEMA = "tuneonce.benchmark.launch_overhead/1"
-Launch = Callable[[], Any]
+SCHEMA = "tuneonce.benchmark.launch_overhead/2"
 UNTIMED = 10
 """Launches before each batch."""
-
-
-@triton.jit(do_not_specialize=["T"])
-def chunk_scale(
-    q,
-    k,
-    v,
-    g,
-    o,
-    cu_seqlens,
-    scale,
-    T,
-    H: tl.constexpr,
-    K: tl.constexpr,
-    V: tl.constexpr,
-    BT: tl.constexpr,
-    BV: tl.constexpr,
-    IS_VARLEN: tl.constexpr,
-):
-    i_v, i_t, i_h = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    rows = i_t * BT + tl.arange(0, BT)
-    columns = i_v * BV + tl.arange(0, BV)
-    mask = (rows[:, None] < T) & (columns[None, :] < V)
-    at = (rows[:, None] * H + i_h) * V + columns[None, :]
-    gates = tl.load(g + rows * H + i_h, mask=rows < T, other=0.0)
-    values = tl.load(v + at, mask=mask, other=0.0) * tl.load(q + at, mask=mask, other=0.0)
-    tl.store(o + at, values * scale * gates[:, None] + tl.load(k + at, mask=mask), mask=mask)
-
-
-@triton.jit
-def scale_rows(x, y, n, BLOCK: tl.constexpr):
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    tl.store(y + at, tl.load(x + at, mask=at < n) * 2.0, mask=at < n)
-
-
-def make_realistic() -> tuple[Launch, Launch, Launch]:
-    """Plain, stock and ours: three ways to launch, each with an autotuner of its own."""
-    tokens, heads, dim, tile = 4096, 16, 128, 64
-    q, k, v, o = (torch.zeros(1, tokens, heads, dim, dtype=torch.bfloat16) for _ in range(4))
-    arguments = {
-        "q": q,
-        "k": k,
-        "v": v,
-        "g": torch.zeros(1, tokens, heads),
-        "o": o,
-        "cu_seqlens": None,
-        "scale": 0.125,
-        "T": tokens,
-        "H": heads,
-        "K": dim,
-        "V": dim,
-        "BT": tile,
-        "IS_VARLEN": False,
-    }
-    configs = [triton.Config({"BV": bv}, num_warps=w) for bv in (32, 64) for w in (2, 4)]
-    tune = triton.autotune(configs=configs, key=["H", "K", "V", "BT", "IS_VARLEN"])
-
-    def grid(meta: dict[str, Any]) -> tuple[int, int, int]:
-        return triton.cdiv(dim, meta["BV"]), tokens // tile, heads
-
-    stock, ours = tune(chunk_scale), tune(chunk_scale)
-    stock[grid](**arguments)
-    best = stock.best_config.all_kwargs()
-    return (
-        lambda: chunk_scale[grid](**arguments, **best),
-        lambda: stock[grid](**arguments),
-        lambda: ours[grid](**arguments),
-    )
-
-
-def make_small() -> tuple[Launch, Launch, Launch]:
-    n = 65536
-    x, y = torch.zeros(n), torch.zeros(n)
-    configs = [triton.Config({"BLOCK": b}, num_warps=w) for b in (256, 1024) for w in (2, 4)]
-    tune = triton.autotune(configs=configs, key=["n"])
-
-    def grid(meta: dict[str, Any]) -> tuple[int]:
-        return (triton.cdiv(n, meta["BLOCK"]),)
-
-    stock, ours = tune(scale_rows), tune(scale_rows)
-    stock[grid](x, y, n)
-    best = stock.best_config.all_kwargs()
-    return (
-        lambda: scale_rows[grid](x, y, n, **best),
-        lambda: stock[grid](x, y, n),
-        lambda: ours[grid](x, y, n),
-    )
 
 
 def timed(launch: Launch, batch: int) -> float:
@@ -143,24 +67,43 @@ def timed(launch: Launch, batch: int) -> float:
     return (time.thread_time_ns() - began) / batch / 1e3
 
 
-def measure(launches: tuple[Launch, Launch, Launch], rounds: int, batch: int) -> dict[str, Any]:
-    plain, stock, ours = launches
+@contextlib.contextmanager
+def installed(pattern: Pattern, *, work_classes: bool) -> Iterator[None]:
+    """While tuneonce is installed, and has met all sizes that are met more than once."""
+    os.environ["TUNEONCE_WORK_CLASSES"] = str(int(work_classes))
+    pattern.tuner.cache.clear()
+    tuneonce.install()
+    try:
+        for _ in range(2 * pattern.calls):  # its winner is found, then that this size has it
+            pattern.ours()
+        yield
+    finally:
+        tuneonce.uninstall()
+
+
+def measure(pattern: Pattern, rounds: int, batch: int) -> dict[str, Any]:
     samples: dict[str, list[float]] = {}
+
+    def take(arm: str, launch: Launch) -> None:
+        samples.setdefault(arm, []).append(timed(launch, batch))
+
     gc.collect()
     gc.disable()
     try:
         for _ in range(rounds):
-            samples.setdefault("plain", []).append(timed(plain, batch))
-            samples.setdefault("stock", []).append(timed(stock, batch))
-            if hasattr(tuneonce, "install"):
-                tuneonce.install()
-                try:
-                    samples.setdefault("plain_installed", []).append(timed(plain, batch))
-                    samples.setdefault("tuneonce", []).append(timed(ours, batch))
-                finally:
-                    tuneonce.uninstall()
+            take("plain", pattern.plain)
+            take("stock", pattern.stock)
+            with installed(pattern, work_classes=True):
+                take("plain_installed", pattern.plain)
+                take("tuneonce", pattern.ours)
+                finding = finding_the_class(pattern)
+                if finding is not None:
+                    take("class", finding)
+            with installed(pattern, work_classes=False):
+                take("one_class", pattern.ours)
     finally:
         gc.enable()
+    of_class = samples.pop("class", None)
     added = {
         arm: summary([a - b for a, b in zip(values, samples["plain"], strict=True)])
         for arm, values in samples.items()
@@ -169,8 +112,23 @@ def measure(launches: tuple[Launch, Launch, Launch], rounds: int, batch: int) ->
     return {
         "us": {arm: summary(values) for arm, values in samples.items()},
         "added_us": added,
+        "class_us": None if of_class is None else summary(of_class),
         "samples_us": {arm: [round(v, 2) for v in values] for arm, values in samples.items()},
     }
+
+
+def finding_the_class(pattern: Pattern) -> Launch | None:
+    """What `run` does to find the winner of the pattern's next launch once it has its key."""
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    pattern.tuner.run = lambda *args, **kwargs: calls.append((args, kwargs))
+    pattern.ours()
+    del pattern.tuner.run
+    [(args, kwargs)] = calls
+    _, key_of, of_shape = pattern.tuner._tuneonce_state.shapes[(len(args), *kwargs)]
+    known = of_shape[key_of(args, kwargs)]
+    if known.entries.get(known.size_of(args, kwargs)) is None:
+        return None
+    return lambda: known.entries.get(known.size_of(args, kwargs))
 
 
 def summary(values: list[float]) -> dict[str, float]:
@@ -181,8 +139,9 @@ def summary(values: list[float]) -> dict[str, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=100, help="rounds (default 100)")
+    parser.add_argument("--rounds", type=int, default=60, help="rounds (default 60)")
     parser.add_argument("--batch", type=int, default=200, help="launches per arm and round")
+    parser.add_argument("--patterns", nargs="+", choices=PATTERNS, default=list(PATTERNS))
     args = parser.parse_args()
     if args.rounds < 2:
         parser.error("--rounds must be at least 2")
@@ -192,13 +151,13 @@ def main() -> int:
         for name in [n for n in os.environ if n.startswith(("TUNEONCE", "TRITON_"))]:
             del os.environ[name]
         os.environ["TRITON_CACHE_DIR"] = scratch
+        os.environ["HOME"] = scratch
         # Triton 3.9 warns unless this is set to what it does anyhow.
         os.environ["TRITON_DEFAULT_FP_FUSION"] = "1"
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
-        stack.enter_context(SimulatedGPU())
+        stack.enter_context(SimulatedGPU(times=times))
         kernels = {
-            "realistic": measure(make_realistic(), args.rounds, args.batch),
-            "small": measure(make_small(), args.rounds, args.batch),
+            name: measure(PATTERNS[name](), args.rounds, args.batch) for name in args.patterns
         }
     document = {
         "schema": SCHEMA,

@@ -7,6 +7,7 @@ order of candidates. How the names of records are made from a key: `model.record
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -125,7 +126,12 @@ def work_class(programs: int | None) -> str:
     """
     if programs is None or programs < 1:
         return UNKNOWN_CLASS
-    return f"c{(programs.bit_length() - 1) // 2:02d}"
+    return _bucket((programs.bit_length() - 1) // 2)
+
+
+@functools.cache
+def _bucket(number: int) -> str:
+    return f"c{number:02d}"
 
 
 def class_distance(one: str, other: str) -> float:

@@ -36,45 +36,43 @@ class Baseline:
     """The incumbent's last launches."""
 
     def __init__(self) -> None:
-        self._samples: deque[tuple[float, float]] = deque(maxlen=_WINDOW)
+        self.samples: deque[tuple[float, float]] = deque(maxlen=_WINDOW)
+        """Their sizes and times, the last one last."""
         self._same: dict[float, tuple[float, ...]] = {}  # the last of one size, to find them soon
         self._until_again = 4
         self.growth = _GROWTH
         """By how much the time's logarithm grows with that of the size."""
         self._is_growth_known = False
 
-    def __len__(self) -> int:
-        return len(self._samples)
-
     @property
     def last_size(self) -> float:
         """That of the incumbent's last launch."""
-        return self._samples[-1][0]
+        return self.samples[-1][0]
 
     def add(self, size: float, time: float) -> None:
         """One launch of the incumbent."""
-        self._samples.append((size, time))
+        self.samples.append((size, time))
         same = self._same.get(size, ())
         if len(self._same) >= _WINDOW:
             self._same.clear()
         self._same[size] = (*same[-2:], time)
         self._until_again -= 1
         if self._until_again <= 0:
-            self._until_again = min(_AGAIN, len(self._samples))
+            self._until_again = min(_AGAIN, len(self.samples))
             self._find_growth()
 
     def tells(self, size: float) -> bool:
         """Whether a launch of this size can be compared with those of the incumbent."""
         if self._is_growth_known or len(self._same.get(size, ())) >= _COMPARED:
             return True
-        near = [its for its, _ in self._samples if abs(size - its) < _NEAR_SIZE]
+        near = [its for its, _ in self.samples if abs(size - its) < _NEAR_SIZE]
         return len(near) >= _COMPARED
 
     def shift(self, difference: float) -> None:
         """Another candidate is the incumbent now, whose times are so much longer."""
-        shifted = [(size, time + difference) for size, time in self._samples]
-        self._samples.clear()
-        self._samples.extend(shifted)
+        shifted = [(size, time + difference) for size, time in self.samples]
+        self.samples.clear()
+        self.samples.extend(shifted)
         self._same.clear()
 
     def expected(self, size: float) -> float:
@@ -84,7 +82,7 @@ class Baseline:
             return sorted(same)[1]
         near: list[float] = []
         others: list[float] = []
-        for (its_size, time), _ in zip(reversed(self._samples), range(_NEAR), strict=False):
+        for (its_size, time), _ in zip(reversed(self.samples), range(_NEAR), strict=False):
             apart = size - its_size
             if -_SAME_SIZE < apart < _SAME_SIZE:
                 near.append(time)
@@ -102,7 +100,7 @@ class Baseline:
 
     def _find_growth(self) -> None:
         """The least squares' line, without what lies far from it."""
-        samples = list(self._samples)
+        samples = list(self.samples)
         line = _line(samples)
         if line is None:
             return

@@ -41,6 +41,7 @@ _HOPELESS = log(RULES.hopeless)
 # A single launch so far behind is enough, if the first, which does not count, was, too.
 _FAR = log(2 * RULES.hopeless)
 _TWICE = log(2)
+_LEAST_MS = RULES.least_ms
 # Levels of a candidate that are kept for its record. Arbitrary.
 _KEPT = 64
 # Nothing is explored before so many launches of the incumbent are there to compare with, and it is
@@ -165,7 +166,7 @@ class Exploration:
         if (
             self.verdict is None
             and self.explored < self.terms.share * self.launches - 1
-            and len(self._baseline) >= _LEAST
+            and len(self._baseline.samples) >= _LEAST
             and self._baseline.tells(at)
         ):
             choice = self._next(at)
@@ -183,7 +184,7 @@ class Exploration:
         if self.verdict is not None:
             return False
         flying = self._flying[incumbent]
-        if len(self._baseline) < _LEAST or not self._baseline.tells(size):
+        if len(self._baseline.samples) < _LEAST or not self._baseline.tells(size):
             return flying < self.terms.in_flight
         if self._finals is None:
             idle = not self._looking and self.launches % _IDLE
@@ -225,7 +226,7 @@ class Exploration:
         self._flying[position] -= 1
         if self.verdict is not None or position in self.failed:
             return
-        time = log(max(ms, RULES.least_ms))
+        time = log(ms if ms > _LEAST_MS else _LEAST_MS)
         launched = self._launched[position]
         self._launched[position] = launched + 1
         if position == self.incumbent:
@@ -233,7 +234,7 @@ class Exploration:
                 self._baseline.add(choice.size, time)
             self._in_pass(choice, time)
             return
-        if not len(self._baseline):  # what it was to be compared with has failed
+        if not self._baseline.samples:  # what it was to be compared with has failed
             self._passes.lose(choice.number)
             return
         level = time - self._baseline.expected(choice.size) + self._levels[self.incumbent]
@@ -243,7 +244,8 @@ class Exploration:
             self._passes.lose(choice.number)
             return
         above = level - choice.instead_of
-        self.spent.add(above, ms)
+        if above > 0:
+            self.spent.add(above, ms)
         if launched == 1:
             # Of the first it is not known how much was loading: not more than half is believed.
             first = min(self._first[position] - choice.instead_of, above + _TWICE)
@@ -385,7 +387,7 @@ class Exploration:
 
     def summaries(self) -> dict[int, Summary]:
         """What is known of each candidate's times, as if all launches had been of one size."""
-        if not len(self._baseline):
+        if not self._baseline.samples:
             return {}
         size = self._baseline.last_size
         base = self._baseline.expected(size) - self._levels[self.incumbent]

@@ -239,6 +239,7 @@ def test_a_kernel_that_changes_its_arguments_stays_right(monkeypatch: pytest.Mon
     monkeypatch.setattr(exploration.drivers, "current_device", lambda: 0)
     monkeypatch.setattr(launch_events.drivers, "active", lambda: None)
     monkeypatch.setattr(launch_events.drivers, "device_interface", lambda driver: Interface)
+    monkeypatch.setattr(launch_events.drivers, "current_stream", lambda device: 0)
     monkeypatch.setattr(
         "tuneonce.triton.launch.hook.own_benchmark", lambda autotuner: False
     )  # which the lab's is

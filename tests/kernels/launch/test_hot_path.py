@@ -65,6 +65,8 @@ everybody = os.environ.get("TUNEONCE_PROFILE") == "0"
 
 
 def audit(event, args):
+    if event == "object.__getattr__" and args[1] == "__code__":
+        return  # grids are told apart by their code; no input or output, though it is audited
     if watching and (everybody or threading.current_thread() is threading.main_thread()):
         audited.append(event)
 

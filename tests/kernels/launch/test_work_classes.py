@@ -107,6 +107,14 @@ def test_while_it_starts_each_class_is_tuned_when_it_is_met_and_keeps_its_winner
     assert found.keys() == {"c00", "c05", "c08"}
 
 
+def test_what_an_earlier_hook_knew_is_gone_with_it() -> None:
+    kernel = tunable()
+    for by_class in (True, False, True):  # the second has met the kernel already
+        with process(MemoryStore(), work_classes=by_class):
+            kernel.cache.clear()
+            assert [run(kernel, n) for n in (SMALL, LARGE)] == [32, 128 if by_class else 32]
+
+
 def test_what_is_known_of_one_class_shortens_the_next() -> None:
     with process(MemoryStore()) as (one, _):
         kernel = tunable()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import Any
 
 from ...model.key import KernelId
@@ -10,6 +11,16 @@ from ...system.forks import renew_in_child
 from ...tuning.siblings import Siblings
 from .identity import NoIdentity
 from .known_winners import Shapes
+
+# Those of all autotuners, also of copies and of those that an earlier hook has met.
+_states: weakref.WeakSet[AutotunerState] = weakref.WeakSet()
+
+
+def forget_all() -> None:
+    """Nothing is known of any autotuner's winners: the hook is gone."""
+    for state in list(_states):
+        state.shapes = {}
+        state.classes = {}
 
 
 class AutotunerState:
@@ -41,6 +52,7 @@ class AutotunerState:
         # the autotuner's cache by us.
         self.first_product: Any = None
         self.ours: dict[tuple[Any, ...], Any] = {}
+        _states.add(self)
 
     def renew(self) -> None:
         # A fresh one in a forked child, where the thread that tunes does not exist.

@@ -9,7 +9,7 @@ from typing import Any
 from ..seams import autotuners
 from . import device_facts
 from .autotuner_state import AutotunerState
-from .known_winners import remember
+from .known_winners import Entry, remember
 
 
 @contextmanager
@@ -48,6 +48,16 @@ def launch(autotuner: Any, config: Any, args: tuple[Any, ...], kwargs: dict[str,
     if config.pre_hook is not None:
         call_pre_hook(autotuner, config, args, kwargs)
     return autotuner.fn.run(*args, **kwargs, **config.all_kwargs())
+
+
+def launch_entry(
+    autotuner: Any, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """The same, with keyword arguments that were made of the winner before."""
+    config = autotuner.best_config = entry.config
+    if config.pre_hook is not None:
+        call_pre_hook(autotuner, config, args, kwargs)
+    return autotuner.fn.run(*args, **kwargs, **(entry.launch or config.all_kwargs()))
 
 
 def launch_cached(

@@ -62,6 +62,22 @@ class KeyClasses:
         """The class of a launch of so many programs, None if that is not known."""
         return _ALL if self.single else work_class(programs)
 
+    def entry_of(self, programs: int | None) -> Entry | None:
+        """What a launch of so many programs runs: its class's winner, or what explores it.
+
+        None if its class was not met, or it launches nothing, which decides nothing.
+        """
+        if programs == 0:
+            return None
+        name = self.name(programs)
+        winner = self.winners.get(name)
+        if winner is not None:
+            return winner
+        explored = self.exploring.get(name)
+        if explored is None or explored.ended:
+            return None
+        return Entry(self.stock_key, Explored(explored, programs), {}, {})
+
     def put(self, cache: Any, name: str, config: Any) -> None:
         """This class has a winner, and it is what the autotuner's cache holds now."""
         self.decide(name, config)

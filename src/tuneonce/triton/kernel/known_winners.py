@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..seams import autotuners, languages
 from . import device_facts
-from .sizes import Size, SizeOf, size_reader, whole
+from .sizes import Size, SizeOf, are_plain, size_of, size_reader, whole
 
 KeyOf = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]
 
@@ -46,38 +46,55 @@ def entry_for(stock_key: tuple[Any, ...], config: Any, classes: Any = None) -> E
 class Known:
     """One key of one call shape: `entries` by what `size_of` reads of a launch."""
 
-    __slots__ = ("_grid", "classes", "entries", "read", "size_of")
+    __slots__ = ("classes", "code", "entries", "read", "size_of")
 
     def __init__(self, size_of: SizeOf, entries: dict[Any, Any], classes: Any = None) -> None:
         self.size_of, self.entries, self.classes = size_of, entries, classes
         self.read: frozenset[str] | None = None
         """The arguments that `size_of` reads."""
-        self._grid: Any = None
+        self.code: Any = None
+        """That of the grids that `size_of` reads; None for tuples."""
 
-    def read_sizes(
-        self, autotuner: Any, size: Size, args: tuple[Any, ...], kwargs: dict[str, Any]
+    def meet(self, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry | None:
+        """What a launch runs whose size was not met; None if its class was not met either.
+
+        Its grid is evaluated, and launches of its size find the entry from now on, if what decides
+        their size is known.
+        """
+        if kwargs.get("warmup"):  # it decides nothing
+            return None
+        size = size_of(autotuner, args, kwargs, self.classes.first, code=self.code)
+        entry: Entry | None = self.classes.entry_of(size.programs)
+        if entry is not None:
+            self.keep(entry, size, autotuner, args, kwargs)
+        return entry
+
+    def keep(
+        self,
+        entry: Entry,
+        size: Size,
+        autotuner: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> None:
-        """Have `size_of` read what decides the size of calls like this one, if that is known."""
-        if self.read is not None or size.read is None:
-            return
-        grid = kwargs["grid"]
-        reader = size_reader(autotuner, (len(args), *kwargs), grid, size.read)
-        if reader is not None:
-            self.size_of, self.read = reader, size.read
-            # Its code is told from others by its address, which must not become another's.
-            self._grid = getattr(grid, "__code__", None)
-
-    def keep(self, entry: Entry, size: Size, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Have launches of this size find an entry, if what decides their size is known."""
-        if self.read is None or size.read is None or not size.read <= self.read:
+        read = size.read
+        if read is None:
             return
-        grid = kwargs["grid"]
-        if self._grid is not None and getattr(grid, "__code__", None) is not self._grid:
+        code = getattr(kwargs["grid"], "__code__", None)
+        if self.read is None:
+            reader = size_reader(autotuner, (len(args), *kwargs), kwargs["grid"], read)
+            if reader is None:
+                return
+            self.size_of, self.read, self.code = reader, read, code
+        if self.code is not code or not read <= self.read:
             return
         if len(self.entries) >= _MOST_SIZES:
             self.entries = {}
         try:
-            self.entries[self.size_of(args, kwargs)] = entry
+            found = self.size_of(args, kwargs)
+            if are_plain(found):
+                self.entries[found] = entry
         except Exception:
             return  # another kind of grid
 

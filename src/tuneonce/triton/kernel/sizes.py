@@ -9,7 +9,6 @@ that cannot be known, in a grid that reads a tensor or an object, it is evaluate
 from __future__ import annotations
 
 import builtins
-import math
 from collections.abc import Callable, Iterator, Mapping
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from .grid import programs
 SizeOf = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 """What tells the sizes of a key's launches apart, of one launch."""
 
-_NUMBERS = (int, bool, str, float, type(None))
+_NUMBERS = frozenset((int, bool, str, float, type(None)))
 _CHANGING = (int, bool, str, float, tuple)
 
 
@@ -32,11 +31,17 @@ class Size(NamedTuple):
 
 
 def size_of(
-    autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any], first: Mapping[str, Any]
+    autotuner: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    first: Mapping[str, Any],
+    *,
+    code: CodeType | None = None,
 ) -> Size:
     """The size of one launch with `first`, the values of the kernel's first candidate.
 
-    Raises nothing.
+    `code` is that of grids for which there is a reader already. What one of them holds is not
+    looked at: `are_plain` says whether what the reader finds may be kept. Raises nothing.
     """
     grid = kwargs.get("grid")
     if type(grid) is tuple:
@@ -47,17 +52,20 @@ def size_of(
     meta = _Meta(zip(autotuner.arg_names, args, strict=False))
     meta.update(kwargs)
     meta.update(first)
+    read: set[str] = set()
+    meta.read = read
     try:
         sizes = grid(meta)
     except Exception:  # it reads what only Triton knows: a default, a heuristic
         nargs = dict(zip(autotuner.arg_names, args, strict=False))
         return Size(programs(autotuner, nargs, kwargs), None)
-    if meta.whole or not _is_known(grid):
-        return Size(_product(sizes), None)
-    read = meta.read.difference(first)
-    if not all(type(dict.get(meta, name)) in _NUMBERS for name in read):
-        return Size(_product(sizes), None)
-    return Size(_product(sizes), frozenset(read))
+    read.difference_update(first)
+    is_known = (
+        (not read or _are_numbers(meta, read))
+        and type(grid) is FunctionType
+        and (grid.__code__ is code or _is_known_code(grid))
+    )
+    return Size(_product(sizes), frozenset(read) if is_known else None)
 
 
 def size_reader(
@@ -67,7 +75,8 @@ def size_reader(
     None if there is nothing to tell them apart by.
 
     `shape`: the number of positional arguments and the names of the others. It is compiled from a
-    line of source, because it runs in every launch. It may raise for another kind of grid.
+    line of source, because it runs in every launch. Of another function's grid it finds None, and
+    it may raise for another kind of grid.
     """
     if type(grid) is tuple:
         return _of_tuple
@@ -76,14 +85,14 @@ def size_reader(
     where.update((name, f"kwargs[{name!r}]") for name in shape[1:])
     if not read <= where.keys():
         return None
-    # Any other grid has another code, and so nothing that is remembered.
-    items = ["id((grid := kwargs['grid']).__code__)"]
-    if grid.__defaults__:
-        items.append("grid.__defaults__")
+    items = ["grid.__defaults__"] if grid.__defaults__ else []
     items += [f"grid.__closure__[{i}].cell_contents" for i in range(len(grid.__closure__ or ()))]
     items += [f"grid.__globals__[{name!r}]" for name in _numbers_read(grid)]
     items += [where[name] for name in sorted(read)]
-    found: SizeOf = eval(f"lambda args, kwargs: ({', '.join(items)},)", {"id": id})
+    size = f"({', '.join(items)},)" if items else "()"
+    # Of any other grid nothing is remembered.
+    source = f"lambda args, kwargs: {size} if (grid := kwargs['grid']).__code__ is code else None"
+    found: SizeOf = eval(source, {"code": grid.__code__})
     return found
 
 
@@ -96,13 +105,16 @@ def _of_tuple(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return kwargs["grid"]
 
 
-class _Meta(dict[str, Any]):
-    """What a grid is called with; remembers what is read. `whole`: perhaps all of it."""
+# Among what is read, in place of a name: perhaps all of it.
+_ALL = "*"
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self.read: set[str] = set()
-        self.whole = False
+
+class _Meta(dict[str, Any]):
+    """What a grid is called with; remembers what is read."""
+
+    __slots__ = ("read",)
+
+    read: set[str]
 
     def __getitem__(self, name: str) -> Any:
         self.read.add(name)
@@ -114,46 +126,58 @@ class _Meta(dict[str, Any]):
         return default
 
     def __iter__(self) -> Iterator[str]:
-        self.whole = True
+        self.read.add(_ALL)
         return super().__iter__()
 
     def keys(self) -> Any:
-        self.whole = True
+        self.read.add(_ALL)
         return super().keys()
 
     def values(self) -> Any:
-        self.whole = True
+        self.read.add(_ALL)
         return super().values()
 
     def items(self) -> Any:
-        self.whole = True
+        self.read.add(_ALL)
         return super().items()
 
     def copy(self) -> dict[str, Any]:
-        self.whole = True
+        self.read.add(_ALL)
         return super().copy()
+
+
+def are_plain(found: tuple[Any, ...]) -> bool:
+    """Whether all that a reader has found of a launch may be kept, to be compared with others'."""
+    return _NUMBERS.issuperset(map(type, found)) or all(map(_is_plain, found))
 
 
 def _product(grid: Any) -> int | None:
     try:
         sizes = grid if isinstance(grid, (tuple, list)) else (grid,)
-        return math.prod(max(0, int(size)) for size in sizes[:3])
+        product = 1
+        for size in sizes[:3]:
+            product *= max(0, int(size))
+        return product
     except Exception:
         return None
 
 
-def _is_known(grid: Any) -> bool:
+def _are_numbers(meta: _Meta, read: set[str]) -> bool:
+    return _ALL not in read and all(type(dict.get(meta, name)) in _NUMBERS for name in read)
+
+
+def _is_known_code(grid: Any) -> bool:
     """Whether all that a grid reads beside its argument are plain values, of its own or global."""
-    if type(grid) is not FunctionType or grid.__kwdefaults__ or grid.__dict__:
-        return False
-    code = grid.__code__
-    if any(isinstance(constant, CodeType) for constant in code.co_consts):
+    if grid.__kwdefaults__ or grid.__dict__:
         return False
     try:
         cells = [cell.cell_contents for cell in grid.__closure__ or ()]
     except ValueError:  # it is empty
         return False
-    if not all(map(_is_plain, (*cells, *(grid.__defaults__ or ())))):
+    if not are_plain((*cells, *(grid.__defaults__ or ()))):
+        return False
+    code = grid.__code__
+    if any(isinstance(constant, CodeType) for constant in code.co_consts):
         return False
     found = (_global(grid, name) for name in code.co_names)
     return all(value is None or _is_plain(value) for value in found)

@@ -31,9 +31,9 @@ from ..compile.compile_errors import is_passed_over
 from ..compile.supply import Arrival, Arrived, Supply, has_binary
 from ..compile.workers import Workers
 from ..kernel import device_facts
-from ..kernel.call import launch
+from ..kernel.call import launch, launch_entry
 from ..kernel.session import Session
-from ..measure.launch_events import LaunchEvents, tells_times
+from ..measure.launch_events import Begun, LaunchEvents, tells_times
 from ..measure.tuner import distinct
 from ..seams import autotuners, drivers
 from .explored_key import ExploredKey
@@ -152,15 +152,15 @@ class Explorations:
         """A later launch, of `size` programs; what Triton returns. Raises what Triton raises."""
         autotuner, exploration = explored.session.autotuner, explored.exploration
         choice: Choice | None = None
-        pair: Any = None
+        begun: Begun | None = None
         if not device_facts.capturing():
-            choice, pair = self._choose(explored, size)
+            choice, begun = self._choose(explored, size)
         position = exploration.incumbent if choice is None else choice.position
         try:
-            result = launch(autotuner, explored.candidates[position], args, kwargs)
+            result = launch_entry(autotuner, explored.entry_of(position), args, kwargs)
         except BaseException as error:
-            if pair is not None:
-                explored.lane.give_back(pair)
+            if begun is not None:
+                explored.lane.give_back(begun)
             if choice is not None:
                 self._change(lambda: exploration.lose(choice))
             if not isinstance(error, Exception) or not is_passed_over(error):
@@ -168,14 +168,16 @@ class Explorations:
             if not self._leave_out(explored, position, error):
                 raise
         else:
-            if pair is not None and choice is not None:
-                explored.lane.end(pair, (explored, choice))
+            if begun is not None and choice is not None:
+                explored.lane.end(begun, (explored, choice))
                 if position not in explored.results:
                     explored.results[position] = result
             return result
         return self.go_on(explored, size, args, kwargs)  # one candidate fewer
 
-    def _choose(self, explored: ExploredKey, size: int | None) -> tuple[Choice | None, Any]:
+    def _choose(
+        self, explored: ExploredKey, size: int | None
+    ) -> tuple[Choice | None, Begun | None]:
         """What to run, and the events around it."""
         if not self._lock.acquire(blocking=False):
             return None, None
@@ -198,11 +200,11 @@ class Explorations:
                 explored.name(choice.position)
             if not choice.timed:
                 return choice, None
-            pair = lane.begin()
-            if pair is None:
+            begun = lane.begin()
+            if begun is None:
                 exploration.lose(choice)
                 return None, None
-            return choice, pair
+            return choice, begun
         except Exception as error:
             if self._persistence.raise_errors:
                 raise

@@ -12,6 +12,7 @@ from ...tuning.exploration import Exploration
 from ...tuning.race import Summary
 from ...tuning.terms import Terms, Verdict
 from ..compile.supply import Supply
+from ..kernel.known_winners import Entry, entry_for
 from ..kernel.lookalikes import without_memory
 from ..kernel.session import Session
 from ..measure.launch_events import Lane
@@ -55,6 +56,7 @@ class ExploredKey:
         self.ended = False
         self.overruled = False
         """Whether the program has put a winner of its own in place."""
+        self._entries: dict[int, Entry] = {}
         self.name_of_class = ""
         """Its work class among its key's."""
         self.is_awake = False
@@ -96,6 +98,14 @@ class ExploredKey:
         exploration = self.exploration
         found = [p for p in exploration.candidates if p in exploration.pending]
         return sorted(found, key=expected)
+
+    def entry_of(self, position: int) -> Entry:
+        """A candidate, as it is now, and how to launch it."""
+        entry = self._entries.get(position)
+        if entry is None or entry.config.__dict__ != entry.seen:
+            entry = entry_for(self.session.stock_key, self.candidates[position])
+            self._entries[position] = entry
+        return entry
 
     def name(self, position: int) -> None:
         """Its first launch is under way: the journal says so, in case it ends the process."""

@@ -8,7 +8,7 @@ look-ups give the winner. No lock, no I/O, no environment variable, no ``str()``
 grid is not evaluated. ``self.cache`` must still hold a winner of ours, so a program that clears or
 fills that dictionary is obeyed, as with stock.
 
-*Known class* (`_of_known_key`). The key is known, and this size was not met: its grid is evaluated,
+*Known class* (`Known.meet`). The key is known, and this size was not met: its grid is evaluated,
 and an entry for the hot path is made.
 
 *Key known to this process* (`_first`). Stock's own key is in ``self.cache`` (filled by another call
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +35,7 @@ from ...system.ranks import is_one_of_several
 from ..compile.listener import CompileListener
 from ..compile.workers import Workers
 from ..kernel import device_facts
-from ..kernel.autotuner_state import AutotunerState
+from ..kernel.autotuner_state import AutotunerState, forget_all
 from ..kernel.call import cache_key_of, call_pre_hook, launch, launch_cached, stock_key_of
 from ..kernel.key_classes import Explored, KeyClasses
 from ..kernel.known_winners import Entry, Known, known_of, winner_in
@@ -100,7 +99,6 @@ class Hook:
         self._listener = CompileListener(
             persistence.events, on_variant=None if usage is None else usage.compiled
         )
-        self._states: weakref.WeakSet[AutotunerState] = weakref.WeakSet()
         self._stock_run: Any = None
         self._end_turns: Callable[[], None] = lambda: None
         self.active = False
@@ -137,9 +135,7 @@ class Hook:
         self.active = False
         self._end_turns()
         probing.end()
-        for state in list(self._states):
-            state.shapes = {}
-            state.classes = {}
+        forget_all()
         if self._class.run is self._run:
             self._class.run = self._stock_run
 
@@ -186,7 +182,11 @@ class Hook:
                 # Nothing is called from here: an error of the program would seem caused by ours.
                 pass
             if entry is None:
-                return first(self, args, kwargs, known)
+                if known is None or known.classes is None:
+                    return first(self, args, kwargs)
+                entry = known.meet(self, args, kwargs)
+                if entry is None:
+                    return first(self, args, kwargs, known)
             stock_key, config, seen, launch, classes = entry
             cache: Any = self.cache
             found: Any = (
@@ -224,11 +224,11 @@ class Hook:
             return self._stock_run(autotuner, *args, **kwargs)
         if len(autotuner.configs) <= 1:
             return launch(autotuner, autotuner.configs[0], args, kwargs)
-        state = self._state(autotuner)
         if known is not None and known.classes is not None:
             launched, result = self._of_known_key(autotuner, known, entry, args, kwargs)
             if launched:
                 return result
+        state = self._state(autotuner)
         nargs = dict(zip(autotuner.arg_names, args, strict=False))
         stock_key = cache_key_of(autotuner, state, stock_key_of(autotuner, nargs, kwargs))
         own = own_benchmark(autotuner)
@@ -277,28 +277,27 @@ class Hook:
         if type(held) is Explored and not held.explored.ended and not kwargs.get("warmup"):
             go_on = self._cold_path.exploration.go_on
             return True, go_on(held.explored, held.programs, args, kwargs)
-        size = size_of(autotuner, args, kwargs, classes.first)
+        size = size_of(autotuner, args, kwargs, classes.first, code=known.code)
         if size.programs == 0 or kwargs.get("warmup"):  # it decides nothing
             return (
                 (False, None) if found is None else (True, launch(autotuner, found, args, kwargs))
             )
-        name = classes.name(size.programs)
-        known.read_sizes(autotuner, size, args, kwargs)
-        winner = classes.winners.get(name)
-        if winner is not None:
-            if winner.config.__dict__ != winner.seen:
-                classes.put(cache, name, winner.config)  # the program has changed it
-                winner = classes.winners[name]
-            known.keep(winner, size, args, kwargs)
-            classes.launched(cache, winner.config)
-            return True, launch(autotuner, winner.config, args, kwargs)
-        explored = classes.exploring.get(name)
-        if explored is None or explored.ended:
+        entry = classes.entry_of(size.programs)
+        if entry is None:
             return False, None
-        kept = Entry(classes.stock_key, Explored(explored, size.programs), {}, {})
-        known.keep(kept, size, args, kwargs)
-        go_on = self._cold_path.exploration.go_on
-        return True, go_on(explored, size.programs, args, kwargs)
+        config = entry.config
+        if type(config) is Explored:
+            known.keep(entry, size, autotuner, args, kwargs)
+            go_on = self._cold_path.exploration.go_on
+            return True, go_on(config.explored, config.programs, args, kwargs)
+        if config.__dict__ != entry.seen:  # the program has changed it
+            classes.put(cache, classes.name(size.programs), config)
+            entry = classes.entry_of(size.programs)
+            assert entry is not None
+        known.keep(entry, size, autotuner, args, kwargs)
+        if found is not config:
+            classes.launched(cache, config)
+        return True, launch(autotuner, config, args, kwargs)
 
     def _classes(
         self, autotuner: Any, state: AutotunerState, stock_key: tuple[Any, ...]
@@ -330,5 +329,4 @@ class Hook:
         if state is None:
             with self._new_state:
                 state = autotuner.__dict__.setdefault("_tuneonce_state", AutotunerState())
-                self._states.add(state)
         return state

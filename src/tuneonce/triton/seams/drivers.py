@@ -24,6 +24,11 @@ def current_device() -> Any:
     return sys.modules[MODULE].driver.active.get_current_device()
 
 
+def current_stream(device: Any) -> Any:
+    """What launches on this device go to now, as a number."""
+    return sys.modules[MODULE].driver.active.get_current_stream(device)
+
+
 def use_device(device: Any) -> None:
     """Make this the current device of this thread."""
     if current_device() != device:
@@ -98,10 +103,14 @@ def _have(*methods: str, arguments: int = 0) -> Callable[[], Finding]:
     return probe
 
 
-def _current_device() -> Finding:
+def _have_made(method: str) -> Callable[[], Finding]:
     """Set by a driver as it is made: its class does not show it."""
-    made = [one for one in _kinds() if not isinstance(one, type)]
-    return as_read(all(callable(getattr(one, "get_current_device", None)) for one in made))
+
+    def probe() -> Finding:
+        made = [one for one in _kinds() if not isinstance(one, type)]
+        return as_read(all(callable(getattr(one, method, None)) for one in made))
+
+    return probe
 
 
 _EVERYTHING = (
@@ -129,8 +138,16 @@ SEAMS = (
         MODULE,
         (Feature.RESULTS, Feature.COMPILE_POOL),
         "which device a launch goes to",
-        _current_device,
+        _have_made("get_current_device"),
         names=("get_current_device",),
+    ),
+    Seam(
+        "driver.get_current_stream",
+        MODULE,
+        (Feature.DEVICE_TIMER,),
+        "which stream a launch goes to, for the events around it",
+        _have_made("get_current_stream"),
+        names=("get_current_stream",),
     ),
     Seam(
         "driver.get_current_target",

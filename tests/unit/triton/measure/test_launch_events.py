@@ -22,6 +22,12 @@ class Device:
     sent_ms: float = 0.0
     now: float = 0.0
     events: list[Event] = field(default_factory=list)
+    stream: int = 0
+    looked_up: int = 0
+
+    def current_stream(self) -> str:
+        self.looked_up += 1
+        return f"stream {self.stream}"
 
     def Event(self, *, enable_timing: bool) -> Event:
         assert enable_timing
@@ -39,9 +45,10 @@ class Device:
 class Event:
     device: Device
     at: float = -1.0
+    stream: str | None = None
 
-    def record(self) -> None:
-        self.at = self.device.sent_ms
+    def record(self, stream: str | None = None) -> None:
+        self.at, self.stream = self.device.sent_ms, stream
 
     def query(self) -> bool:
         return self.at <= self.device.now
@@ -58,6 +65,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
     made = Device()
     monkeypatch.setattr(module.drivers, "active", lambda: None)
     monkeypatch.setattr(module.drivers, "device_interface", lambda driver: made)
+    monkeypatch.setattr(module.drivers, "current_stream", lambda device: made.stream)
     return made
 
 
@@ -109,6 +117,25 @@ def test_a_launch_that_was_none_costs_no_event(device: Device) -> None:
     assert events.finished() is None
     assert len(device.events) == 2
     assert launched(events, device, "x", 1.0)
+
+
+def test_both_events_of_a_launch_are_on_its_stream_which_is_looked_up_once(device: Device) -> None:
+    events = lane()
+    for stream in (0, 7, 0, 7):
+        device.stream = stream
+        assert launched(events, device, "x", 1.0)
+    streams = [event.stream for event in device.events]
+    assert streams == [f"stream {stream}" for stream in (0, 0, 7, 7, 0, 0, 7, 7)]
+    assert device.looked_up == 2
+
+
+def test_torchs_module_may_have_no_streams(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "current_stream", None)
+    events = lane()
+    assert launched(events, device, "x", 1.0)
+    assert [event.stream for event in device.events] == [None, None]
+    device.now = device.sent_ms
+    assert events.finished() == ("x", 1.0)
 
 
 def test_each_device_has_its_own(device: Device) -> None:
