@@ -224,6 +224,28 @@ def test_a_program_that_decides_ends_what_explores() -> None:
         assert one.told("verdict") == []
 
 
+def test_a_grid_that_reads_a_tensor_has_its_size_by_the_shapes_of_the_call() -> None:
+    with process(MemoryStore()) as (one, _):
+        kernel = tunable()
+        evaluated = []
+
+        def launched(x: Any) -> int:
+            def grid(meta: Any) -> Any:
+                evaluated.append(1)
+                return (triton.cdiv(x.numel(), meta["BLOCK"]),)
+
+            kernel[grid](x, OUT, 5)
+            block: int = kernel.best_config.kwargs["BLOCK"]
+            return block
+
+        small, large = torch.zeros(SMALL), torch.zeros(LARGE)
+        assert [launched(x) for x in (small, large, small, large)] == [32, 128, 32, 128]
+        evaluated.clear()
+        assert [launched(x) for x in (small, large)] == [32, 128]
+        assert len(evaluated) == 2  # by Triton itself
+        assert len(one.events.of("tune")) == 2
+
+
 def test_a_launch_of_nothing_decides_nothing() -> None:
     with process(MemoryStore()) as (one, _):
         kernel = tunable()

@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 
 from ..seams import autotuners, languages
 from . import device_facts
-from .sizes import Size, SizeOf, are_plain, size_of, size_reader, whole
+from .sizes import (
+    Size,
+    SizeOf,
+    are_plain,
+    are_whole,
+    argument_reader,
+    size_of,
+    size_reader,
+    whole,
+)
 
 KeyOf = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]
 
@@ -46,12 +55,14 @@ def entry_for(stock_key: tuple[Any, ...], config: Any, classes: Any = None) -> E
 class Known:
     """One key of one call shape: `entries` by what `size_of` reads of a launch."""
 
-    __slots__ = ("classes", "code", "entries", "read", "size_of")
+    __slots__ = ("by_arguments", "classes", "code", "entries", "read", "size_of")
 
     def __init__(self, size_of: SizeOf, entries: dict[Any, Any], classes: Any = None) -> None:
         self.size_of, self.entries, self.classes = size_of, entries, classes
         self.read: frozenset[str] | None = None
         """The arguments that `size_of` reads."""
+        self.by_arguments = False
+        """Whether its grids cannot be read, and the call's numbers and shapes stand for them."""
         self.code: Any = None
         """That of the grids that `size_of` reads; None for tuples."""
 
@@ -79,7 +90,10 @@ class Known:
     ) -> None:
         """Have launches of this size find an entry, if what decides their size is known."""
         read = size.read
-        if read is None:
+        if read is None or self.by_arguments:
+            if not callable(kwargs.get("grid")):
+                return  # a list: evaluated soon enough
+            self._keep_by_arguments(entry, autotuner, args, kwargs)
             return
         code = getattr(kwargs["grid"], "__code__", None)
         if self.read is None:
@@ -89,14 +103,31 @@ class Known:
             self.size_of, self.read, self.code = reader, read, code
         if self.code is not code or not read <= self.read:
             return
+        self._enter(entry, args, kwargs, are_plain)
+
+    def _keep_by_arguments(
+        self, entry: Entry, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        if not self.by_arguments:
+            self.size_of = argument_reader(autotuner, (len(args), *kwargs), args, kwargs)
+            self.entries, self.by_arguments, self.read, self.code = {}, True, frozenset(), None
+        self._enter(entry, args, kwargs, are_whole)
+
+    def _enter(
+        self,
+        entry: Entry,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        may_be_kept: Callable[[tuple[Any, ...]], bool],
+    ) -> None:
         if len(self.entries) >= _MOST_SIZES:
             self.entries = {}
         try:
             found = self.size_of(args, kwargs)
-            if are_plain(found):
+            if may_be_kept(found):
                 self.entries[found] = entry
         except Exception:
-            return  # another kind of grid
+            return  # another kind of grid, or of arguments
 
 
 def key_reader(

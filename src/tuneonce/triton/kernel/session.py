@@ -38,7 +38,7 @@ from .autotuner_state import AutotunerState
 from .grid import programs
 from .identity import name_of
 from .key_classes import KeyClasses
-from .known_winners import remember
+from .known_winners import known_of, remember
 
 
 @dataclass(eq=False)
@@ -123,11 +123,12 @@ class Session:
         return self.classes.winners[self.class_name].config
 
     def remember(self) -> None:
-        """Have launches like this one find it at once, if all sizes have one winner: of a key
-        with several, a launch of each size is met once more."""
+        """Have launches like this one find it at once."""
+        shapes, autotuner, args, kwargs = self.state.shapes, self.autotuner, self.args, self.kwargs
         if self.classes is None or self.classes.single:
-            state, args, kwargs = self.state, self.args, self.kwargs
-            remember(state.shapes, self.autotuner, self.stock_key, self.settled, args, kwargs)
+            remember(shapes, autotuner, self.stock_key, self.settled, args, kwargs)
+        else:
+            known_of(shapes, autotuner, self.classes, args, kwargs).meet(autotuner, args, kwargs)
 
     def settle(self, config: Any) -> None:
         """From now on this is what launches like this one run."""

@@ -3,7 +3,8 @@
 A grid is most often a function of what it closes over and of some numbers among the arguments.
 Evaluating it takes longer than all else of a launch of a known key, so the size is remembered by
 what the grid has read: `Size.read` names the arguments, the rest is found in the function. Where
-that cannot be known, in a grid that reads a tensor or an object, it is evaluated at each launch.
+that cannot be known, in a grid that reads a tensor or an object, the call's whole numbers and the
+shapes of its tensors stand for it (`argument_reader`).
 """
 
 from __future__ import annotations
@@ -96,6 +97,23 @@ def size_reader(
     return found
 
 
+def argument_reader(
+    autotuner: Any, shape: tuple[Any, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> SizeOf:
+    """A function that reads the whole numbers and the shapes among the arguments of calls like
+    this one: whatever the grid reads, launches that are alike in these are of one size.
+
+    It may raise for a call whose arguments are of other types.
+    """
+    names = list(autotuner.arg_names)
+    where = [(f"args[{i}]", value) for i, value in enumerate(args[: len(names)])]
+    where += [(f"kwargs[{name!r}]", kwargs[name]) for name in shape[1:] if name in names]
+    items = [place for place, value in where if type(value) is int]
+    items += [f"{place}.shape" for place, value in where if _is_shape(getattr(value, "shape", 0))]
+    found: SizeOf = eval(f"lambda args, kwargs: ({''.join(f'{item}, ' for item in items)})", {})
+    return found
+
+
 def whole(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """All launches of a key are alike."""
     return None
@@ -151,6 +169,11 @@ def are_plain(found: tuple[Any, ...]) -> bool:
     return _NUMBERS.issuperset(map(type, found)) or all(map(_is_plain, found))
 
 
+def are_whole(found: tuple[Any, ...]) -> bool:
+    """The same of what a reader of arguments has found."""
+    return all(type(one) is int or _is_shape(one) for one in found)
+
+
 def _product(grid: Any) -> int | None:
     try:
         sizes = grid if isinstance(grid, (tuple, list)) else (grid,)
@@ -160,6 +183,10 @@ def _product(grid: Any) -> int | None:
         return product
     except Exception:
         return None
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tuple) and all(type(size) is int for size in value)
 
 
 def _are_numbers(meta: _Meta, read: set[str]) -> bool:

@@ -12,7 +12,14 @@ import pytest
 
 pytest.importorskip("triton")
 
-from tuneonce.triton.kernel.sizes import Size, size_of, size_reader, whole
+from tuneonce.triton.kernel.sizes import (
+    Size,
+    are_whole,
+    argument_reader,
+    size_of,
+    size_reader,
+    whole,
+)
 
 AUTOTUNER = SimpleNamespace(arg_names=["x", "n", "m", "BLOCK"], fn=None, configs=[])
 FIRST = {"BLOCK": 16}
@@ -151,6 +158,22 @@ def test_other_grids_make_the_reader_fail_or_differ() -> None:
 def test_a_name_that_is_no_argument_makes_no_reader() -> None:
     grid = closing_over(64)
     assert size_reader(AUTOTUNER, (1, "grid"), grid, frozenset({"n"})) is None
+
+
+def test_the_numbers_and_shapes_of_a_call_stand_for_what_cannot_be_read() -> None:
+    def call(rows: int, n: int, flag: bool = True) -> tuple[Any, ...]:
+        return SimpleNamespace(shape=(rows, 4), dtype="f32"), n, flag
+
+    read = argument_reader(AUTOTUNER, (3, "grid"), call(3, 5), {"grid": None})
+    found = [read(call(*one), {}) for one in ((3, 5), (3, 5), (4, 5), (3, 6))]
+    assert found[0] == found[1]
+    assert len({*found}) == 3
+    assert all(map(are_whole, found))
+    assert not are_whole((5, object()))
+    by_name = argument_reader(AUTOTUNER, (1, "n", "grid"), call(3, 5)[:1], {"n": 5, "grid": None})
+    assert by_name(call(3, 5)[:1], {"n": 7}) == (7, (3, 4))
+    with pytest.raises(AttributeError):
+        read((None, 5, True), {})
 
 
 def test_all_sizes_are_alike_where_one_winner_is_for_all() -> None:
