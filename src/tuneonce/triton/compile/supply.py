@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import enum
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ...system.slices import in_slices
+from ...system.slices import REST_S, in_slices
 from ..kernel import captures
 from ..kernel.identity import innermost
 from ..kernel.session import Session
@@ -65,26 +66,35 @@ class Supply:
         wake: Callable[[], Any],
     ) -> None:
         self._session, self._workers, self._device, self._wake = session, workers, device, wake
-        self._waiting = deque(positions)
+        self._unseen = deque(positions)
+        """Those that the kernel may have loaded already, as of another work class of the key."""
+        self._waiting = deque[int]()
         self._running: dict[Any, tuple[Requested, list[int]]] = {}
 
     @property
     def may_begin(self) -> bool:
-        """Whether the next candidate's code is wanted."""
+        """Whether there is something to look at, or the next candidate's code is wanted."""
+        if self._unseen:
+            return True
         pool = self._workers.pool()
         most = 1 if pool is None else pool.workers + 1
         return bool(self._waiting) and len(self._running) < most
 
     @property
     def empty(self) -> bool:
-        return not self._waiting and not self._running
+        return not self._unseen and not self._waiting and not self._running
 
     def begin(self) -> Iterator[Arrived]:
-        """Generate the code of the next candidate and have it compiled, or load what is there."""
-        position = self._waiting.popleft()
-        if self._is_loaded(position):
-            yield position, Arrival.LOADED, ""
+        """Look for the next candidate in the kernel; when all are looked for, generate the code of
+        the next and have it compiled, or load what is there."""
+        if self._unseen:
+            position = self._unseen.popleft()
+            if self._is_loaded(position):
+                yield position, Arrival.LOADED, ""
+            else:
+                self._waiting.append(position)
             return
+        position = self._waiting.popleft()
         try:
             requested = self._request(position)
         except Exception as error:
@@ -113,18 +123,21 @@ class Supply:
         pool = self._workers.pool()
         if pool is not None:
             pool.drop(running)
-        yield from self._waiting
+        yield from (*self._unseen, *self._waiting)
+        self._unseen.clear()
         self._waiting.clear()
         for _, positions in running.values():
             yield from positions
 
     def _is_loaded(self, position: int) -> bool:
-        """Whether the kernel has it already, as of another work class of the key."""
+        """Whether a launch of it has nothing to compile and nothing to load. That is found out in
+        half a millisecond, or a few where it must be done in slices; so it rests and asks at once.
+        """
         if kernels.is_interpreted(innermost(self._session.autotuner.fn)):
             return True
+        time.sleep(REST_S)
         drivers.use_device(self._device)
-        with in_slices():
-            presence = presence_of(self._session, self._session.candidates[position])
+        presence = presence_of(self._session, self._session.candidates[position])
         return presence is Presence.IN_MEMORY
 
     def _request(self, position: int) -> Requested | None:
