@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -207,6 +208,21 @@ def test_a_program_that_puts_a_winner_in_place_is_obeyed_for_all_sizes() -> None
         assert [run(kernel, n) for n in (LARGE, SMALL, LARGE, HUGE)] == [32] * 4
         kernel.cache.clear()
         assert [run(kernel, n) for n in (LARGE, SMALL)] == [128, 32]
+
+
+def test_a_program_is_obeyed_while_another_thread_tunes_the_kernel() -> None:
+    with process(MemoryStore()) as (_, _):
+        kernel = tunable()
+        run(kernel, SMALL)
+        [key] = kernel.cache
+        kernel.cache[key] = next(c for c in kernel.configs if c.kwargs["BLOCK"] == 256)
+        ran: list[int] = []
+        with kernel._tuneonce_state.lock:  # as for as long as it tunes
+            thread = threading.Thread(target=lambda: ran.append(run(kernel, LARGE)))
+            thread.start()
+            thread.join(30.0)
+        assert ran == [256]
+        assert [run(kernel, n) for n in (LARGE, SMALL)] == [256, 256]
 
 
 def test_a_program_that_decides_ends_what_explores() -> None:

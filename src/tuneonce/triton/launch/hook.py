@@ -50,6 +50,10 @@ from .usage import Usage
 
 logger = logging.getLogger("tuneonce")
 
+# A launch waits so long to see whether another thread of ours or the program has changed a winner.
+# Arbitrary: a thread puts one in place in microseconds, and may tune for seconds.
+_PATIENCE_S = 0.05
+
 if TYPE_CHECKING:
     from ...replica.link import Link
 
@@ -306,13 +310,18 @@ class Hook:
         classes: KeyClasses | None = state.classes.get(stock_key)
         found = winner_in(autotuner.cache, stock_key)
         if classes is not None and not self._stand(classes, autotuner, found):
-            # Another thread may be about to put one there.
-            with state.lock:
+            # Another thread may be about to put one there. Where it tunes for longer, whatever the
+            # cache holds is launched, this time.
+            if not state.lock.acquire(timeout=_PATIENCE_S):
+                return KeyClasses(autotuner, stock_key, single=not self._by_class)
+            try:
                 found = winner_in(autotuner.cache, stock_key)
                 if not self._stand(classes, autotuner, found):
                     classes.end()
                     state.classes.pop(stock_key, None)
                     classes = None
+            finally:
+                state.lock.release()
         if classes is None:
             fresh = KeyClasses(autotuner, stock_key, single=not self._by_class)
             classes = state.classes.setdefault(stock_key, fresh)
