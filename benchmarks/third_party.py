@@ -152,13 +152,14 @@ def verdicts(
     return kernels
 
 
-def examine(name: str, *, at_most: int | None, gpu: bool) -> dict[str, Any]:
+def examine(name: str, *, at_most: int | None, gpu: bool, short: bool = False) -> dict[str, Any]:
     """All processes of one workload, and what they say together."""
     from tuneonce.events import totals
 
     workload = importlib.import_module(f"{name}_calls")
     options = ["--gpu"] if gpu else []
     options += ["--at-most", str(at_most)] if at_most else []
+    options += ["--short"] if short else []
     with tempfile.TemporaryDirectory(prefix="third-party-") as scratch:
         home = Path(scratch)
         runs = {arm: start(name, arm, home, options) for arm in ARMS}
@@ -239,6 +240,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names())}")
     parser.add_argument("--at-most", type=int, help="candidates of each list, for all packages")
+    parser.add_argument("--short", action="store_true", help="few calls of a large package")
     parser.add_argument("--gpu", action="store_true", help="use the machine's GPU")
     parser.add_argument("--out", type=Path, help="write the document here instead of to stdout")
     parser.add_argument(
@@ -257,7 +259,7 @@ def main() -> None:
             missing.append(workload.PACKAGE)
             print(f"{workload.PACKAGE}: not installed", file=sys.stderr, flush=True)
             continue
-        packages.append(examine(name, at_most=args.at_most, gpu=args.gpu))
+        packages.append(examine(name, at_most=args.at_most, gpu=args.gpu, short=args.short))
         print(line(packages[-1]), file=sys.stderr, flush=True)
     document = {
         "schema": SCHEMA,

@@ -11,7 +11,8 @@ Prints one JSON document.
 A workload is a module beside this file, ``<name>_calls.py``, with the names of its distribution
 (`PACKAGE`) and its import (`MODULE`), `ENVIRONMENT` to be set before it is imported, `AT_MOST` how
 many candidates of each list are kept (None: all), `LIMITS` in words, and
-``calls(device) -> {name: function}``, which imports the package and makes the inputs.
+``calls(device) -> {name: function}``, which imports the package and makes the inputs. `SHORT` may
+name those that ``--short`` makes.
 """
 
 from __future__ import annotations
@@ -200,8 +201,13 @@ def digest(gpu: Any) -> dict[str, Any]:
     return {"count": len(lines), "sha256": hashlib.sha256("".join(lines).encode()).hexdigest()}
 
 
-def run(workload: Any, *, gpu: Any | None, at_most: int | None, everything: bool) -> dict[str, Any]:
-    """`gpu` is the simulated one, None on a real one; `everything`: look at the whole package."""
+def run(
+    workload: Any, *, gpu: Any | None, at_most: int | None, everything: bool, short: bool = False
+) -> dict[str, Any]:
+    """`gpu` is the simulated one, None on a real one; `everything`: look at the whole package.
+
+    `short`: make the calls that the workload names for it.
+    """
     watch = Watch()
     watch.start()
     import torch
@@ -209,6 +215,8 @@ def run(workload: Any, *, gpu: Any | None, at_most: int | None, everything: bool
     device = "cuda" if gpu is None else "cpu"
     began = time.perf_counter()
     calls: dict[str, Callable[[], object]] = workload.calls(device)
+    if short:
+        calls = {name: calls[name] for name in getattr(workload, "SHORT", calls)}
     import_s = time.perf_counter() - began
     found = tuners(workload.MODULE)
     if at_most is not None:
@@ -267,6 +275,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the simulated GPU's times")
     parser.add_argument("--everything", action="store_true", help="import the whole package, too")
     parser.add_argument("--at-most", type=int, help="candidates to keep of each list")
+    parser.add_argument("--short", action="store_true", help="make few of the calls, if so named")
     args = parser.parse_args()
     workload = importlib.import_module(f"{args.workload}_calls")
     os.environ.update(workload.ENVIRONMENT)
@@ -284,7 +293,9 @@ def main() -> None:
             gpu = SimulatedGPU(seed=args.seed, history=1_000_000).install()
             stack.enter_context(cuda_on_cpu())
         at_most = args.at_most or workload.AT_MOST
-        document = run(workload, gpu=gpu, at_most=at_most, everything=args.everything)
+        document = run(
+            workload, gpu=gpu, at_most=at_most, everything=args.everything, short=args.short
+        )
     print(json.dumps(document, indent=1))
 
 

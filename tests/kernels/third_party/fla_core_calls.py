@@ -16,6 +16,15 @@ PACKAGE = "fla-core"
 MODULE = "fla"
 ENVIRONMENT: dict[str, str] = {}
 AT_MOST: int | None = 8
+# A subclass of the autotuner, one kernel under two operators' keys, Triton's autotuner, and the
+# state that is restored; the other operators are more of the same.
+SHORT = (
+    "simple_gla packed",
+    "retention",
+    "layer norm",
+    "short convolution",
+    "short convolution, one step",
+)
 LIMITS = "forward only; bf16, 256 tokens, 4 heads of 64; at most 8 candidates of each list"
 
 

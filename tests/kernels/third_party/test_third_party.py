@@ -44,17 +44,32 @@ def workload(name: str) -> ModuleType:
     return module
 
 
+# The few calls that a large package names; all of them are minutes of the same.
+CALLS = [
+    *(pytest.param(name, True, id=name) for name in NAMES),
+    *(
+        pytest.param(name, False, id=f"{name}, all", marks=pytest.mark.thorough)
+        for name in NAMES
+        if hasattr(workload(name), "SHORT")
+    ),
+]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", NAMES)
-def test_the_second_process_tunes_and_compiles_nothing(name: str, children: Children) -> None:
+@pytest.mark.parametrize(("name", "short"), CALLS)
+def test_the_second_process_tunes_and_compiles_nothing(
+    name: str, short: bool, children: Children
+) -> None:
     calls = workload(name)
     pytest.importorskip("torch")
     pytest.importorskip("triton")
     if importlib.util.find_spec(calls.MODULE) is None:
         pytest.skip(f"{calls.PACKAGE} is not installed")
 
-    document = children.run(BENCHMARK, name, "--at-most", KEPT.get(name, "2"), timeout=800)
+    options = ["--short"] if short else []
+    kept = KEPT.get(name, "2")
+    document = children.run(BENCHMARK, name, "--at-most", kept, *options, timeout=800)
     (package,) = document["packages"]
 
     cold, warm = package["cold"], package["warm"]
