@@ -40,6 +40,9 @@ from tuneonce.triton.launch.hook import Hook
 from tuneonce.triton.launch.persistence import Persistence
 from tuneonce.triton.seams import compiled
 
+# What explores asks no more of a version of Triton than what is marked `every_version` does.
+pytestmark = pytest.mark.slow
+
 # Only a test that would fail waits this long.
 TOO_LONG = 60.0
 X, OUT = torch.arange(4096.0), torch.zeros(4096)
@@ -161,7 +164,8 @@ def oracle(gpu: SimulatedGPU, kernel: Any, n: int = 4096) -> dict[Any, float]:
 # -- a stream of launches --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.every_version
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.thorough), 3])
 def test_the_traffic_finds_the_best_and_no_launch_waits(seed: int) -> None:
     store = MemoryStore()
     with SimulatedGPU(do_bench=True, noise=0.03, seed=seed) as gpu, exploring(store) as process:
@@ -212,6 +216,7 @@ def test_a_first_launch_takes_what_is_compiled_already() -> None:
         assert len(process.compiled_here) <= 2
 
 
+@pytest.mark.every_version
 def test_a_kernel_that_changes_its_arguments_stays_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each launch adds once. Kernels run in Triton's interpreter, so that they do it really."""
     from tuneonce.triton.launch import exploration
@@ -294,6 +299,7 @@ def test_another_process_goes_on_where_one_has_stopped() -> None:
 # -- what must not be explored ---------------------------------------------------------------
 
 
+@pytest.mark.every_version
 def test_in_a_capture_the_candidate_that_serves_runs_untimed() -> None:
     with SimulatedGPU(do_bench=True) as gpu, exploring(MemoryStore()) as process:
         kernel = tunable()
@@ -356,6 +362,7 @@ def test_what_is_not_explored_is_as_the_policy_says(
         assert str(kernel.best_config) in map(str, kernel.configs)
 
 
+@pytest.mark.every_version
 def test_code_is_generated_and_loaded_a_little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that launches get the interpreter; the first launch of a key does what it must at once."""
     seen: set[tuple[bool, bool]] = set()
@@ -471,6 +478,7 @@ def test_an_error_of_ours_ends_exploring_and_no_launch(monkeypatch: pytest.Monke
 # -- whom else it concerns -------------------------------------------------------------------
 
 
+@pytest.mark.every_version
 def test_no_tensor_is_kept_alive() -> None:
     with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
         kernel = tunable()

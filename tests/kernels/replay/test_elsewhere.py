@@ -28,6 +28,9 @@ from tuneonce.store.files import FileStore
 from tuneonce.store.memory import MemoryStore
 from tuneonce.system.patience import Patience
 
+# What machines share is the same with every version of Triton.
+pytestmark = pytest.mark.slow
+
 # -- programs, each a process --------------------------------------------------------------------
 
 

@@ -44,9 +44,11 @@ def workload(name: str) -> ModuleType:
     return module
 
 
+# Half a minute, with kernels of the kinds that the others have, too.
+LONG = {"cut_cross_entropy": pytest.mark.thorough}
 # The few calls that a large package names; all of them are minutes of the same.
 CALLS = [
-    *(pytest.param(name, True, id=name) for name in NAMES),
+    *(pytest.param(name, True, id=name, marks=LONG.get(name, ())) for name in NAMES),
     *(
         pytest.param(name, False, id=f"{name}, all", marks=pytest.mark.thorough)
         for name in NAMES
