@@ -40,11 +40,10 @@ ARMS: dict[str, dict[str, str]] = {
 STEERING = ("TUNEONCE", "TRITON_", "FLA_")
 
 
-def start(arm: str, home: Path, options: list[str]) -> dict[str, Any]:
-    """One process of the workload. Raises SystemExit with its last words if it fails."""
-    home.mkdir(parents=True, exist_ok=True)
+def environment_of(arm: str, home: Path) -> dict[str, str]:
+    """That of a process of an arm, with all that it keeps below `home`."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(STEERING)}
-    environment |= {
+    return environment | {
         "HOME": str(home),
         "XDG_CACHE_HOME": str(home / "cache"),
         "TRITON_CACHE_DIR": str(home / "triton"),
@@ -56,6 +55,12 @@ def start(arm: str, home: Path, options: list[str]) -> dict[str, Any]:
         "TRITON_DEFAULT_FP_FUSION": "1",
         **ARMS[arm],
     }
+
+
+def start(arm: str, home: Path, options: list[str]) -> dict[str, Any]:
+    """One process of the workload. Raises SystemExit with its last words if it fails."""
+    home.mkdir(parents=True, exist_ok=True)
+    environment = environment_of(arm, home)
     out = home / "workload.json"
     out.unlink(missing_ok=True)
     command = [sys.executable, str(ROOT / "benchmarks/fla_workload.py"), "--out", str(out)]

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from documents import ROOT, save
-from fla_restart import ARMS, STEERING, machine
+from fla_restart import environment_of, machine
 
 sys.path.insert(0, str(ROOT / "src"))
 
@@ -45,19 +44,7 @@ def start(name: str, options: argparse.Namespace, gpus: int) -> dict[str, Any]:
     arm, ranks, late = STARTS[name]
     with tempfile.TemporaryDirectory(prefix="gpu-ranks-") as directory:
         home = Path(directory)
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(STEERING)}
-        environment |= {
-            "HOME": str(home),
-            "XDG_CACHE_HOME": str(home / "cache"),
-            "TRITON_CACHE_DIR": str(home / "triton"),
-            "TUNEONCE_STORE": str(home / "store"),
-            "TUNEONCE_EVENTS": str(home / "events"),
-            "PYTHONPATH": os.pathsep.join(
-                filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")])
-            ),
-            "TRITON_DEFAULT_FP_FUSION": "1",
-            **ARMS[arm],
-        }
+        environment = environment_of(arm, home) | {"TUNEONCE_EVENTS": str(home / "events")}
         (home / "events").mkdir()
         command = [sys.executable, str(ROOT / "benchmarks/fla_workload.py"), "--again", "0"]
         command += [f"--{flag}" for flag in ("simulated", "small") if getattr(options, flag)]
