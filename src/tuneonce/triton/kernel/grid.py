@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,8 +23,20 @@ def programs(
             first = autotuner.configs[0] if config is None else config
             meta = {**nargs, **kwargs, **first.all_kwargs()}
             grid = grid(_complete(autotuner.fn, meta))
-        sizes = tuple(grid) if isinstance(grid, (tuple, list)) else (grid,)
-        return math.prod(max(0, int(size)) for size in sizes[:3])
+    except Exception:
+        return None
+    return product(grid)
+
+
+def product(grid: Any) -> int | None:
+    """The number of programs of a grid that is no function; None if it is none. Raises nothing."""
+    try:
+        sizes = grid if isinstance(grid, (tuple, list)) else (grid,)
+        found = 1
+        for size in sizes[:3]:
+            number = int(size)
+            found = found * number if number > 0 else 0
+        return found
     except Exception:
         return None
 

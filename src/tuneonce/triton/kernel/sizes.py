@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from .grid import programs
+from .grid import product, programs
 
 SizeOf = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 """What tells the sizes of a key's launches apart, of one launch."""
@@ -47,9 +47,9 @@ def size_of(
     grid = kwargs.get("grid")
     if type(grid) is tuple:
         plain = all(type(size) is int for size in grid)
-        return Size(_product(grid), frozenset() if plain else None)
+        return Size(product(grid), frozenset() if plain else None)
     if not callable(grid):
-        return Size(_product(grid), None)
+        return Size(product(grid), None)
     meta = _Meta(zip(autotuner.arg_names, args, strict=False))
     meta.update(kwargs)
     meta.update(first)
@@ -66,7 +66,7 @@ def size_of(
         and type(grid) is FunctionType
         and (grid.__code__ is code or _is_known_code(grid))
     )
-    return Size(_product(sizes), frozenset(read) if is_known else None)
+    return Size(product(sizes), frozenset(read) if is_known else None)
 
 
 def size_reader(
@@ -172,17 +172,6 @@ def are_plain(found: tuple[Any, ...]) -> bool:
 def are_whole(found: tuple[Any, ...]) -> bool:
     """The same of what a reader of arguments has found."""
     return all(type(one) is int or _is_shape(one) for one in found)
-
-
-def _product(grid: Any) -> int | None:
-    try:
-        sizes = grid if isinstance(grid, (tuple, list)) else (grid,)
-        product = 1
-        for size in sizes[:3]:
-            product *= max(0, int(size))
-        return product
-    except Exception:
-        return None
 
 
 def _is_shape(value: Any) -> bool:
