@@ -15,12 +15,14 @@ pytest.importorskip("triton")
 import torch
 import triton
 import triton.language as tl
+from triton.runtime.errors import OutOfResources
 
 from tests.kernels.equivalence_gpu import blocks
 from tests.kernels.launch.test_exploration import Process, exploring, verdicts
 from tuneonce.policies import OnMiss, Policies
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
+from tuneonce.triton.compile import supply
 from tuneonce.triton.kernel import device_facts
 
 SIZES = (32, 64, 128, 256)
@@ -179,6 +181,66 @@ def test_a_warm_up_of_another_size_does_not_decide_for_the_next_start() -> None:
         one.settle()
         assert [run(kernel, LARGE) for _ in range(3)] == [128] * 3
         assert one.told("begin") == []
+
+
+def test_what_the_store_knows_of_a_class_is_loaded_before_a_launch_runs_it() -> None:
+    store = MemoryStore()
+    with process(store):
+        kernel = tunable()
+        run(kernel, SMALL)
+        run(kernel, LARGE)
+    with process(store) as (one, _):
+        kernel = tunable()
+        run(kernel, SMALL)
+        serve(one)
+        run(kernel, LARGE)
+        one.compiled_here.clear()
+        one.settle(lambda: not one.keys)
+        assert [run(kernel, LARGE) for _ in range(2)] == [128] * 2
+        assert one.compiled_here == []
+        assert one.told("begin") == []
+
+
+def test_a_stored_winner_of_a_class_that_does_not_run_here_costs_no_launch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = MemoryStore()
+    with process(store):
+        kernel = tunable()
+        run(kernel, SMALL)
+        run(kernel, LARGE)
+    stock_load, refused = supply.load, []
+
+    def load(session: Any, config: Any, device: Any) -> None:
+        if config.kwargs["BLOCK"] == 128:
+            refused.append(config)
+            raise OutOfResources(300_000, 200_000, "shared memory")
+        stock_load(session, config, device)
+
+    monkeypatch.setattr(supply, "load", load)
+    with process(store) as (one, _):
+        kernel = tunable()
+        run(kernel, SMALL)
+        serve(one)
+        run(kernel, LARGE)
+        one.settle(lambda: bool(one.told("begin")))
+        assert refused
+        assert 128 not in [run(kernel, LARGE) for _ in range(20)]
+
+
+def test_a_class_that_is_met_in_a_request_and_not_explored_asks_no_store() -> None:
+    store = MemoryStore()
+    with process(store):
+        kernel = tunable()
+        run(kernel, SMALL)
+        run(kernel, LARGE)
+    with process(store, serving=OnMiss.BORROW) as (one, _):
+        kernel = tunable()
+        run(kernel, SMALL)
+        serve(one)
+        asked = len(one.events.of("resolve"))
+        assert [run(kernel, LARGE) for _ in range(2)] == [32] * 2
+        assert len(one.events.of("resolve")) == asked
 
 
 def test_what_was_read_before_answers_the_first_launch() -> None:

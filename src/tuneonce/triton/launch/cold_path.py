@@ -218,7 +218,11 @@ class ColdPath:
             session.settle(session.candidates[0])
             return False
         if self._classes.is_served(session):
-            return self._adopt(session) if session.winner is not None else True
+            if session.resolution is not None:
+                return self._adopt(session)
+            if session.winner is not None:
+                session.settle(session.winner)
+            return True
         if not clashes(session) and not (session.together and says_nothing(session)):
             self._ask(session)
         if session.winner is not None and self._classes.is_to_be_measured(session):

@@ -288,10 +288,7 @@ class Explorations:
         if explored.overruled:
             self._end(explored)
             return None
-        if explored.supply is None and not self._start(explored):
-            return None
-        supply = explored.supply
-        assert supply is not None
+        supply = explored.supply or self._start(explored)
         with self._beside_launches():  # one may name the next one just now
             named = explored.unname()
         for arrived in supply.settled():
@@ -301,6 +298,10 @@ class Explorations:
             for arrived in supply.begin():
                 self._arrive(explored, arrived)
             again = 0.0 if supply.may_begin else None
+        if explored.ended:
+            return None
+        if explored.supply is None:  # the store's winner does not run here
+            return 0.0
         with self._beside_launches():
             verdict = explored.exploration.decide()
         if verdict is not None:
@@ -324,48 +325,63 @@ class Explorations:
         finally:
             self._lock.release()
 
-    def _start(self, explored: ExploredKey) -> bool:
-        """Begin to have candidates compiled. False: the store has a winner."""
+    def _start(self, explored: ExploredKey) -> Supply:
+        """Begin to have candidates compiled; or to load the winner, if the store has one."""
         session, persistence = explored.session, self._persistence
-        if session.is_served and self._is_answered(explored):
-            return False
-        persistence.events.emit(
-            "explore",
-            what="begin",
-            **key_fields(session),
-            candidates=len(explored.exploration.candidates),
-            known=len(session.known),
-        )
-        persistence.expect(session)
+        if session.is_served:
+            session.is_served = False
+            explored.answer = self._answer(explored)
+        if explored.answer is None:
+            persistence.events.emit(
+                "explore",
+                what="begin",
+                **key_fields(session),
+                candidates=len(explored.exploration.candidates),
+                known=len(session.known),
+            )
+            persistence.expect(session)
         explored.supply = Supply(
             session,
             self._workers,
-            explored.wanted,
+            explored.wanted if explored.answer is None else [explored.answer],
             device=explored.device,
             wake=lambda: self._background.wake(explored),
         )
-        return True
+        return explored.supply
 
-    def _is_answered(self, explored: ExploredKey) -> bool:
+    def _answer(self, explored: ExploredKey) -> int | None:
         """Ask the store for a class that another class's winner serves meanwhile."""
         session, persistence = explored.session, self._persistence
         if session.question is None:
-            return False
+            return None
         persistence.ask(session)
         persistence.report(session)
         resolution = session.resolution
         if resolution is not None and resolution.outcome is Outcome.HIT:
-            self._settle(explored, session.winner)
-            self._tell_usage(explored)
-            self._end(explored)
-            return True
+            return session.position_of(session.winner)
         if resolution is not None and resolution.outcome is Outcome.PROVISIONAL:
             session.measurements = dict(resolution.here)
-        session.winner = None
-        begin_journal(session, self._journals, persistence)
+        self._learn(explored)
+        return None
+
+    def _learn(self, explored: ExploredKey) -> None:
+        """Its launches are to find its winner, beginning with what the store knows."""
+        explored.session.winner = None
+        begin_journal(explored.session, self._journals, self._persistence)
         with self._beside_launches():
             explored.learn()
-        return False
+
+    def _take_answer(self, explored: ExploredKey, arrival: Arrival) -> None:
+        """The store's winner has been loaded, so that no launch compiles or loads it; or it does
+        not run here, and the class is explored."""
+        explored.answer = None
+        if arrival is Arrival.LOADED:
+            self._settle(explored, explored.session.winner)
+            self._tell_usage(explored)
+            self._end(explored)
+        else:
+            self._learn(explored)
+            explored.supply = None
 
     def _settle(self, explored: ExploredKey, winner: Any) -> None:
         """From now on launches of this class run it, unless the program has decided."""
@@ -379,6 +395,7 @@ class Explorations:
 
     def _arrive(self, explored: ExploredKey, arrived: Arrived) -> None:
         position, arrival, why = arrived
+        is_answer = position == explored.answer
         with self._beside_launches():
             if arrival is Arrival.LOADED:
                 explored.exploration.available(position)
@@ -388,6 +405,8 @@ class Explorations:
             else:
                 explored.not_had.add(position)
                 explored.exploration.missing(position)
+        if is_answer:
+            self._take_answer(explored, arrival)
 
     def _record_now_and_then(self, explored: ExploredKey) -> None:
         now = time.monotonic()

@@ -51,6 +51,8 @@ class ExploredKey:
         self.failed = dict(failed)
         """Why candidates cannot run."""
         self.supply: Supply | None = None
+        self.answer: int | None = None
+        """The winner that the store has, while it is being loaded."""
         self.not_had: set[int] = set()
         """Candidates that cannot be compiled or loaded beside the launches."""
         self.ended = False

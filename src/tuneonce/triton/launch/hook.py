@@ -281,11 +281,12 @@ class Hook:
         if type(held) is Explored and not held.explored.ended and not kwargs.get("warmup"):
             go_on = self._cold_path.exploration.go_on
             return True, go_on(held.explored, held.programs, args, kwargs)
-        size = size_of(autotuner, args, kwargs, classes.first, code=known.code)
-        if size.programs == 0 or kwargs.get("warmup"):  # it decides nothing
-            return (
-                (False, None) if found is None else (True, launch(autotuner, found, args, kwargs))
-            )
+        warmup = kwargs.get("warmup")
+        size = None if warmup else size_of(autotuner, args, kwargs, classes.first, code=known.code)
+        if size is None or size.programs == 0:  # it decides nothing
+            if found is None:
+                return False, None
+            return True, launch(autotuner, found, args, kwargs)
         entry = classes.entry_of(size.programs)
         if entry is None:
             return False, None

@@ -14,7 +14,7 @@ from typing import Any
 from ...errors import KeyNotTuned
 from ...model.key import compare
 from ...model.wording import difference_text, kernel_name, tuning, tuning_text
-from ...phase import Phases
+from ...phase import Phase, Phases
 from ...policies import ON_MISS, OnMiss, Policies
 from ...resolution.resolver import Outcome, Question, Resolution
 from ...tuning.siblings import Endless, Sibling, Siblings, adapted, times_of
@@ -53,6 +53,10 @@ class Misses:
     def tunes(self, session: Session) -> bool:
         """Whether a miss measures its candidates before it launches one."""
         return self.policy is OnMiss.TUNE or session.together or clashes(session)
+
+    def only_serves(self, session: Session) -> bool:
+        """Whether it is somebody's request, in which no miss measures anything."""
+        return self._phases.now is Phase.SERVING and not self.tunes(session)
 
     def explores(self, session: Session) -> bool:
         """Whether the launches of a miss find out what it runs."""

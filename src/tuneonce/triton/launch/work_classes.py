@@ -29,13 +29,14 @@ class WorkClasses:
         self._persistence, self._misses = persistence, misses
 
     def is_served(self, session: Session) -> bool:
-        """Whether the winner of another class runs, while the session's launches find their own.
+        """Whether the winner of another class runs, and the store is not asked by this launch.
 
-        Not even the store is asked: that is done beside. Where the answer was read from it before,
-        the session has its winner.
+        Then the session's launches find their own winner, and the store is asked beside; or it
+        has a winner: what was read from the store before, or the other class's where nothing
+        explores.
         """
-        classes = session.classes
-        if classes is None or not self._misses.explores(session):
+        classes, explores = session.classes, self._misses.explores(session)
+        if classes is None or not (explores or self._misses.only_serves(session)):
             return False
         serving = _among(session.candidates, classes.nearest(session.programs))
         if serving is None:
@@ -43,6 +44,10 @@ class WorkClasses:
         self._persistence.meet(session)
         if session.winner is not None:
             self._persistence.report(session)
+            return True
+        if not explores:
+            session.winner = serving
+            self._misses.borrowing.want(session)
             return True
         session.exploring = [session.position_of(serving)]
         session.is_served = True
