@@ -105,9 +105,9 @@ def _overlapping(verdicts: list[Entry]) -> list[list[Entry]]:
     ]
 
 
-def _smallest_first(work_class: str) -> tuple[bool, int]:
-    is_unknown, size = largest_first(work_class)
-    return is_unknown, -size
+def _smallest_first(work_class: str) -> tuple[bool, int, int]:
+    is_unknown, size, programs = largest_first(work_class)
+    return is_unknown, -size, -programs
 
 
 def _compared(verdicts: list[Entry]) -> OverClasses:

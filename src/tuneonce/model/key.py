@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..system.forks import lazy
 from .codec import Encoded, canonical
@@ -119,36 +121,73 @@ def compare(ours: Iterable[tuple[str, str]], theirs: Iterable[tuple[str, str]]) 
     ]
 
 
-def work_class(programs: int | None) -> str:
-    """The power-of-four bucket of a launch's programs: ``c00`` is 1 to 3, ``c01`` 4 to 15.
+class Work(NamedTuple):
+    """How much a launch has to do: its `programs` under the kernel's first candidate, and the
+    `elements` of the largest tensor that it is given. None is what is not known."""
 
-    None (the grid could not be evaluated) and launches of nothing are ``cxx``.
+    programs: int | None
+    elements: int | None = None
+
+
+def work_class(programs: int | None, elements: int | None = None) -> str:
+    """Launches of about one size: ``c03e05`` has 64 to 255 programs, each with a share of 724 to
+    2,896 of the elements of the largest tensor; ``c03`` is where these are not known.
+
+    Both numbers are powers of four. That of the share is taken half-way between powers of two,
+    which are what sizes of tensors and tiles mostly are, and so it does not change when some
+    programs have less to do than the others. Launches of an unknown number of programs, or of
+    none, are ``cxx``.
     """
     if programs is None or programs < 1:
         return UNKNOWN_CLASS
-    return _bucket((programs.bit_length() - 1) // 2)
+    bucket = (programs.bit_length() - 1) // 2
+    if not elements or elements < 0:
+        return _class_name(bucket)
+    # log4(x) + 1/4 is a quarter of log2(2 * x * x).
+    share = max(0, (2 * elements * elements // (programs * programs)).bit_length() - 1) // 4
+    return _class_name(bucket, share)
 
 
 @functools.cache
-def _bucket(number: int) -> str:
-    return f"c{number:02d}"
+def _class_name(programs: int, share: int | None = None) -> str:
+    return f"c{programs:02d}" if share is None else f"c{programs:02d}e{share:02d}"
+
+
+_CLASS = re.compile(r"c([0-9]{2})(?:e([0-9]{2}))?")
+
+
+@functools.cache
+def coordinates(work_class: str) -> tuple[int, int | None] | None:
+    """The powers of four of a work class: of its programs, and of the elements that each has, None
+    if they are not known. None for an unknown class."""
+    found = _CLASS.fullmatch(work_class)
+    if found is None:
+        return None
+    return int(found[1]), None if found[2] is None else int(found[2])
 
 
 def class_distance(one: str, other: str) -> float:
-    """How far two work classes are apart; an unknown one is farther than any known one."""
+    """How far two work classes are apart, in steps to the next; an unknown one is farther than any
+    known one. Where only one knows the elements, they count as one step apart."""
     if one == other:
         return 0
-    if UNKNOWN_CLASS in (one, other):
+    ours, theirs = coordinates(one), coordinates(other)
+    if ours is None or theirs is None:
         return math.inf
-    return abs(int(one[1:]) - int(other[1:]))
+    programs = abs(ours[0] - theirs[0])
+    if ours[1] is None or theirs[1] is None:
+        return programs + (ours[1] is not theirs[1])
+    return programs + abs(ours[1] - theirs[1])
 
 
-def largest_first(work_class: str) -> tuple[bool, int]:
+def largest_first(work_class: str) -> tuple[bool, int, int]:
     """Sorts work classes, the largest first and the unknown one last.
 
     Where one verdict is to stand for all sizes it is the largest's: a winner for much work loses
     little on less, a winner for little work may lose much on more.
     """
-    if work_class == UNKNOWN_CLASS:
-        return True, 0
-    return False, -int(work_class[1:])
+    found = coordinates(work_class)
+    if found is None:
+        return True, 0, 0
+    programs, share = found
+    return False, -programs - (share or 0), -programs

@@ -37,7 +37,7 @@ WANTED = "tuneonce.wanted/1"
 
 BadReason = Literal["truncated", "checksum", "schema", "version", "misplaced", "no_time"]
 
-WORK_CLASS = r"c(?:[0-9][0-9]|xx)"
+WORK_CLASS = r"c(?:[0-9]{2}(?:e[0-9]{2})?|xx)"
 """What a work class looks like (`model.key.work_class`), as a regular expression."""
 
 WorkClass = Annotated[str, msgspec.Meta(pattern=rf"\A{WORK_CLASS}\Z")]

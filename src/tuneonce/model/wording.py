@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .codec import decode, render
-from .key import UNKNOWN_CLASS, Difference
+from .key import Difference, coordinates
 
 # Triton's own short names.
 _DTYPES = {
@@ -118,16 +118,29 @@ def world_text(parts: Mapping[str, str]) -> str:
 
 def programs_range(work_class: str) -> tuple[int, int] | None:
     """The least and the greatest number of programs of a work class; None for ``cxx``."""
-    if work_class == UNKNOWN_CLASS or not re.fullmatch(r"c\d\d", work_class):
+    found = coordinates(work_class)
+    if found is None:
         return None
-    low: int = 4 ** int(work_class[1:])
+    low: int = 4 ** found[0]
     return low, 4 * low - 1
 
 
 def programs_text(work_class: str) -> str:
-    """``16–63 programs``, ``1,024–4,095 programs``."""
-    bounds = programs_range(work_class)
-    return "any size" if bounds is None else f"{bounds[0]:,}–{bounds[1]:,} programs"
+    """``16–63 programs``; with the elements that each has, ``1,024–4,095 programs of ~4k``."""
+    found, bounds = coordinates(work_class), programs_range(work_class)
+    if found is None or bounds is None:
+        return "any size"
+    share = "" if found[1] is None else f" of {_power_text(found[1])}"
+    return f"{bounds[0]:,}–{bounds[1]:,} programs{share}"
+
+
+def _power_text(power: int) -> str:
+    """About four to this power: ``~64``, ``~4k``, ``~1M``."""
+    thousands, rest = divmod(power, 5)
+    units = ("", "k", "M", "G", "T", "P")
+    if thousands >= len(units):
+        return f"4^{power}"
+    return f"~{4**rest}{units[thousands]}"
 
 
 def part_name(part: str) -> str:

@@ -20,7 +20,7 @@ import triton
 import triton.language as tl
 
 from tests.kernels.launch.test_exploration import Process, exploring
-from tuneonce.model.key import work_class
+from tuneonce.model.key import coordinates, work_class
 from tuneonce.policies import Policies
 from tuneonce.store.memory import MemoryStore
 from tuneonce.system import slices
@@ -36,7 +36,8 @@ _SOFT = 0.25
 # Of two neighbouring regimes the best of each is slower in the other by at least this logarithm.
 _APART = math.log(1.1)
 
-X, OUT = torch.zeros(64), torch.zeros(64)
+# Tensors of one element, of which every program has a share of one at most.
+X, OUT = torch.zeros(64)[:1], torch.zeros(64)[:1]
 
 
 @triton.jit
@@ -48,6 +49,10 @@ def sized(x, out, TAG: tl.constexpr):
 def tunable() -> Any:
     """A new autotuner over the one kernel. Its key holds nothing, so that only sizes differ."""
     return triton.autotune([triton.Config({"TAG": tag}) for tag in range(CANDIDATES)], [])(sized)
+
+
+def class_of(programs: int) -> str:
+    return work_class(programs, X.numel())
 
 
 @dataclass
@@ -95,14 +100,16 @@ class SizedKernel:
 
     def changes_in(self, name: str) -> bool:
         """Whether a boundary lies in this class of sizes, or so close that it matters there."""
-        low = 2.0 * int(name[1:])
+        found = coordinates(name)
+        assert found is not None
+        low = 2.0 * found[0]
         return any(low - 1 < boundary < low + 3 for boundary in self.boundaries)
 
     def best_in_class(self, sizes: Sequence[int]) -> dict[str, int]:
         """What no choice of one candidate for each class can beat on these launches."""
         found = {}
-        for name in {work_class(n) for n in sizes}:
-            here = [n for n in sizes if work_class(n) == name]
+        for name in {class_of(n) for n in sizes}:
+            here = [n for n in sizes if class_of(n) == name]
             found[name] = min(range(CANDIDATES), key=lambda c: sum(self.regret(c, n) for n in here))
         return found
 
@@ -161,13 +168,13 @@ class Outcome:
         """The regret of the first launch of each class, by whose size the class was raced."""
         first: dict[str, float] = {}
         for n, regret in zip(self.sizes, self.regret, strict=True):
-            first.setdefault(work_class(n), regret)
+            first.setdefault(class_of(n), regret)
         return list(first.values())
 
     def where(self, kernel: SizedKernel, *, changes: bool) -> list[float]:
         """The regret of launches in classes with a boundary, or without."""
         both = zip(self.sizes, self.regret, strict=True)
-        return [regret for n, regret in both if kernel.changes_in(work_class(n)) is changes]
+        return [regret for n, regret in both if kernel.changes_in(class_of(n)) is changes]
 
 
 class Sized:
@@ -204,7 +211,7 @@ class Sized:
                 len(met) < len(CLASSES) or any(_all(tuner, "exploring"))
             ):
                 [n] = sizes_of(self._traffic, 1)
-                met.add(work_class(n))
+                met.add(class_of(n))
                 learning.append(self.kernel.regret(self._run(tuner, n), n))
                 beside.catch_up()
             ran = [self._run(tuner, n) for n in self.stream]
@@ -226,20 +233,20 @@ class Sized:
         measured: list[int] = []
         samples = 0
         for n in self.stream:
-            if work_class(n) in winners:
+            if class_of(n) in winners:
                 continue
             with self._process() as one:
                 self.gpu.forget()
-                winners[work_class(n)] = self._run(tunable(), n)
+                winners[class_of(n)] = self._run(tunable(), n)
                 samples += len(self.gpu.history) - 1
                 measured += [tune["measured"] for tune in one.events.of("tune")]
-        ran = [winners[work_class(n)] for n in self.stream]
+        ran = [winners[class_of(n)] for n in self.stream]
         return self._outcome(ran, len(winners), sum(measured), samples, sum(measured[1:]))
 
     def ideal(self) -> Outcome:
         """The truly best single candidate of each class, which measures nothing."""
         best = self.kernel.best_in_class(self.stream)
-        ran = [best[work_class(n)] for n in self.stream]
+        ran = [best[class_of(n)] for n in self.stream]
         return self._outcome(ran, len(best), 0, 0)
 
     def _process(self, **policies: Any) -> contextlib.AbstractContextManager[Process]:

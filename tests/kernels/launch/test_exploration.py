@@ -188,7 +188,7 @@ def test_the_traffic_finds_the_best_and_no_launch_waits(seed: int) -> None:
         run(kernel)
         assert [one.runs(winner) for one in gpu.launches] == [True, True]
     [verdict] = verdicts(store)
-    assert (verdict.origin, verdict.work_class) == ("explored", "c03")
+    assert (verdict.origin, verdict.work_class) == ("explored", "c03e02")
     assert {one.method for one in verdict.measurements} == {"explore"}
     assert len(verdict.measurements) == len(SIZES)
     [begun] = process.told("begin")
@@ -531,7 +531,7 @@ def test_sizes_of_another_class_are_another_exploration() -> None:
             kernel[covering(n)](X, OUT, n)
         assert len(gpu.launches) == 5
         classes = {key.session.question.work_class for key in process.keys}
-        assert classes == {"c03", "c00"}
+        assert classes == {"c03e02", "c00e05"}
         assert sorted(key.exploration.launches for key in process.keys) == [1, 2]
 
 

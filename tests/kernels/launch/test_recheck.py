@@ -268,7 +268,7 @@ def test_a_verdict_of_another_size_gets_one_of_this_size_beside_it() -> None:
     found = rechecked(events)
     assert (found["provisional"], found["fixed"]) == (True, True)
     origins = {v.work_class: (v.origin, v.candidates.index(v.winner)) for v in verdicts(store)}
-    assert origins == {"c00": ("measured", 0), "c03": ("rechecked", 2)}
+    assert origins == {"c00e05": ("measured", 0), "c03e01": ("rechecked", 2)}
 
 
 @pytest.mark.parametrize("fix", [Recheck.REPORT, Recheck.FIX])

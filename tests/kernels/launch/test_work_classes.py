@@ -98,7 +98,7 @@ def test_while_it_starts_each_class_is_tuned_when_it_is_met_and_keeps_its_winner
         kernel = tunable()
         assert [run(kernel, n) for n in (SMALL, LARGE, HUGE)] == [32, 128, 256]
         tunes = one.events.of("tune")
-        assert [tune["work_class"] for tune in tunes] == ["c00", "c05", "c08"]
+        assert [tune["work_class"] for tune in tunes] == ["c00e02", "c05e00", "c08e00"]
         gpu.forget()
         again = [run(kernel, n) for n in (LARGE, SMALL, HUGE, SMALL, LARGE)]
         assert again == [128, 32, 256, 32, 128]
@@ -107,7 +107,7 @@ def test_while_it_starts_each_class_is_tuned_when_it_is_met_and_keeps_its_winner
         assert [run(kernel, n) for n in (SMALL + 1, LARGE + 1)] == [32, 128]
         assert len(one.events.of("tune")) == 3
     found = {verdict.work_class: verdict for verdict in verdicts(store)}
-    assert found.keys() == {"c00", "c05", "c08"}
+    assert found.keys() == {"c00e02", "c05e00", "c08e00"}
 
 
 def test_what_an_earlier_hook_knew_is_gone_with_it() -> None:
@@ -158,8 +158,8 @@ def test_while_it_serves_a_new_class_runs_the_nearest_winner_and_its_traffic_tun
         assert one.events.of("tune")[1:] == []
         assert one.compiled_here == []
     assert {v.work_class: v.origin for v in verdicts(store)} == {
-        "c00": "measured",
-        "c05": "explored",
+        "c00e02": "measured",
+        "c05e00": "explored",
     }
 
 
@@ -324,6 +324,31 @@ def test_a_grid_that_reads_a_tensor_has_its_size_by_the_shapes_of_the_call() -> 
         assert len(one.events.of("tune")) == 2
 
 
+@pytest.mark.parametrize("grid", [(4,), lambda meta: (4,)], ids=["a tuple", "a function"])
+def test_a_kernel_whose_grid_does_not_vary_is_told_by_its_tensors(grid: Any) -> None:
+    """As a persistent kernel, or one whose programs walk over a sequence."""
+
+    def told(launch: Any) -> float:
+        return 1.0 if launch.constants["BLOCK"] == wanted else 2.0
+
+    with (
+        SimulatedGPU(do_bench=True, noise=0.02, times=told) as gpu,
+        exploring(MemoryStore(), workers=2, policies=Policies()),
+    ):
+        kernel = tunable()
+
+        def launched(n: int) -> int:
+            kernel[grid](torch.zeros(n), torch.zeros(n), n)
+            block: int = kernel.best_config.kwargs["BLOCK"]
+            return block
+
+        for wanted, n in ((32, 1000), (128, 100_000)):
+            assert launched(n) == wanted
+        gpu.forget()
+        assert [launched(n) for n in (1001, 100_001, 1000, 100_000)] == [32, 128, 32, 128]
+        assert len(gpu.launches) == 4
+
+
 def test_a_launch_of_nothing_decides_nothing() -> None:
     with process(MemoryStore()) as (one, _):
         kernel = tunable()
@@ -332,7 +357,7 @@ def test_a_launch_of_nothing_decides_nothing() -> None:
         assert run(kernel, 0) == 128
         assert len(one.events.of("tune")) == tunes
         [classes] = kernel._tuneonce_state.classes.values()
-        assert set(classes.winners) == {"c05"}
+        assert set(classes.winners) == {"c05e00"}
 
 
 def test_one_winner_a_key_if_that_is_wanted() -> None:

@@ -20,6 +20,8 @@ from tuneonce.model.key import (
     Key,
     class_distance,
     compare,
+    coordinates,
+    largest_first,
     work_class,
 )
 from tuneonce.model.record_names import (
@@ -241,6 +243,46 @@ def test_work_classes_are_powers_of_four(programs: int | None, expected: str) ->
     assert work_class(programs) == expected
 
 
+@pytest.mark.parametrize(
+    ("programs", "elements", "expected"),
+    [
+        (64, None, "c03"),
+        (64, 0, "c03"),
+        (64, 1, "c03e00"),
+        (64, 64, "c03e00"),
+        (64, 182, "c03e01"),  # 2.84 each
+        (64, 181, "c03e00"),
+        (32, 2**17, "c02e06"),
+        (31, 2**17, "c02e06"),
+        (16, 2**17, "c02e06"),
+        (128, 2**40, "c03e16"),
+        (None, 64, "cxx"),
+        (0, 64, "cxx"),
+    ],
+)
+def test_a_work_class_says_how_much_each_program_has(
+    programs: int | None, elements: int | None, expected: str
+) -> None:
+    assert work_class(programs, elements) == expected
+
+
+@given(st.integers(1, 2**40), st.integers(1, 2**60))
+def test_a_share_spans_a_factor_of_four(programs: int, elements: int) -> None:
+    found = coordinates(work_class(programs, elements))
+    assert found is not None
+    assert found[1] is not None
+    share = elements / programs
+    assert share < 4 ** (found[1] + 0.75) * (1 + 1e-9)
+    assert found[1] == 0 or share > 4 ** (found[1] - 0.25) * (1 - 1e-9)
+
+
+@given(st.integers(1, 100_000))
+def test_a_chunked_kernel_has_one_share_whatever_the_length(length: int) -> None:
+    """32 heads of 128, one program for 64 tokens of a head; the last chunk may be in part."""
+    length += 640
+    assert work_class(32 * -(-length // 64), length * 32 * 128).endswith("e06")
+
+
 @given(st.integers(1, 2**100))
 def test_a_work_class_spans_a_factor_of_four(programs: int) -> None:
     number = int(work_class(programs)[1:])
@@ -251,7 +293,23 @@ def test_how_far_work_classes_are_apart() -> None:
     assert class_distance("c03", "c03") == 0
     assert class_distance("c03", "c10") == class_distance("c10", "c03") == 7
     assert class_distance("cxx", "cxx") == 0
+    assert class_distance("c03e05", "c03e07") == 2
+    assert class_distance("c03e05", "c04e04") == 2
+    assert class_distance("c03e05", "c03") == class_distance("c03", "c03e05") == 1
+    assert class_distance("c03e05", "cxx") == math.inf
     assert class_distance("cxx", "c03") == class_distance("c03", "cxx") == math.inf
+
+
+def test_the_largest_class_has_the_most_elements_in_all() -> None:
+    names = ["cxx", "c02e05", "c03e05", "c01e09", "c04e04", "c03"]
+    assert sorted(names, key=largest_first) == [
+        "c01e09",
+        "c04e04",
+        "c03e05",
+        "c02e05",
+        "c03",
+        "cxx",
+    ]
 
 
 def test_parts_are_text_that_json_gives_back() -> None:

@@ -108,6 +108,10 @@ def test_programs_of_a_work_class(work_class: str, bounds: tuple[int, int] | Non
 
 def test_programs_of_a_large_work_class() -> None:
     assert programs_text("c05") == "1,024–4,095 programs"
+    assert programs_text("c05e06") == "1,024–4,095 programs of ~4k"
+    assert programs_text("c00e03") == "1–3 programs of ~64"
+    assert programs_text("c00e12") == "1–3 programs of ~16M"
+    assert programs_text("c00e31") == "1–3 programs of 4^31"
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,48 @@
-"""The size of one launch: its number of programs."""
+"""The size of one launch: its number of programs, and how large its largest tensor is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ...model.key import Work
 from ..seams import kernels, wrappers
+
+
+def work_of(autotuner: Any, nargs: Mapping[str, Any], kwargs: Mapping[str, Any]) -> Work:
+    """How much a launch has to do, under the kernel's first candidate. Raises nothing."""
+    return Work(programs(autotuner, nargs, kwargs), elements((*nargs.values(), *kwargs.values())))
+
+
+def extent(work: Work) -> int | None:
+    """One number by which a launch's time grows; None if it is not known.
+
+    Of some kernels only the programs become more with the work, of others only the elements.
+    """
+    if work.programs is None:
+        return None
+    return work.programs * (work.elements or 1)
+
+
+def elements(arguments: Iterable[Any]) -> int | None:
+    """How many elements the largest tensor among them has; None if there is none. Raises nothing.
+
+    A tensor is what has a shape of whole numbers; tuples are looked into.
+    """
+    largest = None
+    for value in arguments:
+        if isinstance(value, tuple):
+            found = elements(value)
+        else:
+            try:
+                shape = getattr(value, "shape", None)
+                found = math.prod(shape) if isinstance(shape, (tuple, list)) else None
+            except Exception:  # of an object of the program's
+                found = None
+        if type(found) is int and (largest is None or found > largest):
+            largest = found
+    return largest
 
 
 def programs(

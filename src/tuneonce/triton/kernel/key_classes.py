@@ -10,7 +10,7 @@ import copy
 from threading import get_ident
 from typing import Any, NamedTuple
 
-from ...model.key import UNKNOWN_CLASS, class_distance, largest_first, work_class
+from ...model.key import UNKNOWN_CLASS, Work, class_distance, largest_first, work_class
 from .known_winners import Entry, entry_for
 
 # The class of all launches of a key that has but one.
@@ -18,10 +18,9 @@ _ALL = UNKNOWN_CLASS
 
 
 class Explored(NamedTuple):
-    """In a winner's place: a class whose launches tune it, and the programs of such a launch."""
+    """In a winner's place: a class whose launches tune it."""
 
     explored: Any
-    programs: int | None
 
 
 class KeyClasses:
@@ -58,25 +57,25 @@ class KeyClasses:
         self._crowded = False
         """Whether several threads have changed which winner the cache holds."""
 
-    def name(self, programs: int | None) -> str:
-        """The class of a launch of so many programs, None if that is not known."""
-        return _ALL if self.single else work_class(programs)
+    def name(self, work: Work) -> str:
+        """The class of a launch of so much work."""
+        return _ALL if self.single else work_class(*work)
 
-    def entry_of(self, programs: int | None) -> Entry | None:
-        """What a launch of so many programs runs: its class's winner, or what explores it.
+    def entry_of(self, work: Work) -> Entry | None:
+        """What a launch of so much work runs: its class's winner, or what explores it.
 
         None if its class was not met, or it launches nothing, which decides nothing.
         """
-        if programs == 0:
+        if work.programs == 0:
             return None
-        name = self.name(programs)
+        name = self.name(work)
         winner = self.winners.get(name)
         if winner is not None:
             return winner
         explored = self.exploring.get(name)
         if explored is None or explored.ended:
             return None
-        return Entry(self.stock_key, Explored(explored, programs), {}, {})
+        return Entry(self.stock_key, Explored(explored), {}, {})
 
     def put(self, cache: Any, name: str, config: Any) -> None:
         """This class has a winner, and it is what the autotuner's cache holds now."""
@@ -122,8 +121,8 @@ class KeyClasses:
         self.exploring.clear()
         self.winners.clear()
 
-    def nearest(self, programs: int | None) -> Any:
+    def nearest(self, work: Work) -> Any:
         """The winner of the nearest class, the larger of two; None if there is none."""
-        name = self.name(programs)
+        name = self.name(work)
         found = sorted(self.winners, key=lambda n: (class_distance(n, name), largest_first(n)))
         return self.winners[found[0]].config if found else None

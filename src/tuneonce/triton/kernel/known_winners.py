@@ -19,6 +19,7 @@ from .sizes import (
     are_plain,
     are_whole,
     argument_reader,
+    rounded,
     size_of,
     size_reader,
     whole,
@@ -55,10 +56,12 @@ def entry_for(stock_key: tuple[Any, ...], config: Any, classes: Any = None) -> E
 class Known:
     """One key of one call shape: `entries` by what `size_of` reads of a launch."""
 
-    __slots__ = ("by_arguments", "classes", "code", "entries", "read", "size_of")
+    __slots__ = ("by_arguments", "classes", "code", "entries", "of_about", "read", "size_of")
 
     def __init__(self, size_of: SizeOf, entries: dict[Any, Any], classes: Any = None) -> None:
         self.size_of, self.entries, self.classes = size_of, entries, classes
+        self.of_about: dict[Any, Entry] = {}
+        """What launches of about a size run: an entry that is not there is made of it."""
         self.read: frozenset[str] | None = None
         """The arguments that `size_of` reads."""
         self.by_arguments = False
@@ -69,15 +72,28 @@ class Known:
     def meet(self, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry | None:
         """What a launch runs whose size was not met; None if its class was not met either.
 
-        Its grid is evaluated, and launches of its size find the entry from now on, if what decides
-        their size is known.
+        Launches of its size find the entry from now on, if what decides their size is known. If
+        none of about its size was met, its grid is evaluated.
         """
         if kwargs.get("warmup"):  # it decides nothing
             return None
+        if self.of_about and (entry := self._about(args, kwargs)) is not None:
+            return entry
         size = size_of(autotuner, args, kwargs, self.classes.first, code=self.code)
-        entry: Entry | None = self.classes.entry_of(size.programs)
+        entry = self.classes.entry_of(size.work)
         if entry is not None:
             self.keep(entry, size, autotuner, args, kwargs)
+        return entry
+
+    def _about(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry | None:
+        """What a launch of about this size ran."""
+        try:
+            found = self.size_of(args, kwargs)
+            entry = None if found is None else self.of_about.get(rounded(found))
+        except Exception:  # another kind of grid, or of arguments
+            return None
+        if entry is not None:
+            self._remember(found, entry)
         return entry
 
     def keep(
@@ -97,7 +113,7 @@ class Known:
             return
         code = getattr(kwargs["grid"], "__code__", None)
         if self.read is None:
-            reader = size_reader(autotuner, (len(args), *kwargs), kwargs["grid"], read)
+            reader = size_reader(autotuner, (len(args), *kwargs), read, args, kwargs)
             if reader is None:
                 return
             self.size_of, self.read, self.code = reader, read, code
@@ -110,7 +126,8 @@ class Known:
     ) -> None:
         if not self.by_arguments:
             self.size_of = argument_reader(autotuner, (len(args), *kwargs), args, kwargs)
-            self.entries, self.by_arguments, self.read, self.code = {}, True, frozenset(), None
+            self.entries, self.of_about = {}, {}
+            self.by_arguments, self.read, self.code = True, frozenset(), None
         self._enter(entry, args, kwargs, are_whole)
 
     def _enter(
@@ -120,14 +137,20 @@ class Known:
         kwargs: dict[str, Any],
         may_be_kept: Callable[[tuple[Any, ...]], bool],
     ) -> None:
-        if len(self.entries) >= _MOST_SIZES:
-            self.entries = {}
         try:
             found = self.size_of(args, kwargs)
             if may_be_kept(found):
-                self.entries[found] = entry
+                self._remember(found, entry)
+                if len(self.of_about) >= _MOST_SIZES:
+                    self.of_about = {}
+                self.of_about[rounded(found)] = entry
         except Exception:
             return  # another kind of grid, or of arguments
+
+    def _remember(self, found: Any, entry: Entry) -> None:
+        if len(self.entries) >= _MOST_SIZES:
+            self.entries = {}
+        self.entries[found] = entry
 
 
 def key_reader(

@@ -30,12 +30,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...model.codec import digest
+from ...model.key import Work
 from ...model.records import Measurement
 from ...resolution.journal import Journal
 from ...resolution.resolver import Question, Resolution
 from ...tuning.priors import Prior
 from .autotuner_state import AutotunerState
-from .grid import programs
+from .grid import work_of
 from .identity import name_of
 from .key_classes import KeyClasses
 from .known_winners import known_of, remember
@@ -98,15 +99,15 @@ class Session:
     """The code that was generated for its candidates (`compile.code_texts`)."""
 
     @functools.cached_property
-    def programs(self) -> int | None:
-        """The number of programs of the launch, None if it is not known."""
-        return programs(self.autotuner, self.nargs, self.kwargs)
+    def work(self) -> Work:
+        """How much the launch has to do."""
+        return work_of(self.autotuner, self.nargs, self.kwargs)
 
     @property
     def class_name(self) -> str:
         """Its work class among `classes`."""
         assert self.classes is not None
-        return self.classes.name(self.programs)
+        return self.classes.name(self.work)
 
     @property
     def is_settled(self) -> bool:

@@ -1,10 +1,14 @@
-"""How large a launch is: its grid, evaluated once for all launches that it cannot tell apart.
+"""How large a launch is: its grid, evaluated once for all launches that are of about one size.
 
 A grid is most often a function of what it closes over and of some numbers among the arguments.
 Evaluating it takes longer than all else of a launch of a known key, so the size is remembered by
-what the grid has read: `Size.read` names the arguments, the rest is found in the function. Where
-that cannot be known, in a grid that reads a tensor or an object, the call's whole numbers and the
-shapes of its tensors stand for it (`argument_reader`).
+what the grid has read (`Size.read` names the arguments, the rest is found in the function) and by
+the other whole numbers among the arguments: a kernel whose grid does not vary is told by them how
+much there is to do. What the key holds is equal in all its launches and not read, nor are strides,
+which follow from sizes.
+
+Where what a grid reads cannot be known, as of one that reads a tensor or an object, the call's
+whole numbers and the shapes of its tensors stand for it (`argument_reader`).
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from .grid import product, programs
+from ...model.key import Work
+from .grid import elements, product, programs
 
 SizeOf = Callable[[tuple[Any, ...], dict[str, Any]], Any]
 """What tells the sizes of a key's launches apart, of one launch."""
@@ -23,11 +28,33 @@ _NUMBERS = frozenset((int, bool, str, float, type(None)))
 _CHANGING = (int, bool, str, float, tuple)
 
 
-class Size(NamedTuple):
-    """`programs` of a launch, None if unknown. `read`: the arguments that decide it beside what
-    the grid itself holds; None if it is not known what decides it."""
+# Whole numbers up to here stand for themselves, larger ones for those with the same first five
+# binary digits. Powers of two, where classes mostly end, are rounded to themselves.
+_EXACT = 32
+_DIGITS = 5
 
-    programs: int | None
+
+def rounded(found: Any) -> Any:
+    """What a reader has found of a launch, the same for launches of about one size.
+
+    Lengths of requests never stop: launches whose sizes differ by less than a sixteenth are taken
+    for one, the first of them.
+    """
+    if type(found) is int:
+        if -_EXACT < found < _EXACT:
+            return found
+        shift = found.bit_length() - _DIGITS
+        return found >> shift << shift
+    if isinstance(found, tuple):
+        return tuple(map(rounded, found))
+    return found
+
+
+class Size(NamedTuple):
+    """How much a launch has to do. `read`: the arguments that decide it beside what the grid itself
+    holds; None if it is not known what decides it."""
+
+    work: Work
     read: frozenset[str] | None
 
 
@@ -44,12 +71,12 @@ def size_of(
     `code` is that of grids for which there is a reader already. What one of them holds is not
     looked at: `are_plain` says whether what the reader finds may be kept. Raises nothing.
     """
-    grid = kwargs.get("grid")
+    grid, largest = kwargs.get("grid"), elements((*args, *kwargs.values()))
     if type(grid) is tuple:
         plain = all(type(size) is int for size in grid)
-        return Size(product(grid), frozenset() if plain else None)
+        return Size(Work(product(grid), largest), frozenset() if plain else None)
     if not callable(grid):
-        return Size(product(grid), None)
+        return Size(Work(product(grid), largest), None)
     meta = _Meta(zip(autotuner.arg_names, args, strict=False))
     meta.update(kwargs)
     meta.update(first)
@@ -59,42 +86,69 @@ def size_of(
         sizes = grid(meta)
     except Exception:  # it reads what only Triton knows: a default, a heuristic
         nargs = dict(zip(autotuner.arg_names, args, strict=False))
-        return Size(programs(autotuner, nargs, kwargs), None)
+        return Size(Work(programs(autotuner, nargs, kwargs), largest), None)
     read.difference_update(first)
     is_known = (
         (not read or _are_numbers(meta, read))
         and type(grid) is FunctionType
         and (grid.__code__ is code or _is_known_code(grid))
     )
-    return Size(product(sizes), frozenset(read) if is_known else None)
+    return Size(Work(product(sizes), largest), frozenset(read) if is_known else None)
 
 
 def size_reader(
-    autotuner: Any, shape: tuple[Any, ...], grid: Any, read: frozenset[str]
+    autotuner: Any,
+    shape: tuple[Any, ...],
+    read: frozenset[str],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
 ) -> SizeOf | None:
-    """A function that reads what decides the size of calls of one shape, with grids like this one;
+    """A function that reads what decides the size of calls like this one, with grids like its own;
     None if there is nothing to tell them apart by.
 
     `shape`: the number of positional arguments and the names of the others. It is compiled from a
     line of source, because it runs in every launch. Of another function's grid it finds None, and
     it may raise for another kind of grid.
     """
-    if type(grid) is tuple:
-        return _of_tuple
-    names = list(autotuner.arg_names)
-    where = {name: f"args[{i}]" for i, name in enumerate(names[: shape[0]])}
-    where.update((name, f"kwargs[{name!r}]") for name in shape[1:])
+    grid = kwargs["grid"]
+    where = _places(autotuner, shape)
     if not read <= where.keys():
         return None
-    items = ["grid.__defaults__"] if grid.__defaults__ else []
-    items += [f"grid.__closure__[{i}].cell_contents" for i in range(len(grid.__closure__ or ()))]
-    items += [f"grid.__globals__[{name!r}]" for name in _numbers_read(grid)]
-    items += [where[name] for name in sorted(read)]
-    size = f"({', '.join(items)},)" if items else "()"
-    # Of any other grid nothing is remembered.
-    source = f"lambda args, kwargs: {size} if (grid := kwargs['grid']).__code__ is code else None"
-    found: SizeOf = eval(source, {"code": grid.__code__})
+    values = {**dict(zip(autotuner.arg_names, args, strict=False)), **kwargs}
+    told = (name for name in where if type(values[name]) is int and not _is_stride(name))
+    # What it was tuned by is equal in all launches of the key.
+    names = dict.fromkeys((*sorted(read), *told))
+    items = [where[name] for name in names if name not in autotuner.keys]
+    if type(grid) is tuple:
+        items.insert(0, "kwargs['grid']")
+        source = f"lambda args, kwargs: {_tuple_of(items)}"
+    else:
+        cells = range(len(grid.__closure__ or ()))
+        items += [f"grid.__closure__[{i}].cell_contents" for i in cells]
+        items += [f"grid.__globals__[{name!r}]" for name in _numbers_read(grid)]
+        items += ["grid.__defaults__"] if grid.__defaults__ else []
+        # Of any other grid nothing is remembered.
+        ours = "(grid := kwargs['grid']).__code__ is code"
+        source = f"lambda args, kwargs: {_tuple_of(items)} if {ours} else None"
+    code = getattr(grid, "__code__", None)
+    found: SizeOf = eval(source, {"code": code})
     return found
+
+
+def _places(autotuner: Any, shape: tuple[Any, ...]) -> dict[str, str]:
+    """Where calls of this shape have the kernel's arguments, by name."""
+    names = list(autotuner.arg_names)
+    where = {name: f"args[{i}]" for i, name in enumerate(names[: shape[0]])}
+    where.update((name, f"kwargs[{name!r}]") for name in shape[1:] if name in names)
+    return where
+
+
+def _tuple_of(places: list[str]) -> str:
+    return f"({''.join(f'{place}, ' for place in places)})"
+
+
+def _is_stride(name: str) -> bool:
+    return "stride" in name.lower()
 
 
 def argument_reader(
@@ -105,22 +159,17 @@ def argument_reader(
 
     It may raise for a call whose arguments are of other types.
     """
-    names = list(autotuner.arg_names)
-    where = [(f"args[{i}]", value) for i, value in enumerate(args[: len(names)])]
-    where += [(f"kwargs[{name!r}]", kwargs[name]) for name in shape[1:] if name in names]
+    values = {**dict(zip(autotuner.arg_names, args, strict=False)), **kwargs}
+    where = [(place, values[name]) for name, place in _places(autotuner, shape).items()]
     items = [place for place, value in where if type(value) is int]
     items += [f"{place}.shape" for place, value in where if _is_shape(getattr(value, "shape", 0))]
-    found: SizeOf = eval(f"lambda args, kwargs: ({''.join(f'{item}, ' for item in items)})", {})
+    found: SizeOf = eval(f"lambda args, kwargs: {_tuple_of(items)}", {})
     return found
 
 
 def whole(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """All launches of a key are alike."""
     return None
-
-
-def _of_tuple(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return kwargs["grid"]
 
 
 # Among what is read, in place of a name: perhaps all of it.

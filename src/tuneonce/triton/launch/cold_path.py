@@ -27,6 +27,7 @@ from ..compile.listener import compile_seconds, trial
 from ..compile.workers import Workers
 from ..kernel import device_facts
 from ..kernel.call import arguments_of, launch, view_of
+from ..kernel.grid import extent
 from ..kernel.identity import innermost
 from ..kernel.session import Session
 from ..measure.result import Result
@@ -138,7 +139,7 @@ class ColdPath:
         explored = None if classes is None else classes.exploring.get(session.class_name)
         if explored is None:
             return _launch_winner(session)
-        return self.exploration.go_on(explored, session.programs, session.args, session.kwargs)
+        return self.exploration.go_on(explored, extent(session.work), session.args, session.kwargs)
 
     def _tell_usage(self, session: Session, launched: Any) -> None:
         """This key is launched; `launched` is what Triton returned."""

@@ -37,6 +37,7 @@ from ..compile.workers import Workers
 from ..kernel import device_facts
 from ..kernel.autotuner_state import AutotunerState, forget_all
 from ..kernel.call import cache_key_of, call_pre_hook, launch, launch_cached, stock_key_of
+from ..kernel.grid import extent
 from ..kernel.key_classes import Explored, KeyClasses
 from ..kernel.known_winners import Entry, Known, known_of, winner_in
 from ..kernel.session import Session
@@ -279,25 +280,27 @@ class Hook:
             return False, None
         held = None if entry is None else entry.config
         if type(held) is Explored and not held.explored.ended and not kwargs.get("warmup"):
+            # Its own size, not that of all that are of about one with it: times are compared.
+            exact = size_of(autotuner, args, kwargs, classes.first, code=known.code)
             go_on = self._cold_path.exploration.go_on
-            return True, go_on(held.explored, held.programs, args, kwargs)
+            return True, go_on(held.explored, extent(exact.work), args, kwargs)
         warmup = kwargs.get("warmup")
         size = None if warmup else size_of(autotuner, args, kwargs, classes.first, code=known.code)
-        if size is None or size.programs == 0:  # it decides nothing
+        if size is None or size.work.programs == 0:  # it decides nothing
             if found is None:
                 return False, None
             return True, launch(autotuner, found, args, kwargs)
-        entry = classes.entry_of(size.programs)
+        entry = classes.entry_of(size.work)
         if entry is None:
             return False, None
         config = entry.config
         if type(config) is Explored:
             known.keep(entry, size, autotuner, args, kwargs)
             go_on = self._cold_path.exploration.go_on
-            return True, go_on(config.explored, config.programs, args, kwargs)
+            return True, go_on(config.explored, extent(size.work), args, kwargs)
         if config.__dict__ != entry.seen:  # the program has changed it
-            classes.put(cache, classes.name(size.programs), config)
-            entry = classes.entry_of(size.programs)
+            classes.put(cache, classes.name(size.work), config)
+            entry = classes.entry_of(size.work)
             assert entry is not None
         known.keep(entry, size, autotuner, args, kwargs)
         if found is not config:

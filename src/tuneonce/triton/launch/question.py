@@ -9,7 +9,6 @@ from ...model.key import work_class as class_of
 from ...resolution.resolver import Question
 from ..kernel import device_facts
 from ..kernel.candidates import candidates_of
-from ..kernel.grid import programs
 from ..kernel.identity import NoIdentity, innermost, kernel_id
 from ..kernel.session import Session
 from ..kernel.tuning_key import tuning_key
@@ -49,11 +48,10 @@ def question_of(session: Session) -> Question:
         tuning = (*tuning, _OWN_BENCHMARK)
     interpreted = kernels.is_interpreted(innermost(autotuner.fn))
     world = device_facts.current_world(interpreted=interpreted)
-    size = programs(autotuner, nargs, kwargs)
     return Question(
         key=Key(identity, tuning, world.parts, world.name),
-        work_class=class_of(size),
-        programs=size,
+        work_class=class_of(*session.work),
+        programs=session.work.programs,
         candidates=candidates_of(session.candidates),
         about=world.about,
     )

@@ -12,6 +12,7 @@ pytest.importorskip("triton")
 
 from triton import Config
 
+from tuneonce.model.key import Work
 from tuneonce.triton.kernel.key_classes import KeyClasses
 
 SMALL, LARGE, OTHER = Config({"BLOCK": 16}), Config({"BLOCK": 32}), Config({"BLOCK": 64})
@@ -69,17 +70,18 @@ def test_a_size_that_was_not_met_runs_the_nearest_classs_winner(
     classes, cache = made(), {}
     classes.put(cache, "c00", SMALL)
     classes.put(cache, "c02", LARGE)
-    assert classes.nearest(programs) is nearest
+    assert classes.nearest(Work(programs)) is nearest
 
 
 def test_without_winners_none_is_near() -> None:
-    assert made().nearest(4) is None
+    assert made().nearest(Work(4)) is None
 
 
 def test_one_winner_for_all_sizes_is_one_class() -> None:
     one, many = made(single=True), made()
-    assert one.name(1) == one.name(4096) == one.name(None)
-    assert many.name(1) != many.name(4096)
+    assert one.name(Work(1)) == one.name(Work(4096, 1)) == one.name(Work(None))
+    assert many.name(Work(1)) != many.name(Work(4096))
+    assert many.name(Work(1, 64)) != many.name(Work(1, 4096))
 
 
 def test_a_winner_that_was_found_beside_takes_no_ones_place() -> None:
