@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -143,4 +143,29 @@ def what_was_done(events: Path) -> dict[str, Any]:
 
     processes = [list(process) for process in read_processes(events)]
     names = Counter(str(event.get("e")) for process in processes for event in process)
-    return {"totals": msgspec.to_builtins(total(processes)), "events": dict(sorted(names.items()))}
+    return {
+        "totals": msgspec.to_builtins(total(processes)),
+        "events": dict(sorted(names.items())),
+        "explored": explored([event for process in processes for event in process]),
+    }
+
+
+def explored(events: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The keys and classes that launches were to tune, in the order in which that began: after how
+    many seconds, and what came of it, or nothing if it did not end."""
+    found: dict[Any, dict[str, Any]] = {}
+    ready = 0.0
+    for event in events:
+        if event.get("e") == "ready":
+            ready = event["t"]
+        if event.get("e") != "explore":
+            continue
+        one = event.get("kernel"), event.get("key"), event.get("work_class")
+        since = round(event["t"] - ready, 2)
+        if event.get("what") == "begin":
+            kernel = str(event.get("kernel")).rpartition(":")[2]
+            found[one] = {"kernel": kernel, "work_class": event.get("work_class"), "began_s": since}
+        else:
+            said = {k: v for k, v in event.items() if k not in ("t", "e", "what", "kernel", "key")}
+            found.setdefault(one, {}).update(said, ended_s=since)
+    return list(found.values())
