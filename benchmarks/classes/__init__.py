@@ -1,1 +1,1 @@
-"""Parts of ``benchmarks/work_classes.py``."""
+"""Parts of ``benchmarks/work_classes.py`` and ``benchmarks/class_measures.py``."""
