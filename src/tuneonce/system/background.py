@@ -14,16 +14,23 @@ Item = TypeVar("Item")
 
 # A thread without work for so long ends. Arbitrary.
 _IDLE_S = 10.0
+# So many turns of items that were woken go before one that comes again. Arbitrary.
+_MOST_BEFORE = 32
 
 
 class Background(Generic[Item]):
     """Calls `work(item)` for each item that is woken, one at a time.
 
     What `work` returns, if anything, is after how many seconds it is to be called again though
-    nobody wakes the item. An item that is woken several times before its turn has one turn.
+    nobody wakes the item. An item that is woken several times before its turn has one turn, and
+    goes before those that come again, which are taken by `rank`, the greatest first.
     `on_error(item, error)` hears of what `work` raises. Thread-safe; starts lazily; a forked child
     has nothing to do.
     """
+
+    is_pressed: bool
+    """For `work`: whether its item was woken and others wait, so that what takes long had better
+    come again, in its turn among these."""
 
     def __init__(
         self,
@@ -31,9 +38,11 @@ class Background(Generic[Item]):
         *,
         name: str,
         on_error: Callable[[Item, Exception], None],
+        rank: Callable[[Item], float] = lambda item: 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._work, self._name, self._on_error, self._clock = work, name, on_error, clock
+        self._rank = rank
         self.renew()
         renew_in_child(self)
 
@@ -41,14 +50,18 @@ class Background(Generic[Item]):
         """Also in a forked child."""
         # Reentrant: a signal handler may wake something while this thread does.
         self._changed = threading.Condition(threading.RLock())
-        self._due: dict[Item, float] = {}  # when each is to have its turn
+        self._woken: dict[Item, None] = {}
+        self._due: dict[Item, float] = {}  # when each that comes again is to have its turn
+        self._before = 0
+        self.is_pressed = False
         self._busy = False
         self._runs = False
 
     def wake(self, item: Item) -> bool:
         """It has its turn soon. False: there can be no thread, and nothing will be done."""
         with self._changed:
-            self._due[item] = 0.0
+            self._woken[item] = None
+            self._due.pop(item, None)
             self._changed.notify_all()
             if self._runs:
                 return True
@@ -63,6 +76,7 @@ class Background(Generic[Item]):
     def forget(self, item: Item) -> None:
         """It needs no turn any more."""
         with self._changed:
+            self._woken.pop(item, None)
             self._due.pop(item, None)
 
     def wait_until(self, holds: Callable[[], bool], seconds: float) -> bool:
@@ -71,7 +85,7 @@ class Background(Generic[Item]):
             return self._changed.wait_for(lambda: not self._busy and holds(), seconds)
 
     def _run(self) -> None:
-        changed, due = self._changed, self._due
+        changed, due, woken = self._changed, self._due, self._woken
         while True:
             with changed:
                 self._busy = False
@@ -80,7 +94,10 @@ class Background(Generic[Item]):
                 if item is None:
                     return
                 self._busy = True
-                due.pop(item)
+                comes_again = item not in woken
+                woken.pop(item, None)
+                due.pop(item, None)
+                self.is_pressed = not comes_again and bool(woken or due)
             again: float | None = None
             try:
                 again = self._work(item)
@@ -88,7 +105,8 @@ class Background(Generic[Item]):
                 self._on_error(item, error)
             if again is not None:
                 with changed:
-                    due.setdefault(item, self._clock() + again)
+                    if item not in woken:
+                        due[item] = self._clock() + again
             del item
 
     def _next(self) -> Item | None:
@@ -96,11 +114,15 @@ class Background(Generic[Item]):
         ends = self._clock() + _IDLE_S
         while True:
             now = self._clock()
-            first = min(self._due, key=self._due.__getitem__, default=None)
-            if first is not None and self._due[first] <= now:
-                return first
-            if first is None and now >= ends:
+            ready = [item for item, due in self._due.items() if due <= now]
+            if self._woken and not (ready and self._before >= _MOST_BEFORE):
+                self._before += bool(ready)
+                return next(iter(self._woken))
+            if ready:
+                self._before = 0
+                return max(ready, key=self._rank)
+            if not self._due and now >= ends:
                 self._runs = False
                 return None
-            until = ends if first is None else self._due[first]
+            until = min(self._due.values(), default=ends)
             self._changed.wait(max(0.0, until - now))

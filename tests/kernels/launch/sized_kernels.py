@@ -284,6 +284,7 @@ class Beside:
 
     def __init__(self, explorations: Any) -> None:
         self._turn = explorations._turn
+        self.is_pressed = False
         self._due: dict[ExploredKey, None] = {}
 
     def wake(self, key: ExploredKey) -> bool:

@@ -77,7 +77,9 @@ class Process:
     def settle(self, holds: Callable[[], bool] = lambda: True) -> None:
         """Wait until there is nothing to do beside launches."""
         background = self.explorations._background
-        assert background.wait_until(lambda: not background._due and holds(), TOO_LONG)
+        assert background.wait_until(
+            lambda: not background._due and not background._woken and holds(), TOO_LONG
+        )
 
     def supplied(self) -> None:
         """Wait until all candidates that can be had are there."""
@@ -723,3 +725,18 @@ def test_a_turn_that_comes_late_leaves_the_next_first_launch_named(
         assert list(key._named) == [latest]
         head = json.loads(os.pread(key.session.journal._file.fileno(), 4096, 0))
         assert head["launching"] == key.session.question.digests[latest]
+
+
+def test_where_others_wait_a_turn_does_what_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
+        background = process.explorations._background
+        monkeypatch.setattr(background, "wake", lambda key: True)
+        run(tunable())
+        [key] = process.keys
+        background.is_pressed = True
+        assert process.explorations._turn(key) == 0.0
+        assert key.exploration.pending == set(range(1, len(SIZES)))
+        background.is_pressed = False
+        for _ in range(2 * len(SIZES)):
+            process.explorations._turn(key)
+        assert len(key.exploration.pending) < len(SIZES) - 1

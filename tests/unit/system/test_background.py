@@ -59,6 +59,49 @@ def test_work_comes_again_when_it_says_so() -> None:
     assert background.wait_until(lambda: len(turns) == 4, TOO_LONG)
 
 
+def turns_of(
+    wanted: dict[str, int], *, rank: dict[str, float], while_at: dict[int, str]
+) -> list[tuple[str, bool]]:
+    """Turns and whether they were pressed, of items that come again so often after they were woken
+    together; `while_at`: what is woken during which turn."""
+    done: list[tuple[str, bool]] = []
+    left, began = dict(wanted), threading.Event()
+
+    def work(item: str) -> float | None:
+        if item == "gate":
+            assert began.wait(TOO_LONG)
+            return None
+        done.append((item, background.is_pressed))
+        if len(done) in while_at:
+            background.wake(while_at[len(done)])
+        if background.is_pressed:
+            return 0.0
+        left[item] = left.get(item, 0) - 1
+        return 0.0 if left[item] > 0 else None
+
+    background = Background[str](work, name="test", on_error=nothing, rank=rank.__getitem__)
+    for item in ("gate", *wanted):
+        background.wake(item)
+    began.set()
+    assert background.wait_until(lambda: all(n <= 0 for n in left.values()), TOO_LONG)
+    return done
+
+
+def test_what_takes_long_is_done_by_rank_after_all_that_was_woken() -> None:
+    done = turns_of({"a": 2, "b": 2, "c": 1}, rank={"a": 1.0, "b": 3.0, "c": 2.0}, while_at={})
+    assert [item for item, pressed in done if not pressed] == ["b", "b", "c", "a", "a"]
+    assert done[:3] == [("a", True), ("b", True), ("c", True)]
+
+
+def test_what_is_woken_goes_before_what_comes_again_but_not_for_ever() -> None:
+    at = dict.fromkeys(range(1, 500), "woken")
+    done = turns_of({"long": 3, "woken": 1}, rank={"long": 2.0, "woken": 1.0}, while_at=at)
+    turns = [item for item, _ in done]
+    assert turns.count("long") >= 3
+    between = turns[turns.index("long") + 1 :]
+    assert 0 < between.index("long") <= module._MOST_BEFORE + 2
+
+
 def test_an_error_ends_no_other_work() -> None:
     done: list[str] = []
     errors: list[tuple[str, str]] = []

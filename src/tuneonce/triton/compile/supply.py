@@ -84,6 +84,11 @@ class Supply:
     def empty(self) -> bool:
         return not self._unseen and not self._waiting and not self._running
 
+    @property
+    def may_settle(self) -> bool:
+        """Whether a compilation has come back."""
+        return any(future.done() for future in self._running)
+
     def begin(self) -> Iterator[Arrived]:
         """Look for the next candidate in the kernel; when all are looked for, generate the code of
         the next and have it compiled, or load what is there."""

@@ -76,7 +76,10 @@ class Explorations:
         self._terms = terms
         self._events = LaunchEvents[tuple[ExploredKey, Choice]]()
         self._background = Background[ExploredKey](
-            self._turn, name="tuneonce-explore", on_error=self._give_up
+            self._turn,
+            name="tuneonce-explore",
+            on_error=self._give_up,
+            rank=lambda explored: explored.exploration.launches,
         )
         self.renew()
         renew_in_child(self)
@@ -291,13 +294,16 @@ class Explorations:
         supply = explored.supply or self._start(explored)
         with self._beside_launches():  # one may name the next one just now
             named = explored.unname()
-        for arrived in supply.settled():
-            self._arrive(explored, arrived)
         again = None
-        if supply.may_begin:
-            for arrived in supply.begin():
+        if self._background.is_pressed:  # others have launches to judge, which is quickly done
+            again = 0.0 if supply.may_settle or supply.may_begin else None
+        else:
+            for arrived in supply.settled():
                 self._arrive(explored, arrived)
-            again = 0.0 if supply.may_begin else None
+            if supply.may_begin:
+                for arrived in supply.begin():
+                    self._arrive(explored, arrived)
+                again = 0.0 if supply.may_begin else None
         if explored.ended:
             return None
         if explored.supply is None:  # the store's winner does not run here
