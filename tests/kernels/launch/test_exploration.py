@@ -76,11 +76,14 @@ class Process:
         return list(self.explorations._keys)
 
     def settle(self, holds: Callable[[], bool] = lambda: True) -> None:
-        """Wait until there is nothing to do beside launches."""
+        """Wait until there is nothing to do beside launches, or nothing for a while yet."""
         background = self.explorations._background
-        assert background.wait_until(
-            lambda: not background._due and not background._woken and holds(), TOO_LONG
-        )
+
+        def at_rest() -> bool:
+            now = background._clock()
+            return not background._woken and all(due > now for due in background._due.values())
+
+        assert background.wait_until(lambda: at_rest() and holds(), TOO_LONG)
 
     def supplied(self) -> None:
         """Wait until all candidates that can be had are there."""
