@@ -16,17 +16,26 @@ class WarmPython:
     """Starts programs as `warm_parent` does, one after the other. Its process starts when needed.
 
     Importing torch and triton is half of what a child with a small kernel costs. `modules` are
-    imported, too.
+    imported, too, with the variables of `environment`.
     """
 
-    def __init__(self, *modules: str) -> None:
-        self._modules = modules
+    def __init__(self, *modules: str, **environment: str) -> None:
+        self._modules, self._environment = modules, environment
         self._process: subprocess.Popen[str] | None = None
 
     def run(
-        self, program: Path, *arguments: str, env: Mapping[str, str], cwd: Path, told: Path
+        self,
+        program: Path,
+        *arguments: str,
+        env: Mapping[str, str],
+        cwd: Path,
+        told: Path,
+        whole: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """What came of the program; it prints into files named by `told`."""
+        """What came of the program; it prints into files named by `told`.
+
+        `whole`: with what an interpreter does after a program's exit functions.
+        """
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -36,6 +45,7 @@ class WarmPython:
             "environment": dict(env),
             "directory": str(cwd),
             "told": str(told),
+            "whole": whole,
         }
         print(json.dumps(asked), file=process.stdin, flush=True)
         status = int(process.stdout.readline())
@@ -47,7 +57,7 @@ class WarmPython:
             path = os.pathsep.join([str(Path(__file__).parent), str(ROOT / "src")])
             self._process = subprocess.Popen(
                 [sys.executable, "-c", "import warm_parent; warm_parent.main()", *self._modules],
-                env={**os.environ, "PYTHONPATH": path, "TUNEONCE": "0"},
+                env={**os.environ, "PYTHONPATH": path, "TUNEONCE": "0", **self._environment},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

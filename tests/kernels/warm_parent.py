@@ -4,10 +4,12 @@
 
 Imports the modules, too, if any are named. Reads one JSON document per line from standard input::
 
-    {"program": path, "arguments": [...], "environment": {...}, "directory": path, "told": path}
+    {"program": path, "arguments": [...], "environment": {...}, "directory": path, "told": path,
+     "whole": false}
 
 and answers each with its exit status. What the program prints is in the file `told`, what it
-complains of in `told` with ``.err`` behind it.
+complains of in `told` with ``.err`` behind it. Only a `whole` one is taken apart by its interpreter
+when it has ended.
 
 This process has also digested Triton's installation, and has done nothing else: a program has what
 a new process has, in the same order, without paying for that. It is no way to test what an
@@ -25,6 +27,7 @@ from typing import Any, NoReturn
 
 import torch  # noqa: F401  so that forks have it
 import triton.testing  # noqa: F401
+from program_ends import end_program
 
 from tuneonce.triton.seams.compilers import installation_digest
 
@@ -46,10 +49,12 @@ def become(told: dict[str, Any]) -> NoReturn:
     main = vars(sys.modules["__main__"])
     main["__file__"] = str(program)
     exec(compile(program.read_bytes(), program, "exec"), main)
-    raise SystemExit(0)
+    if told["whole"]:
+        raise SystemExit(0)
+    end_program()
 
 
-def main() -> None:
+def main() -> NoReturn:
     for module in sys.argv[1:]:
         importlib.import_module(module)
     installation_digest()
@@ -59,3 +64,4 @@ def main() -> None:
             become(json.loads(line))
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         print(json.dumps(status), flush=True)
+    end_program()

@@ -59,6 +59,6 @@ def test_nothing_is_said_at_exit(
     expected = {"error": "RuntimeError", "interrupt": "KeyboardInterrupt"}[what]
     for launches in ("0", "2"):
         done = warm_python.run(
-            script, how, what, launches, env=env, cwd=tmp_path, told=tmp_path / "told"
+            script, how, what, launches, env=env, cwd=tmp_path, told=tmp_path / "told", whole=True
         )
         assert (done.stdout.strip(), done.stderr, done.returncode) == (expected, "", 0)
