@@ -27,7 +27,8 @@ COMPILERS = (
 
 @pytest.fixture(scope="module")
 def with_compilers() -> Iterator[WarmPython]:
-    made = WarmPython(*COMPILERS)
+    # Inductor would start processes for what it compiles, and wait for their end.
+    made = WarmPython(*COMPILERS, TORCHINDUCTOR_COMPILE_THREADS="1")
     yield made
     made.close()
 
