@@ -65,7 +65,7 @@ def run(starts: Sequence[Start], folder: Path, **environment: str) -> list[dict[
         input=json.dumps([start.told() for start in starts]),
         env={
             **os.environ,
-            "PYTHONPATH": str(ROOT / "src"),
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(FOLDER.parent)]),
             "PYTHONDONTWRITEBYTECODE": "1",
             "TUNEONCE": "0",
             "TUNEONCE_RAISE": "1",

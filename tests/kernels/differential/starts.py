@@ -31,6 +31,7 @@ from typing import Any
 
 import torch  # noqa: F401  so that forks have it
 import triton.testing  # noqa: F401
+from program_ends import end_program
 
 from tuneonce.triton.seams.compilers import installation_digest
 
@@ -116,7 +117,7 @@ def forked(told: Result) -> tuple[int, int]:
     results = start(told)
     with os.fdopen(sink, "w") as stream:
         json.dump(results, stream)
-    raise SystemExit(0)  # as a program that comes to its end
+    end_program()
 
 
 def main(document: str) -> None:
