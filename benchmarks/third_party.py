@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,27 @@ def installed(workload: Any) -> bool:
     return importlib.util.find_spec(workload.MODULE) is not None
 
 
-def start(name: str, arm: str, home: Path, options: list[str]) -> dict[str, Any]:
+def new_process(
+    program: Path, *arguments: str, env: Mapping[str, str], cwd: Path
+) -> subprocess.CompletedProcess[str]:
+    """What came of a program in a Python of its own."""
+    return subprocess.run(
+        [sys.executable, str(program), *arguments],
+        env=env,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+Runner = Callable[..., "subprocess.CompletedProcess[str]"]
+"""As `new_process`."""
+
+
+def start(
+    name: str, arm: str, home: Path, options: list[str], runner: Runner = new_process
+) -> dict[str, Any]:
     """One process of a workload. Raises SystemExit with its last words if it fails."""
     arm_environment, arm_options = ARMS[arm]
     own = home / ("stock" if arm == "stock" else "tuneonce")
@@ -77,11 +98,9 @@ def start(name: str, arm: str, home: Path, options: list[str]) -> dict[str, Any]
         "TRITON_DEFAULT_FP_FUSION": "1",
         **arm_environment,
     }
-    command = [sys.executable, str(WORKLOADS / "child.py"), name, *arm_options, *options]
+    program = WORKLOADS / "child.py"
     began = time.perf_counter()
-    done = subprocess.run(
-        command, env=environment, cwd=own, capture_output=True, text=True, check=False
-    )
+    done = runner(program, name, *arm_options, *options, env=environment, cwd=own)
     seconds = time.perf_counter() - began
     if done.returncode:
         raise SystemExit(f"{name}, {arm}: exit {done.returncode}\n{done.stderr[-3000:]}")
@@ -152,8 +171,15 @@ def verdicts(
     return kernels
 
 
-def examine(name: str, *, at_most: int | None, gpu: bool, short: bool = False) -> dict[str, Any]:
-    """All processes of one workload, and what they say together."""
+def examine(
+    name: str,
+    *,
+    at_most: int | None,
+    gpu: bool,
+    short: bool = False,
+    runner: Runner = new_process,
+) -> dict[str, Any]:
+    """All processes of one workload, each started by `runner`, and what they say together."""
     from tuneonce.events import totals
 
     workload = importlib.import_module(f"{name}_calls")
@@ -162,7 +188,7 @@ def examine(name: str, *, at_most: int | None, gpu: bool, short: bool = False) -
     options += ["--short"] if short else []
     with tempfile.TemporaryDirectory(prefix="third-party-") as scratch:
         home = Path(scratch)
-        runs = {arm: start(name, arm, home, options) for arm in ARMS}
+        runs = {arm: start(name, arm, home, options, runner) for arm in ARMS}
         cold, warm, stock = runs.values()
         kernels = verdicts(cold, warm, reasons(home / "events-cold"))
         problems = totals.summarise(home / "events-cold").problems

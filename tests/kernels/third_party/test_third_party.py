@@ -1,19 +1,23 @@
 """Kernels of published packages: tuned in one process, and never again in the next.
 
 Each package's workload runs cold with tuneonce, warm with tuneonce, and with stock Triton, in
-processes of their own on the simulated GPU; ``benchmarks/third_party.py`` starts them and this
+processes of their own on the simulated GPU; ``benchmarks/third_party.py`` has them started and this
 judges what it saw. Few candidates of each list are kept, so that a cold start takes seconds.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from tests.fakes import ROOT, Children
+from tests.kernels.warm import WarmPython
 
 BENCHMARK = ROOT / "benchmarks/third_party.py"
 FOLDER = Path(__file__).parent
@@ -27,7 +31,7 @@ NOT_PERSISTED = {"flag_gems": {"kept by the package's own tuner": 2}}
 SHARED = {"torchao"}
 
 # How many candidates of each list are kept, if not two: of two, its performance model leaves one.
-KEPT = {"cut_cross_entropy": "3"}
+KEPT = {"cut_cross_entropy": 3}
 
 # Hooks of candidates whose kernels read globals: such a hook may set them, so it is called before
 # the candidate's code is generated, once more than by a stand-in that benchmarks with one launch.
@@ -42,6 +46,16 @@ def workload(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[WarmPython]:
+    """With what of torch some of the packages import; that takes longer than their own modules."""
+    made = WarmPython(
+        "torch._dynamo", "torch._inductor.compile_fx", TORCHINDUCTOR_COMPILE_THREADS="1"
+    )
+    yield made
+    made.close()
 
 
 # Half a minute, with kernels of the kinds that the others have, too.
@@ -61,7 +75,11 @@ CALLS = [
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("name", "short"), CALLS)
 def test_the_second_process_tunes_and_compiles_nothing(
-    name: str, short: bool, children: Children
+    name: str,
+    short: bool,
+    warm: WarmPython,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls = workload(name)
     pytest.importorskip("torch")
@@ -69,10 +87,15 @@ def test_the_second_process_tunes_and_compiles_nothing(
     if importlib.util.find_spec(calls.MODULE) is None:
         pytest.skip(f"{calls.PACKAGE} is not installed")
 
-    options = ["--short"] if short else []
-    kept = KEPT.get(name, "2")
-    document = children.run(BENCHMARK, name, "--at-most", kept, *options, timeout=800)
-    (package,) = document["packages"]
+    for folder in (FOLDER, BENCHMARK.parent):
+        monkeypatch.syspath_prepend(str(folder))
+    package = importlib.import_module(BENCHMARK.stem).examine(
+        name,
+        at_most=KEPT.get(name, 2),
+        gpu=False,
+        short=short,
+        runner=functools.partial(warm.run, told=tmp_path / "told"),
+    )
 
     cold, warm = package["cold"], package["warm"]
     assert cold["candidates_measured"] > 0
