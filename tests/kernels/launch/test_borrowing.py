@@ -486,6 +486,7 @@ RANK = """
 """
 
 
+@pytest.mark.slow
 def test_ranks_borrow_the_same(children: Children, warm_children: Children) -> None:
     known = [[64, 64], [256, 64], [64, 256]]
     assert warm_children.run(RANK, str(known)) == [128, 64, 32]
