@@ -31,7 +31,7 @@ from tuneonce.tuning.expectations import Trust
 pytest.importorskip("triton")
 pytest.importorskip("torch")
 
-KILLS = int(os.environ.get("KILLS", "9"))
+KILLS = int(os.environ.get("KILLS", "6"))
 WORKERS = 2
 CANDIDATES = 14
 # In the order in which they win; two of the candidates do not compile.
