@@ -92,10 +92,11 @@ class Process:
                 break
             timed.append((size, self._waited_ms(self.call(size))))
         self.document["stream"] = figures.latencies(timed)
-        self.document["stream"]["calls"] = [
-            [sum(figures.lengths(size)), figures.is_packed(size), round(ms, 4)]
+        # Tokens, whether they were packed, and milliseconds: "512p:1.93".
+        self.document["stream"]["calls"] = " ".join(
+            f"{sum(figures.lengths(size))}{'p' * figures.is_packed(size)}:{ms:.4g}"
             for size, ms in timed
-        ]
+        )
         self.save()
 
     def _waited_ms(self, call: Any) -> float:
