@@ -77,7 +77,35 @@ def test_what_users_wait_for() -> None:
     assert f"stock Triton {stock['new_ms']['max'] / 1000:.0f} s in an earlier run" in text
     known = {name: f"{arm['known_ms']['p50']:.2f}" for name, arm in arms.items()}
     assert f"{known['explore']} ms at the median instead of {known['borrow']}" in text
-    assert f"one of 120 took {arms['explore']['known_ms']['max']:.0f} ms" in text
+    most = {name: f"{arm['known_ms']['max']:.1f}" for name, arm in arms.items()}
+    assert f"{most['explore']} ms at most instead of {most['borrow']}" in text
+    page = (ROOT / "docs/decisions/0034-what-serves-explores.md").read_text(encoding="utf-8")
+    for name, arm in arms.items():
+        cells = [f"{arm[of]['p50']:.2f}" for of in ("start_ms", "known_ms")]
+        assert all(f"| {cell} |" in page.split(f"| `{name}` |")[-1] for cell in cells)
+
+
+def test_the_table_of_a_served_operator() -> None:
+    sizes = result("work-classes-gated-delta-rule-h200.json")["operators"]["gated_delta_rule"]
+    page = (ROOT / "docs/decisions/0045-a-winner-for-each-work-class.md").read_text("utf-8")
+    order = [
+        "64",
+        "128",
+        "512",
+        "1024",
+        "2048",
+        "5000",
+        "8192",
+        "20000",
+        "32768",
+        "16x128",
+        "8192+4096+2048+1024+1024",
+    ]
+    rows = {"stock": "warmed up with 64 tokens, stock", "learning": "served"}
+    for arm, name in {**rows, "second": "its second start"}.items():
+        losses = [sizes["sizes"][size]["loss"][arm] for size in order]
+        cells = " | ".join(f"{round(100 * loss) or 0} %" for loss in losses)
+        assert f"| {name} | {cells} |" in page
 
 
 def test_the_tables_of_ranks_on_one_gpu() -> None:
