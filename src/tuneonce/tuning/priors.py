@@ -25,11 +25,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from operator import attrgetter
 from statistics import fmean
-from typing import Generic, TypeVar
+from typing import Generic
 
 from ..model.key import UNKNOWN_CLASS, Key, class_distance, compare
 from ..model.record_names import ROOT, class_of_verdict, kernel_prefix, parts_digest
 from ..model.records import Verdict
+from .between_classes import Between
+from .relative import C, bounded, complete
 
 # Arbitrary: so many records are read in this world, in others, in other sources, and of the same
 # tuning key elsewhere; and so many of them are averaged.
@@ -40,13 +42,8 @@ _KEYS, _NAMES, _PLACES = 32, 256, 24
 # The expected time, relative to the fastest, of a candidate that could not run elsewhere: slower
 # than anything that is worth measuring.
 _FAILED = 10.0
-# Relative times are bounded by this, because a mean with an infinite one is infinite.
-_SLOWEST = 1e9
 
 Children = Callable[[str, int], Iterable[str]]
-
-
-C = TypeVar("C", str, int)
 
 
 @dataclass(frozen=True)
@@ -54,11 +51,12 @@ class Prior(Generic[C]):
     """What is expected, by candidate; a candidate that no verdict has is in neither mapping.
 
     `times` are relative to the fastest. `compile_s` are seconds of compiling, from the nearest
-    verdict that has them.
+    verdict that has them. `between` is what the classes of the very key say, if there are any.
     """
 
     times: Mapping[C, float] = field(default_factory=dict)
     compile_s: Mapping[C, float] = field(default_factory=dict)
+    between: Between[C] | None = None
 
     def at(self: Prior[str], candidates: Sequence[str]) -> Prior[int]:
         """The same by position in a list of candidates."""
@@ -66,7 +64,18 @@ class Prior(Generic[C]):
         def listed(values: Mapping[str, float]) -> dict[int, float]:
             return {i: values[digest] for i, digest in enumerate(candidates) if digest in values}
 
-        return Prior(listed(self.times), listed(self.compile_s))
+        own = self.between
+        if own is None:
+            return Prior(listed(self.times), listed(self.compile_s))
+        out = frozenset(i for i, digest in enumerate(candidates) if digest in own.ruled_out)
+        between = Between(listed(own.times), own.error, own.on_both_sides, out)
+        return Prior(listed(self.times), listed(self.compile_s), between)
+
+    def behind(self, nearer: Between[C]) -> Prior[C]:
+        """What the key's own classes let expect, and this of all that they do not know."""
+        if not nearer.times:
+            return self
+        return Prior(complete(nearer.times, self.times), self.compile_s, nearer)
 
 
 def expect(
@@ -87,7 +96,7 @@ def expect(
     found = _ask(key, work_class, candidates, places.near, read)
     if not found.times.keys() >= set(candidates):
         far = _ask(key, work_class, candidates, places.far, read)
-        found = Prior(_complete(found.times, far.times), {**far.compile_s, **found.compile_s})
+        found = Prior(complete(found.times, far.times), {**far.compile_s, **found.compile_s})
     return found
 
 
@@ -228,7 +237,7 @@ def _ask(
     times = _mean([one.relative for one in nearest])
     compile_s: dict[str, float] = {}
     for one in others:
-        times = _complete(times, one.relative)
+        times = complete(times, one.relative)
     for one in (*nearest, *others):
         for measurement in one.verdict.measurements:
             if measurement.compile_s > 0:  # 0 where the binary was there already
@@ -244,23 +253,6 @@ def _mean(relative: Iterable[Mapping[str, float]]) -> Mapping[str, float]:
     return {candidate: math.exp(fmean(values)) for candidate, values in logs.items()}
 
 
-def _complete(near: Mapping[str, float], far: Mapping[str, float]) -> Mapping[str, float]:
-    """`near`, and the candidates that only `far` has, their times scaled to those of `near`.
-
-    The scale comes from the candidates that both have. Where there is none, `near` alone; where
-    that is empty, `far`.
-    """
-    both = near.keys() & far.keys()
-    if not near or not both:
-        return near or far
-    unit = math.exp(fmean(math.log(near[candidate] / far[candidate]) for candidate in both))
-    return {**{candidate: _bounded(unit * factor) for candidate, factor in far.items()}, **near}
-
-
-def _bounded(factor: float) -> float:
-    return min(max(factor, 1 / _SLOWEST), _SLOWEST)
-
-
 def _relative(verdict: Verdict, candidates: Sequence[str]) -> dict[str, float]:
     live = set(candidates)
     found = {m.candidate: m for m in verdict.measurements if m.candidate in live}
@@ -268,4 +260,4 @@ def _relative(verdict: Verdict, candidates: Sequence[str]) -> dict[str, float]:
     if not times:
         return {}
     best = min(times.values())
-    return {c: _bounded(times[c] / best) if c in times else _FAILED for c in found}
+    return {c: bounded(times[c] / best) if c in times else _FAILED for c in found}

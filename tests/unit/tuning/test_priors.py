@@ -15,6 +15,8 @@ from tuneonce.model.records import pack
 from tuneonce.resolution.resolver import Question, Resolver
 from tuneonce.store import Store
 from tuneonce.store.memory import MemoryStore
+from tuneonce.tuning.between_classes import Between
+from tuneonce.tuning.priors import Prior
 
 BLOCKS = (16, 32, 64)
 OURS = make_key(tuning={"n": 64, "x.dtype": "torch.bfloat16"})
@@ -236,3 +238,16 @@ def test_only_so_many_records_are_read() -> None:
     store.reads = 0
     assert expected(store) == {16: 1.0, 32: 2.0, 64: 4.0}
     assert store.reads <= 24
+
+
+def test_the_keys_own_classes_before_all_that_other_verdicts_say() -> None:
+    far = Prior({"a": 1.0, "b": 2.0, "c": 4.0}, {"a": 3.0})
+    own = Between({"a": 3.0, "b": 1.0}, 0.1, True, frozenset("a"))
+    found = far.behind(own)
+    assert found.times["c"] / found.times["a"] > 1
+    assert {c: found.times[c] for c in "ab"} == {"a": 3.0, "b": 1.0}
+    assert far.behind(Between()) == far
+    listed = found.at(["b", "x", "a"])
+    assert listed.times == {0: 1.0, 2: 3.0}
+    assert listed.compile_s == {2: 3.0}
+    assert listed.between == Between({0: 1.0, 2: 3.0}, 0.1, True, frozenset({2}))
