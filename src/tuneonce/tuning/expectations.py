@@ -34,6 +34,8 @@ class Trust:
     # times: for times measured for this very key, and for those of another key.
     known_error: float = 0.05
     prior_error: float = 0.08
+    # Where no probes are wanted: the first wave has those within this factor of the expected best.
+    near_without_probes: float = 1.1
     # That first guess of the error counts as much as this many measured candidates.
     weight: float = 3.0
     # A candidate is left out if, to win, it would have to be faster than expected by more than so
@@ -53,16 +55,27 @@ class Expected:
     times: Mapping[int, float]
     error: float
     trust: Trust = field(default_factory=Trust)
+    probes: bool = True
+    """Whether the error is but a guess, so that others are measured to find it out."""
 
     @classmethod
-    def of(cls, times: Mapping[int, float], error: float, trust: Trust) -> Expected:
+    def of(
+        cls,
+        times: Mapping[int, float],
+        error: float,
+        trust: Trust,
+        *,
+        probes: bool = True,
+    ) -> Expected:
         """An expectation from these times, without those that are no times."""
-        return cls({c: t for c, t in times.items() if isfinite(t) and t > 0}, error, trust)
+        usable = {c: t for c, t in times.items() if isfinite(t) and t > 0}
+        return cls(usable, error, trust, probes)
 
     def promising(self) -> list[int]:
         """The candidates to measure first, the fastest expected first."""
+        limit = self.trust.near if self.probes else self.trust.near_without_probes
         order = sorted(self.times, key=lambda c: (self.times[c], c))
-        near = sum(self.times[c] <= self.trust.near * self.times[order[0]] for c in order)
+        near = sum(self.times[c] <= limit * self.times[order[0]] for c in order)
         return order[: max(near, self.trust.least)]
 
     def could_win(self, seen: Mapping[int, float]) -> list[int]:
@@ -90,7 +103,9 @@ class Expected:
 class Expectations:
     """All that is expected of the candidates of one race, asked wave by wave.
 
-    `compile_s` are seconds of compiling, of the candidates for which these are known.
+    `compile_s` are seconds of compiling, of the candidates for which these are known. `prior_error`
+    is the error of `prior`, where it is not the usual one; without `probes`, the two say of
+    themselves how far they are off.
     """
 
     def __init__(
@@ -102,11 +117,15 @@ class Expectations:
         compile_s: Mapping[int, float],
         trust: Trust,
         seed: int,
+        prior_error: float | None = None,
+        probes: bool = True,
     ) -> None:
         own = {c: known[c] for c in candidates if c in known}
         from_own = Expected.of(own, trust.known_error, trust)
         others = {c: prior[c] for c in candidates if c in prior and c not in from_own.times}
-        self._sources = [from_own, Expected.of(others, trust.prior_error, trust)]
+        error = trust.prior_error if prior_error is None else prior_error
+        self._sources = [from_own, Expected.of(others, error, trust, probes=probes)]
+        self._probes = probes
         self._candidates = list(candidates)
         self._compile_s = compile_s
         self._trust = trust
@@ -116,13 +135,16 @@ class Expectations:
         """The first wave, in the order in which it is best compiled.
 
         It holds the most promising candidates, the first of the author's list, all of which
-        nothing is expected, and probes. As the race waits for the whole wave, no probe is taken
-        that compiles longer than the slowest of the others, unless there are too few that do not.
+        nothing is expected, and probes, if there are to be any. As the race waits for the whole
+        wave, no probe is taken that compiles longer than the slowest of the others, unless there
+        are too few that do not.
         """
         wave = [c for source in self._sources if source.times for c in source.promising()]
         wave += [c for c in self._candidates[:1] if c not in wave]
         expected = {c for source in self._sources for c in source.times}
         wave += [c for c in self._candidates if c not in expected and c not in wave]
+        if not self._probes:
+            return wave
         rest = [c for c in self._candidates if c not in wave]
         count = -(-len(rest) // self._trust.probe_every)
         took = self._compile_s

@@ -15,6 +15,9 @@ The *incumbent* serves. At most a set share of the launches *explore*: they run 
 The *excess* is what exploring launches took beyond what the incumbent would have taken, in launches
 of the incumbent. It is bounded, so the price of a key is known beforehand.
 
+Where much is expected of the candidates, those that could not win are *held back*: their binaries
+are not asked for. They are once the looks of the others show that the expectation is wrong.
+
 If the winner has become slower since others were dropped beside it, these are looked at once more.
 
 `choose`, `observe`, `fail` and `lose` take some microseconds; what takes longer is in `decide`,
@@ -31,6 +34,7 @@ from random import Random
 from statistics import fmean
 
 from .baseline import Baseline
+from .expectations import Expectations
 from .finals import Finals
 from .levels import Excess, level_beside, summary
 from .passes import Passes
@@ -82,6 +86,9 @@ class Exploration:
         self._random = Random(seed)
         self.pending = set(self.candidates) - {incumbent}
         """Those whose binary is still waited for."""
+        self.held_back: set[int] = set()
+        """Those that could not win, by what is expected."""
+        self._expectations: Expectations | None = None
         self._looking: list[int] = []
         self._looks: dict[int, list[float]] = {}
         self._first: dict[int, float] = {}
@@ -118,6 +125,13 @@ class Exploration:
             if self.incumbent in enough and (behind or position in enough):
                 self._levels[position] = level
 
+    def hold_back(self, positions: Iterable[int], expectations: Expectations) -> None:
+        """Do not wait for these, of whom nothing is known, until the looks of the others show that
+        they could win by what is expected."""
+        self.held_back |= self.pending.intersection(positions) - self._levels.keys()
+        self.pending -= self.held_back
+        self._expectations = expectations
+
     def rank(self) -> list[int]:
         """Candidates that are known, the fastest first."""
         return sorted(self._levels.keys() - self.failed, key=lambda p: (self._levels[p], p))
@@ -151,8 +165,11 @@ class Exploration:
             if left:
                 self._promote(left[0])
             else:  # nothing is known of the others: all begins anew
-                self.incumbent = min(set(self.candidates) - self.failed, default=position)
+                unknown = set(self.candidates) - self.failed
+                asked = unknown - self.held_back
+                self.incumbent = min(asked or unknown, default=position)
                 self.pending.discard(self.incumbent)
+                self.held_back.discard(self.incumbent)
                 self._levels, self._baseline = {self.incumbent: 0.0}, Baseline()
         self.due = True
 
@@ -296,6 +313,8 @@ class Exploration:
         if self._looking or (self.pending and not spent):
             return None
         if self._finals is None:
+            if not spent and self._ask_more():
+                return None
             self._begin_finals()
         finals = self._finals
         assert finals is not None
@@ -319,6 +338,17 @@ class Exploration:
         self._promote(winner)
         self.verdict = self._ended(winner, certain and not self._cut, passes)
         return self.verdict
+
+    def _ask_more(self) -> bool:
+        """Wait for those that were held back and could win after all. False: there are none."""
+        if self._expectations is None or not self.held_back:
+            return False
+        seen = {p: exp(level) for p, level in self._levels.items() if p not in self.failed}
+        asked = set(self.candidates) - self.held_back
+        more = self.held_back.intersection(self._expectations.more(seen, asked))
+        self.held_back -= more
+        self.pending |= more
+        return bool(more)
 
     def _begin_finals(self) -> None:
         ranked = [p for p in self.rank() if p not in self.dropped]
@@ -410,5 +440,6 @@ class Exploration:
             passes=passes,
             dropped=frozenset(self.dropped),
             failed=frozenset(self.failed),
-            untried=frozenset(self.candidates) - tried,
+            untried=frozenset(self.candidates) - tried - self.held_back,
+            held_back=frozenset(self.held_back),
         )

@@ -121,6 +121,8 @@ def race(
     *,
     known: Mapping[int, float] | None = None,
     prior: Mapping[int, float] | None = None,
+    prior_error: float | None = None,
+    probes: bool = True,
     compile_s: Mapping[int, float] | None = None,
     rules: Rules = RULES,
     seed: int = 0,
@@ -136,8 +138,10 @@ def race(
     wrong. It may also yield candidates that were not asked for yet.
 
     `known`: median times in ms of this key from an interrupted race. `prior`: expected times
-    relative to each other, from other keys, GPUs or sources. Neither decides: the winner was
-    sampled in this race, beside the others. `compile_s`: expected seconds of compiling.
+    relative to each other, from other keys, classes, GPUs or sources, and `prior_error` how far off
+    they are, as a standard deviation of the logarithm, where that is known; `probes`: whether
+    candidates are measured to find that out. Neither decides: the winner was sampled in this race,
+    beside the others. `compile_s`: expected seconds of compiling.
 
     `on_summary(candidate, summary, settled)` is called when there is something worth keeping:
     after the first look, and, settled, when the candidate is dropped or the race ends.
@@ -146,6 +150,8 @@ def race(
         candidates,
         known=known or {},
         prior=prior or {},
+        prior_error=prior_error,
+        probes=probes,
         compile_s=compile_s or {},
         trust=rules.trust,
         seed=seed,

@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 from ..model.key import class_distance
 from ..model.record_names import list_digest
 from ..model.records import Measurement, Verdict
+from .between_classes import likeliest
 from .race import RULES
+from .siblings import times_of
 
 
 def choose(order: Sequence[str], known: dict[str, Measurement]) -> str | None:
@@ -57,3 +59,28 @@ def nearest(
         ),
         default=None,
     )
+
+
+def times_by_class(
+    digests: Collection[str], verdicts: Iterable[Verdict]
+) -> dict[str, dict[str, float]]:
+    """The median of each live candidate that ran, in milliseconds, by the verdicts' work class."""
+    found: dict[str, list[Measurement]] = {}
+    for verdict in verdicts:
+        found.setdefault(verdict.work_class, []).extend(verdict.measurements)
+    return {
+        name: times_of(by_candidate(digests, measurements).values())
+        for name, measurements in found.items()
+    }
+
+
+def likeliest_verdict(
+    digests: Collection[str], work_class: str, verdicts: Iterable[Verdict]
+) -> Verdict | None:
+    """The verdict whose winner is expected to be the fastest at a work class between theirs; None
+    where they do not tell. Of several of one class the newest."""
+    usable = [verdict for verdict in verdicts if verdict.winner in digests]
+    newest = {v.work_class: v for v in sorted(usable, key=lambda v: v.published_at)}
+    winners = {name: verdict.winner for name, verdict in newest.items()}
+    found = likeliest(work_class, times_by_class(digests, newest.values()), winners)
+    return None if found is None else newest[found]

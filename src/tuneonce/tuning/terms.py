@@ -53,7 +53,8 @@ class Verdict:
     """How it ended. `excess` is in launches of the incumbent, `excess_ms` in milliseconds.
 
     `certain`: neither passes nor excess were spent. `untried` candidates did not come from the
-    compiler, or there was nothing left to try them with.
+    compiler, or there was nothing left to try them with. `held_back` ones could not win by what was
+    expected, and were never asked for.
     """
 
     winner: int
@@ -66,3 +67,4 @@ class Verdict:
     dropped: frozenset[int]
     failed: frozenset[int]
     untried: frozenset[int]
+    held_back: frozenset[int] = frozenset()

@@ -72,3 +72,20 @@ def test_the_first_wave_has_those_of_whom_nothing_is_expected() -> None:
 def test_what_was_measured_counts_before_what_others_measured() -> None:
     wave = ask(4, known={0: 1.0, 1: 9.0, 2: 9.0, 3: 9.0}, prior={3: 0.1}).first()
     assert wave[0] == 0
+
+
+def test_without_probes_the_first_wave_is_a_handful_and_the_first_of_the_list() -> None:
+    backwards = {c: 1.0 + 0.04 * (19 - c) for c in range(20)}
+    assert set(ask(prior=backwards, prior_error=0.04, probes=False).first()) == {19, 18, 17, 0}
+    # What nobody has measured is, all the same.
+    assert 20 in ask(21, prior=backwards, prior_error=0.04, probes=False).first()
+
+
+def test_the_error_that_is_given_says_who_could_win() -> None:
+    seen = {c: TWENTY[c] for c in (0, 1, 2)}
+    assert ask(prior=TWENTY, prior_error=0.04, probes=False).more(seen, seen) == []
+    assert ask(prior=TWENTY, prior_error=0.28, probes=False).more(seen, seen) == [3]
+    # One that is wrong leaves nobody out, whatever it says of itself.
+    upset = {0: 1.2, 1: 1.0, 2: 1.4}
+    assert ask(prior=TWENTY, prior_error=0.04, probes=False).more(upset, upset) == [*range(3, 20)]
+    assert ask(prior=TWENTY, prior_error=0.04, probes=False).more({}, {0, 1, 2}) == [*range(3, 20)]

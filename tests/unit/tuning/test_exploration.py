@@ -12,9 +12,10 @@ import pytest
 
 from tests.unit.tuning.race_model import Key, make_key
 from tests.unit.tuning.traffic_model import Traffic
+from tuneonce.tuning.expectations import Expectations, Trust
 from tuneonce.tuning.exploration import Exploration
 from tuneonce.tuning.quantiles import quantile
-from tuneonce.tuning.terms import TERMS, Terms
+from tuneonce.tuning.terms import TERMS, Terms, Verdict
 
 KEYS = 60
 
@@ -193,6 +194,77 @@ def test_no_more_passes_are_made_than_can_be_judged() -> None:
         passes.append(exploration._passes.whole)
     assert max(passes) < TERMS.most_passes + 2
     assert exploration.decide() is not None
+
+
+# -- what is held back ------------------------------------------------------------------------
+
+
+def held(key: Key, expected: dict[int, float], out: set[int], **traffic: Any) -> Traffic:
+    """Traffic that holds these candidates back, and is given those that are asked for later."""
+    found = Traffic(key, arrive_every=5, outliers=0.0, noise=0.02, **traffic)
+    positions = range(len(key.ms))
+    expectations = Expectations(
+        positions, known={}, prior=expected, compile_s={}, trust=Trust(), seed=0, prior_error=0.05
+    )
+    found.exploration.hold_back(out, expectations)
+    found._coming = [c for c in found._coming if c not in found.exploration.held_back]
+    return found
+
+
+def ended(traffic: Traffic) -> Verdict:
+    asked = {0, *traffic._coming}
+    for _ in range(20_000):
+        verdict = traffic.step()
+        more = traffic.exploration.pending - asked
+        traffic._coming += sorted(more)
+        asked |= more
+        if verdict is not None:
+            return verdict
+    raise AssertionError("no verdict")
+
+
+def test_who_could_not_win_is_never_launched_and_neither_failed_nor_untried() -> None:
+    key = spread(1.2, 1.0, 1.5, 1.6, 1.7)
+    traffic = held(key, dict(enumerate(key.ms)), {2, 3, 4})
+    verdict = ended(traffic)
+    assert (verdict.winner, verdict.held_back) == (1, {2, 3, 4})
+    assert not verdict.untried | verdict.failed | verdict.dropped & {2, 3, 4}
+    assert not traffic.launched.keys() & {2, 3, 4}
+
+
+def test_who_was_held_back_is_tried_once_the_looks_show_that_this_was_wrong() -> None:
+    key = spread(1.2, 1.0, 1.3, 0.8, 1.7)
+    # The favourite is far from the best of those that were looked at.
+    verdict = ended(held(key, {0: 1.0, 1: 1.4, 2: 1.3, 3: 3.0, 4: 1.7}, {2, 3, 4}))
+    assert (verdict.winner, verdict.held_back) == (3, frozenset())
+
+
+def test_if_those_that_were_expected_fail_the_others_are_tried() -> None:
+    key = spread(1.2, math.inf, math.inf, 0.8, 1.0)
+    expected = {0: 1.8, 1: 1.0, 2: 1.0, 3: 1.4, 4: 1.5}
+    verdict = ended(held(key, expected, {3, 4}))
+    assert verdict.winner == 3
+    assert verdict.failed == {1, 2}
+
+
+def test_if_the_only_one_that_ran_fails_one_that_was_not_held_back_serves() -> None:
+    exploration = held(spread(1.0, 1.0, 1.0), {0: 1.0, 1: 1.8, 2: 1.0}, {1}).exploration
+    exploration.fail(0)
+    assert exploration.incumbent == 2
+    exploration.fail(2)
+    assert exploration.incumbent == 1
+    assert not exploration.held_back
+
+
+def test_what_is_known_or_loaded_is_not_held_back() -> None:
+    exploration = Exploration(range(4), 0)
+    exploration.restore({0: (1.0, 3), 1: (1.1, 3)})
+    exploration.available(2)
+    exploration.hold_back(
+        range(4),
+        Expectations(range(4), known={}, prior={}, compile_s={}, trust=Trust(), seed=0),
+    )
+    assert exploration.held_back == {3}
 
 
 # -- what becomes of candidates --------------------------------------------------------------

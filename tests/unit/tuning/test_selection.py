@@ -8,7 +8,13 @@ from tests.factories import make_key, make_verdict
 from tests.fakes import candidate, measured
 from tuneonce.model.records import Measurement, Verdict
 from tuneonce.tuning.race import RULES
-from tuneonce.tuning.selection import by_candidate, choose, nearest
+from tuneonce.tuning.selection import (
+    by_candidate,
+    choose,
+    likeliest_verdict,
+    nearest,
+    times_by_class,
+)
 
 
 def d(block: int) -> str:
@@ -60,3 +66,26 @@ def test_the_nearest_verdict() -> None:
     assert nearest(live, "c03", [near, newer]) is newer
     assert nearest([d(32)], "c03", [near, far, more]) is None
     assert nearest(live, "c03", []) is None
+
+
+def test_the_verdict_whose_winner_is_expected_to_be_the_fastest() -> None:
+    def of(work_class: str, *ms: float, at: float = 1.0) -> Verdict:
+        found = dict(zip((16, 32, 64), ((one,) if one else () for one in ms), strict=True))
+        return make_verdict(make_key(), found, work_class=work_class, at=at)
+
+    live = [d(16), d(32), d(64)]
+    below, above, far = of("c02", 1.0, 1.1, 2.0), of("c04", 2.0, 1.1, 1.0), of("c09", 3, 1, 2)
+    # The third winner is close in both.
+    assert likeliest_verdict(live, "c03", [below, above, far]) is far
+    assert likeliest_verdict(live, "c03", [below, above]) is above
+    assert likeliest_verdict([d(16), d(64)], "c03", [below, above, far]) is above
+    for others in ([], [below], [below, far, of("c04", 0, 0, 1.0)]):
+        assert likeliest_verdict(live, "c02", others) is None
+    newer = of("c09", 3.0, 2.0, 1.0, at=2.0)
+    assert likeliest_verdict(live, "c03", [below, above, newer, far]) is above
+
+
+def test_times_by_class_are_of_live_candidates_that_ran() -> None:
+    failed = make_verdict(make_key(), {16: (1.0,), 32: (), 64: (3.0,)}, work_class="c02")
+    assert times_by_class([d(16), d(32)], [failed]) == {"c02": {d(16): 1.0}}
+    assert times_by_class([d(16)], []) == {}

@@ -205,6 +205,8 @@ class _Tuning:
             runner,
             known={p: m.times[0] for p, m in known.items() if m.failed is None},
             prior=prior.times,
+            prior_error=None if prior.between is None else prior.between.error,
+            probes=prior.between is None or not prior.between.on_both_sides,
             compile_s=prior.compile_s,
             seed=self._session.seed,
             on_summary=self._summed,
