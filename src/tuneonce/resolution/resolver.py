@@ -8,7 +8,8 @@ them in this order and stops at the first answer:
 2. measurements of every candidate at this work class, from older verdicts or an interrupted
    tuning: the winner is computed, nothing is measured (`settle` publishes it);
 3. a verdict of another work class whose winner is a live candidate, unless this work class has one
-   over another list: used, and counted as provisional;
+   over another list: used, and counted as provisional. Of several the one whose winner is expected
+   to be the fastest (`tuning.between_classes`), or else that of the nearest class;
 4. nothing, or not enough: the caller measures what is missing. What an interrupted tuning, or one
    of another list, has measured is not measured again.
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,8 +43,9 @@ from ..model.records import (
 )
 from ..model.wording import config_text, kernel_label
 from ..store.base import Store
+from ..tuning.between_classes import Between
 from ..tuning.priors import Prior
-from ..tuning.selection import by_candidate, choose, nearest
+from ..tuning.selection import by_candidate, choose, likeliest_verdict, nearest, times_by_class
 from ..tuning.siblings import Sibling
 from .access import Access, Budget
 from .journal import Journals
@@ -59,6 +61,8 @@ _NEIGHBOURS_S = 2.0
 
 # How much is read before it is asked for. Arbitrary: two thousand verdicts of some 16 KB.
 _PREFETCHED_BYTES = 32 << 20
+
+_NOTHING = Between[str]()
 
 # Arbitrary: so many names of a key's directory are looked at, and so many verdicts are read besides
 # the one that was asked for: those of the nearest work classes.
@@ -84,6 +88,7 @@ class Outcome(enum.Enum):
 class Resolution:
     """`winner` is a candidate's digest; `known` are the usable measurements by digest, of the
     winner's work class. `here`: those of the work class that was asked for, where it is another.
+    `beside`: milliseconds by candidate, by each other work class that was looked at.
     """
 
     outcome: Outcome
@@ -92,6 +97,7 @@ class Resolution:
     reason: str | None = None
     saved_s: float = 0.0
     here: dict[str, Measurement] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -262,16 +268,20 @@ class Resolver:
             saved = sum(known[digest].seconds for digest in set(question.digests))
             return Resolution(Outcome.HIT, winner, known, reason="assembled", saved_s=saved)
         elsewhere = [v for v in verdicts if v.work_class != work_class]
-        other = nearest(question.digests, work_class, elsewhere)
+        beside = times_by_class(question.digests, elsewhere)
+        other = likeliest_verdict(question.digests, work_class, elsewhere)
+        other = other or nearest(question.digests, work_class, elsewhere)
         if other is not None and not (known and len(elsewhere) < len(verdicts)):
             reason = "stock_cache" if other.origin == "stock-cache" else "work_class"
-            theirs = by_candidate(question.digests, other.measurements)
-            saved = other.tune_s
-            return Resolution(Outcome.PROVISIONAL, other.winner, theirs, reason, saved, known)
+            theirs, saved = by_candidate(question.digests, other.measurements), other.tune_s
+            return Resolution(
+                Outcome.PROVISIONAL, other.winner, theirs, reason, saved, known, beside
+            )
         if known and (missing or unsettled):
             reason = "candidates_missing" if missing else "unfinished"
-            return Resolution(Outcome.PARTIAL, None, known, reason=reason)
-        return Resolution(Outcome.MISS, None, known, reason="all_failed" if known else "unknown")
+            return Resolution(Outcome.PARTIAL, None, known, reason, beside=beside)
+        why = "all_failed" if known else "unknown"
+        return Resolution(Outcome.MISS, None, known, why, beside=beside)
 
     def settle(self, question: Question, resolution: Resolution) -> Resolution:
         """Publish a winner that was assembled from measurements.
@@ -307,10 +317,11 @@ class Resolver:
         )
         return by_candidate(question.digests, fitting)
 
-    def expected(self, question: Question) -> Prior[int]:
-        """What verdicts that do not hold here let expect of the candidates, by position."""
+    def expected(self, question: Question, own: Between[str] = _NOTHING) -> Prior[int]:
+        """What verdicts that do not hold here let expect of the candidates, by position; before
+        all of it `own`, what the key's own classes do."""
         found = self._neighbourhood.expected(question.key, question.work_class, question.digests)
-        return found.at(question.digests)
+        return found.behind(own).at(question.digests)
 
     def siblings(self, question: Question) -> list[Sibling]:
         """The keys of this kernel that have a verdict in this world: some, where there are many."""

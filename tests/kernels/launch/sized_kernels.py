@@ -20,8 +20,9 @@ import triton
 import triton.language as tl
 
 from tests.kernels.launch.test_exploration import Process, exploring
+from tests.unit.tuning import drifting_levels
 from tuneonce.model.key import coordinates, work_class
-from tuneonce.policies import Policies
+from tuneonce.policies import OnMiss, Policies
 from tuneonce.store.memory import MemoryStore
 from tuneonce.system import slices
 from tuneonce.testing import SimulatedGPU
@@ -57,7 +58,8 @@ def class_of(programs: int) -> str:
 
 @dataclass
 class SizedKernel:
-    """The true times. `changes`: how often the best candidate changes with the size.
+    """The true times. `changes`: how often the best candidate changes with the size; `drifts`: as
+    it comes, since all of them drift (`drifting_levels`).
 
     Each candidate has a level, the logarithm of its time over the best's, in each regime of sizes;
     at a boundary one regime gives way to the next. Boundaries lie anywhere between the middle of
@@ -67,6 +69,7 @@ class SizedKernel:
 
     seed: int
     changes: int
+    drifts: bool = False
     boundaries: list[float] = field(default_factory=list)
     """In doublings of the programs, ascending."""
 
@@ -83,6 +86,8 @@ class SizedKernel:
             if _is_apart(self._levels[-1], found):
                 self._levels.append(found)
         self._known: dict[int, list[float]] = {}
+        if self.drifts:
+            self._levels = drifting_levels.drifting(self.seed, CANDIDATES, len(CLASSES))
 
     def times(self, programs: int) -> list[float]:
         """Milliseconds of each candidate: a fixed part, and one that grows with the size."""
@@ -114,6 +119,8 @@ class SizedKernel:
         return found
 
     def _at(self, size: float) -> list[float]:
+        if self.drifts:
+            return drifting_levels.at(self._levels, (size - 2 * CLASSES[0] - 1) / 2)
         if not self.changes:
             [levels], middle = self._levels, CLASSES[0] + CLASSES[-1] + 1
             return [
@@ -139,6 +146,14 @@ def _is_apart(one: Sequence[float], other: Sequence[float]) -> bool:
 def make_kernels(count: int) -> list[SizedKernel]:
     """Half of them without a change, a quarter with one, a quarter with two."""
     return [SizedKernel(seed, (0, 1, 0, 2)[seed % 4]) for seed in range(count)]
+
+
+def make_drifting(count: int) -> list[SizedKernel]:
+    return [SizedKernel(seed, 0, drifts=True) for seed in range(count)]
+
+
+# Every second class, of a size in its middle: then there are classes on both sides of most others.
+EVERY_SECOND = tuple(2 ** (2 * c + 1) for c in CLASSES[::2])
 
 
 def sizes_of(r: Random, count: int) -> list[int]:
@@ -187,22 +202,29 @@ class Sized:
         """The first of these is the warm-up."""
         self._traffic = Random(f"traffic {kernel.seed}")
 
-    def starting(self, *, work_classes: bool = True) -> Outcome:
-        """Each class is raced when it is met; one verdict a key without work classes."""
+    def starting(self, *, work_classes: bool = True, warm_up: Sequence[int] = ()) -> Outcome:
+        """Each class is raced when it is met, those of `warm_up` first; one verdict a key without
+        work classes."""
         with self._process(work_classes=work_classes) as one:
             tuner = tunable()
             self.gpu.forget()
+            for n in warm_up:
+                self._run(tuner, n)
             ran = [self._run(tuner, n) for n in self.stream]
             tunes = [tune["measured"] for tune in one.events.of("tune")]
-            samples = len(self.gpu.history) - len(ran)
+            samples = len(self.gpu.history) - len(ran) - len(warm_up)
             return self._outcome(ran, _classes_of(tuner), sum(tunes), samples, sum(tunes[1:]))
 
-    def serving(self, most: int) -> Outcome:
-        """A warm-up is raced, then traffic of all sizes tunes the others; then the stream."""
+    def serving(self, most: int, *, warm_up: Sequence[int] = ()) -> Outcome:
+        """A warm-up is raced, then traffic of all sizes tunes the others; then the stream.
+
+        `warm_up` are other sizes than the first of the stream.
+        """
         # Nothing runs beside: no rest for other threads.
         with self._process() as one, patch.object(slices, "WORK_S", math.inf):
             tuner = tunable()
-            self._run(tuner, self.stream[0])
+            for n in warm_up or self.stream[:1]:
+                self._run(tuner, n)
             one.hook._cold_path._phases.serve()
             beside = one.explorations._background = Beside(one.explorations)
             learning: list[float] = []
@@ -215,17 +237,30 @@ class Sized:
                 learning.append(self.kernel.regret(self._run(tuner, n), n))
                 beside.catch_up()
             ran = [self._run(tuner, n) for n in self.stream]
-            [tuned] = one.events.of("tune")
+            tuned = [tune["measured"] for tune in one.events.of("tune")]
             told = one.told("verdict")
-            looked = sum(one["candidates"] - one["untried"] for one in told)
+            looked = sum(one["candidates"] - one["untried"] - one["held_back"] for one in told)
             return self._outcome(
                 ran,
                 _classes_of(tuner),
-                tuned["measured"] + looked,
+                sum(tuned) + looked,
                 sum(one["explored"] for one in told),
-                looked,
+                sum(tuned[1:]) + looked,
                 learning,
             )
+
+    def borrowing(self, warm_up: Sequence[int]) -> Outcome:
+        """A warm-up is raced, and nothing is measured after it: then the stream."""
+        with self._process(serving=OnMiss.BORROW) as one:
+            tuner = tunable()
+            for n in warm_up:
+                self._run(tuner, n)
+            tuned = [tune["measured"] for tune in one.events.of("tune")]
+            one.hook._cold_path._phases.serve()
+            self.gpu.forget()
+            ran = [self._run(tuner, n) for n in self.stream]
+            found = len(one.events.of("tune"))
+            return self._outcome(ran, found, sum(tuned), len(self.gpu.history) - len(ran))
 
     def full(self) -> Outcome:
         """Each class is raced as if it were the only one: by a process with an empty store."""

@@ -16,8 +16,10 @@ pytest.importorskip("triton")
 from tests.kernels.launch.sized_kernels import (
     CANDIDATES,
     CLASSES,
+    EVERY_SECOND,
     Outcome,
     SizedKernel,
+    make_drifting,
     make_kernels,
     on_a_gpu,
 )
@@ -96,3 +98,20 @@ def test_traffic_finds_for_each_class_what_a_race_would() -> None:
     learning = [row[1].learning for row in (*stays, *changes)]
     assert quantile(sorted(map(len, learning)), 1.0) <= 6000
     assert fmean(chain.from_iterable(learning)) <= 0.2
+
+
+def test_where_every_second_class_is_known_the_others_take_half_of_the_looks() -> None:
+    between = CANDIDATES * (len(CLASSES) - len(EVERY_SECOND))
+    looked: list[int] = []
+    regret: list[float] = []
+    best: list[float] = []
+    for kernel in make_drifting(6):
+        with on_a_gpu(kernel, launches=LAUNCHES) as sized:
+            raced = sized.starting(warm_up=EVERY_SECOND)
+            found = sized.serving(8000, warm_up=EVERY_SECOND)
+            full = sized.full()
+            looked.append(found.measured - sized.borrowing(EVERY_SECOND).measured)
+            regret += [fmean(raced.regret), fmean(found.regret)]
+            best.append(fmean(full.regret))
+    assert fmean(looked) <= 0.6 * between
+    assert fmean(regret) <= fmean(best) + 0.005

@@ -127,6 +127,88 @@ def test_what_is_known_of_one_class_shortens_the_next() -> None:
         assert second["measured"] <= first["measured"]
 
 
+# Of the classes below and above that of LARGE, where all have the same winner.
+LESS, MORE = LARGE // 4, LARGE * 4
+
+
+def test_between_two_classes_a_race_leaves_out_who_could_not_win() -> None:
+    store = MemoryStore()
+    with process(store) as (one, _):
+        kernel = tunable()
+        for n in (LESS, MORE):
+            run(kernel, n)
+        assert run(kernel, LARGE) == 128
+        assert one.events.of("tune")[2]["measured"] == len(SIZES) - 1
+        assert one.events.of("tune")[2]["candidates"] == len(SIZES)
+    # Nor does the record say that it failed, or was measured.
+    [verdict] = [v for v in verdicts(store) if v.work_class.startswith("c05")]
+    assert len(verdict.candidates) == len(SIZES)
+    assert len(verdict.measurements) == len(SIZES) - 1
+    assert not any(m.failed for m in verdict.measurements)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["known here", "known to the store"])
+def test_between_two_classes_traffic_leaves_out_who_could_not_win(again: bool) -> None:
+    store = MemoryStore()
+    with contextlib.ExitStack() as stack:
+        one, _ = stack.enter_context(process(store))
+        kernel = tunable()
+        for n in (LESS, MORE):
+            run(kernel, n)
+        if again:
+            stack.close()
+            one, _ = stack.enter_context(process(store))
+            kernel = tunable()
+            run(kernel, MORE)
+        serve(one)
+        run(kernel, LARGE)
+        learned(one, kernel, LARGE)
+        assert run(kernel, LARGE) == 128
+        [told] = one.told("verdict")
+        assert (told["candidates"], told["held_back"]) == (len(SIZES), 1)
+        assert (told["untried"], told["failed"]) == (0, 0)
+        one.settle()
+    [verdict] = [v for v in verdicts(store) if v.work_class.startswith("c05")]
+    assert len(verdict.measurements) == len(SIZES) - 1
+    assert not any(m.failed for m in verdict.measurements)
+
+
+@pytest.mark.parametrize("policy", [OnMiss.BORROW, OnMiss.EXPLORE])
+@pytest.mark.parametrize(
+    ("known", "runs"),
+    # The nearest, of two the larger; or a third one that is close to both.
+    [((LESS, MORE), 128), ((LESS, MORE, 64 * MORE), 64)],
+    ids=["two", "three"],
+)
+def test_between_two_classes_the_winner_that_is_the_likeliest_runs_at_once(
+    policy: OnMiss, known: tuple[int, ...], runs: int
+) -> None:
+    behind = {32: (1.0, 1.5, 1.5), 64: (1.1, 1.1, 1.0), 128: (1.5, 1.0, 1.5), 256: (2.0, 2.0, 2.0)}
+
+    def made_up(launch: Any) -> float:
+        block = launch.constants["BLOCK"]
+        n = launch.grid[0] * block
+        place = 0 if n < 2 * LESS else 1 if n < 2 * MORE else 2
+        return 0.01 * (1 + n / 1e6) * behind[block][place]
+
+    with (
+        SimulatedGPU(do_bench=True, noise=0.005, times=made_up) as gpu,
+        exploring(MemoryStore(), policies=Policies(serving=policy)) as one,
+    ):
+        kernel = tunable()
+        assert [run(kernel, n) for n in known] == [32, 128, 64][: len(known)]
+        serve(one)
+        one.compiled_here.clear()
+        gpu.forget()
+        asked = len(one.events.of("resolve"))
+        assert run(kernel, LARGE) == runs
+        # Nothing else is launched or compiled, and no store is asked, by this launch.
+        assert len(gpu.launches) == 1
+        assert one.compiled_here == []
+        if policy is OnMiss.BORROW:
+            assert len(one.events.of("resolve")) == asked
+
+
 def test_the_second_start_has_every_class_from_its_first_launch() -> None:
     store = MemoryStore()
     with process(store):
@@ -183,8 +265,11 @@ def test_a_warm_up_of_another_size_does_not_decide_for_the_next_start() -> None:
         assert one.told("begin") == []
 
 
-def test_what_the_store_knows_of_a_class_is_loaded_before_a_launch_runs_it() -> None:
-    store = MemoryStore()
+def test_what_the_store_knows_of_a_class_is_loaded_before_a_launch_runs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, more = MemoryStore(), list[int]()
+    monkeypatch.setattr(supply.Supply, "add", lambda self, positions: more.extend(positions))
     with process(store):
         kernel = tunable()
         run(kernel, SMALL)
@@ -199,6 +284,7 @@ def test_what_the_store_knows_of_a_class_is_loaded_before_a_launch_runs_it() -> 
         assert [run(kernel, LARGE) for _ in range(2)] == [128] * 2
         assert one.compiled_here == []
         assert one.told("begin") == []
+        assert more == []  # the winner alone was asked for
 
 
 def test_a_stored_winner_of_a_class_that_does_not_run_here_costs_no_launch(

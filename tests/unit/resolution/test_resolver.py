@@ -28,6 +28,7 @@ from tuneonce.model.records import Verdict, pack, unpack
 from tuneonce.resolution.resolver import FAILURE_HOLDS_S, Outcome, Question, Resolver
 from tuneonce.store import Store
 from tuneonce.store.memory import MemoryStore
+from tuneonce.tuning.between_classes import between
 from tuneonce.tuning.selection import choose
 
 # -- the outcomes --------------------------------------------------------------------------------
@@ -210,6 +211,31 @@ def test_the_nearest_work_class(
         )
     found = desk.resolve(question(16, 32, work_class=asked))
     assert (found.outcome, found.winner) == (Outcome.PROVISIONAL, d(expected))
+
+
+def test_between_two_work_classes_the_winner_that_is_expected_to_be_the_fastest(
+    desk: Desk,
+) -> None:
+    def tuned(work_class: str, *ms: float) -> None:
+        times = [
+            measured(block, one, work_class=work_class)
+            for block, one in zip((16, 32, 64), ms, strict=True)
+        ]
+        desk.tune(question(16, 32, 64, work_class=work_class), *times)
+
+    tuned("c02", 1.0, 1.1, 2.0)
+    tuned("c04", 20.0, 11.0, 10.0)
+    asked = question(16, 32, 64, work_class="c03")
+    assert desk.another().resolve(asked).winner == asked.digests[2]  # the larger one's
+    tuned("c09", 3.0, 1.0, 2.0)
+    found = desk.another().resolve(asked)
+    assert (found.outcome, found.winner) == (Outcome.PROVISIONAL, asked.digests[1])
+    assert found.beside["c04"] == dict(zip(asked.digests, (20.0, 11.0, 10.0), strict=True))
+    assert found.beside.keys() == {"c02", "c04", "c09"}
+    prior = desk.resolver.expected(asked, between("c03", found.beside))
+    assert prior.between is not None
+    assert prior.between.on_both_sides
+    assert min(prior.times, key=prior.times.__getitem__) == 1
 
 
 def test_at_one_work_class_the_same_list_counts_most_then_the_newest(desk: Desk) -> None:

@@ -80,6 +80,10 @@ class Supply:
         most = 1 if pool is None else pool.workers + 1
         return bool(self._waiting) and len(self._running) < most
 
+    def add(self, positions: Sequence[int]) -> None:
+        """More candidates, after those that were asked for."""
+        self._unseen.extend(positions)
+
     @property
     def empty(self) -> bool:
         return not self._unseen and not self._waiting and not self._running

@@ -7,10 +7,12 @@ what it holds was put there by us, or by the program, which is obeyed, must be k
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from threading import get_ident
 from typing import Any, NamedTuple
 
 from ...model.key import UNKNOWN_CLASS, Work, class_distance, largest_first, work_class
+from ...tuning.between_classes import likeliest
 from .known_winners import Entry, entry_for
 
 # The class of all launches of a key that has but one.
@@ -21,6 +23,14 @@ class Explored(NamedTuple):
     """In a winner's place: a class whose launches tune it."""
 
     explored: Any
+
+
+class Measured(NamedTuple):
+    """A class that was measured, here or by whoever stored it: its winner's digest, and the
+    milliseconds of each candidate that ran, by theirs."""
+
+    winner: str
+    times: Mapping[str, float]
 
 
 class KeyClasses:
@@ -34,6 +44,7 @@ class KeyClasses:
         "exploring",
         "first",
         "keys",
+        "measured",
         "single",
         "stock_key",
         "winners",
@@ -48,6 +59,8 @@ class KeyClasses:
         self.first = dict(autotuner.configs[0].all_kwargs())
         """The first candidate's values, with which the number of programs is computed."""
         self.winners: dict[str, Entry] = {}
+        self.measured: dict[str, Measured] = {}
+        """What is known of those of these classes that run a winner of their own."""
         self.exploring: dict[str, Any] = {}
         """Classes whose launches tune them (`launch.explored_key`)."""
         self.captured: dict[str, Any] = {}
@@ -84,6 +97,7 @@ class KeyClasses:
 
     def decide(self, name: str, config: Any) -> None:
         """This class has a winner, from its next launch on."""
+        self.measured.pop(name, None)
         self.winners[name] = entry_for(self.stock_key, config, self)
         self.exploring.pop(name, None)
 
@@ -119,10 +133,22 @@ class KeyClasses:
         for explored in list(self.exploring.values()):
             explored.overruled = True
         self.exploring.clear()
+        self.measured.clear()
         self.winners.clear()
 
-    def nearest(self, work: Work) -> Any:
-        """The winner of the nearest class, the larger of two; None if there is none."""
-        name = self.name(work)
-        found = sorted(self.winners, key=lambda n: (class_distance(n, name), largest_first(n)))
-        return self.winners[found[0]].config if found else None
+    def for_now(self, work: Work) -> Any:
+        """What a launch of a class without a winner runs: of the other classes' winners, which are
+        all loaded, the one that is expected to be the fastest; where nothing tells, that of the
+        nearest class, the larger of two. None if there is none.
+        """
+        name, winners = self.name(work), dict(self.winners)  # other threads add to these
+        measured = {one: of for one, of in dict(self.measured).items() if one in winners}
+        likely = likeliest(
+            name,
+            {one: of.times for one, of in measured.items()},
+            {one: of.winner for one, of in measured.items()},
+        )
+        if likely is not None:
+            return winners[likely].config
+        found = sorted(winners, key=lambda n: (class_distance(n, name), largest_first(n)))
+        return winners[found[0]].config if found else None

@@ -35,10 +35,11 @@ from ...model.records import Measurement
 from ...resolution.journal import Journal
 from ...resolution.resolver import Question, Resolution
 from ...tuning.priors import Prior
+from ...tuning.siblings import times_of
 from .autotuner_state import AutotunerState
 from .grid import work_of
 from .identity import name_of
-from .key_classes import KeyClasses
+from .key_classes import KeyClasses, Measured
 from .known_winners import known_of, remember
 
 
@@ -138,6 +139,26 @@ class Session:
             cache[self.stock_key] = config
         else:
             self.classes.put(cache, self.class_name, config)
+            self.learn_class(config)
+
+    def learn_class(self, winner: Any) -> None:
+        """Have the key's other classes know what is measured of this one."""
+        classes, question = self.classes, self.question
+        if classes is None or classes.single or question is None:
+            return
+        ours = (m for m in self.measurements.values() if m.work_class == question.work_class)
+        if len(times := times_of(ours)) > 1:
+            digest = question.digests[self.position_of(winner)]
+            classes.measured[self.class_name] = Measured(digest, times)
+
+    @property
+    def times_by_class(self) -> dict[str, Mapping[str, float]]:
+        """Milliseconds by candidate, of the key's other classes: what the store said of them, and
+        what this process knows."""
+        found = {} if self.resolution is None else dict(self.resolution.beside)
+        if self.classes is not None:
+            found.update((name, one.times) for name, one in dict(self.classes.measured).items())
+        return found
 
     def resolve(self, question: Question, resolution: Resolution) -> None:
         """What the store says of it."""

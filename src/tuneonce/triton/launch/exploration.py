@@ -310,9 +310,13 @@ class Explorations:
             return 0.0
         with self._beside_launches():
             verdict = explored.exploration.decide()
+            more = explored.wanted() if verdict is None and explored.answer is None else []
         if verdict is not None:
             self._conclude(explored, verdict)
             return None
+        if more:
+            supply.add(more)
+            again = 0.0
         self._record_now_and_then(explored)
         return named if again is None else again
 
@@ -346,10 +350,12 @@ class Explorations:
                 known=len(session.known),
             )
             persistence.expect(session)
+            with self._beside_launches():
+                explored.hold_back()
         explored.supply = Supply(
             session,
             self._workers,
-            explored.wanted if explored.answer is None else [explored.answer],
+            explored.wanted() if explored.answer is None else [explored.answer],
             device=explored.device,
             wake=lambda: self._background.wake(explored),
         )
@@ -397,6 +403,7 @@ class Explorations:
         if device_facts.products():
             session.state.ours[session.stock_key] = winner
         classes.decide(explored.name_of_class, winner)
+        session.learn_class(winner)
         classes.offer(session.autotuner.cache, winner)
 
     def _arrive(self, explored: ExploredKey, arrived: Arrived) -> None:
@@ -436,6 +443,7 @@ class Explorations:
         session.winner = explored.candidates[verdict.winner]
         self._record(explored, all_of_them=True)
         tried = set(explored.exploration.candidates) - verdict.untried - verdict.failed
+        tried -= verdict.held_back
         # What nobody could compile beside the launches may be faster than all that was tried.
         if len(tried) > 1 and not verdict.untried & explored.not_had:
             persistence.publish(session, tune_s=verdict.excess_ms / 1000, origin="explored")

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from ...tuning.expectations import Expectations
 from ...tuning.exploration import Exploration
-from ...tuning.race import Summary
+from ...tuning.race import RULES, Summary
 from ...tuning.terms import Terms, Verdict
 from ..compile.supply import Supply
 from ..kernel.known_winners import Entry, entry_for
@@ -53,6 +54,8 @@ class ExploredKey:
         self.supply: Supply | None = None
         self.answer: int | None = None
         """The winner that the store has, while it is being loaded."""
+        self.asked: set[int] = set()
+        """Those that were asked for, of the ones that are wanted."""
         self.not_had: set[int] = set()
         """Candidates that cannot be compiled or loaded beside the launches."""
         self.ended = False
@@ -88,17 +91,39 @@ class ExploredKey:
             }
         )
 
-    @property
+    def hold_back(self) -> None:
+        """Leave out, for now, who could not win by what the key's own classes let expect."""
+        prior, exploration = self.session.prior, self.exploration
+        between = prior.between
+        if between is None:
+            return
+        known = {p: one.times[0] for p, one in self.session.known.items() if one.times}
+        expectations = Expectations(
+            exploration.candidates,
+            known=known,
+            prior=prior.times,
+            compile_s={},
+            trust=RULES.trust,
+            seed=self.session.seed,
+            prior_error=between.error,
+            probes=not between.on_both_sides,
+        )
+        left_out = set(between.ruled_out)
+        if between.on_both_sides:
+            left_out = set(exploration.candidates).difference(expectations.first())
+        exploration.hold_back(left_out.difference(known), expectations)
+
     def wanted(self) -> list[int]:
-        """Those that are to be compiled and loaded, what is expected to be fast first."""
+        """Those that are to be compiled and loaded now, what is expected to be fast first. They
+        count as asked for."""
         known, prior = self.session.known, self.session.prior.times
 
         def expected(position: int) -> float:
             one = known.get(position)
             return prior.get(position, 0.0) if one is None or not one.times else one.times[0]
 
-        exploration = self.exploration
-        found = [p for p in exploration.candidates if p in exploration.pending]
+        found = sorted(self.exploration.pending - self.asked)
+        self.asked.update(found)
         return sorted(found, key=expected)
 
     def entry_of(self, position: int) -> Entry:
@@ -176,5 +201,6 @@ class ExploredKey:
             "dropped": len(verdict.dropped),
             "failed": len(verdict.failed),
             "untried": len(verdict.untried),
+            "held_back": len(verdict.held_back),
             "certain": verdict.certain,
         }

@@ -24,6 +24,7 @@ from ...model.records import Measurement, Origin, Variants
 from ...resolution.journal import Journal
 from ...resolution.resolver import Outcome, Question, Resolution, Resolver
 from ...system.threads import BoundedCalls, Overdue
+from ...tuning.between_classes import between
 from ..compile.variants import split
 from ..kernel import device_facts
 from ..kernel.identity import NoIdentity
@@ -167,10 +168,13 @@ class Persistence:
             )
 
     def expect(self, session: Session) -> None:
-        """Find what verdicts that do not hold here let expect of the candidates."""
-        if session.question is not None:
+        """Find what verdicts that do not hold here let expect of the candidates, and above all
+        what the other classes of the key do."""
+        question = session.question
+        if question is not None:
             with self.guarded("expect"):
-                session.prior = self.resolver.expected(session.question)
+                own = between(question.work_class, session.times_by_class)
+                session.prior = self.resolver.expected(question, own)
 
     # -- what is learned ---------------------------------------------------------------------
 

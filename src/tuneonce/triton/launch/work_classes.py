@@ -38,7 +38,7 @@ class WorkClasses:
         classes, explores = session.classes, self._misses.explores(session)
         if classes is None or not (explores or self._misses.only_serves(session)):
             return False
-        serving = _among(session.candidates, classes.nearest(session.work))
+        serving = _among(session.candidates, classes.for_now(session.work))
         if serving is None:
             return False
         self._persistence.meet(session)
@@ -76,7 +76,7 @@ class WorkClasses:
         """Whether nothing is measured now, and the winner of another class runs for this one."""
         if session.classes is None or self._misses.tunes(session):
             return False
-        session.winner = _among(session.candidates, session.classes.nearest(session.work))
+        session.winner = _among(session.candidates, session.classes.for_now(session.work))
         if session.winner is not None:
             self._misses.borrowing.want(session)
         return session.winner is not None
@@ -100,7 +100,7 @@ def capture_unmeasured(session: Session, winner: Any, events: EventLog) -> Any:
     first candidate. It is counted."""
     classes, what, detail = session.classes, "provisional_in_capture", session.label
     if winner is None and classes is not None:
-        winner = _among(session.candidates, classes.nearest(session.work))
+        winner = _among(session.candidates, classes.for_now(session.work))
     if winner is None:
         what, winner = "cold_in_capture", session.candidates[0]
     elif classes is not None:

@@ -13,7 +13,7 @@ pytest.importorskip("triton")
 from triton import Config
 
 from tuneonce.model.key import Work
-from tuneonce.triton.kernel.key_classes import KeyClasses
+from tuneonce.triton.kernel.key_classes import KeyClasses, Measured
 
 SMALL, LARGE, OTHER = Config({"BLOCK": 16}), Config({"BLOCK": 32}), Config({"BLOCK": 64})
 KEY = (1, "torch.float32")
@@ -70,11 +70,31 @@ def test_a_size_that_was_not_met_runs_the_nearest_classs_winner(
     classes, cache = made(), {}
     classes.put(cache, "c00", SMALL)
     classes.put(cache, "c02", LARGE)
-    assert classes.nearest(Work(programs)) is nearest
+    assert classes.for_now(Work(programs)) is nearest
+
+
+def test_a_size_between_two_that_were_measured_runs_the_likeliest_winner() -> None:
+    classes, cache = made(), {}
+    for name, config in (("c00", SMALL), ("c02", LARGE), ("c08", OTHER)):
+        classes.put(cache, name, config)
+    ends = {"c00": {"s": 1.0, "l": 1.5, "o": 1.1}, "c02": {"s": 1.5, "l": 1.0, "o": 1.1}}
+    assert classes.for_now(Work(5)) is LARGE
+    classes.measured["c00"] = Measured("s", ends["c00"])
+    assert classes.for_now(Work(5)) is LARGE
+    classes.measured["c02"] = Measured("l", ends["c02"])
+    assert classes.for_now(Work(5)) is LARGE
+    classes.measured["c08"] = Measured("o", {"l": 2.0, "o": 1.0})
+    assert classes.for_now(Work(5)) is OTHER
+    assert classes.for_now(Work(2**30)) is OTHER
+    # Another winner is not what was measured.
+    classes.put(cache, "c08", SMALL)
+    assert classes.for_now(Work(5)) is LARGE
+    classes.end()
+    assert classes.for_now(Work(5)) is None
 
 
 def test_without_winners_none_is_near() -> None:
-    assert made().nearest(Work(4)) is None
+    assert made().for_now(Work(4)) is None
 
 
 def test_one_winner_for_all_sizes_is_one_class() -> None:
