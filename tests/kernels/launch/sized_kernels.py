@@ -26,6 +26,7 @@ from tuneonce.policies import OnMiss, Policies
 from tuneonce.store.memory import MemoryStore
 from tuneonce.system import slices
 from tuneonce.testing import SimulatedGPU
+from tuneonce.triton.kernel import key_classes
 from tuneonce.triton.launch.explored_key import ExploredKey
 
 # Launches are of 4**2 to 4**8 programs: the six classes c02 to c07.
@@ -249,9 +250,12 @@ class Sized:
                 learning,
             )
 
-    def borrowing(self, warm_up: Sequence[int]) -> Outcome:
-        """A warm-up is raced, and nothing is measured after it: then the stream."""
-        with self._process(serving=OnMiss.BORROW) as one:
+    def borrowing(self, warm_up: Sequence[int], *, nearest: bool = False) -> Outcome:
+        """A warm-up is raced, and nothing is measured after it: then the stream. `nearest`: classes
+        without a winner run that of the nearest class, whatever is expected of it."""
+        likeliest = (lambda *known: None) if nearest else key_classes.likeliest
+        patched = patch.object(key_classes, "likeliest", likeliest)
+        with patched, self._process(serving=OnMiss.BORROW) as one:
             tuner = tunable()
             for n in warm_up:
                 self._run(tuner, n)
