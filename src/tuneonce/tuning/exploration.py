@@ -9,8 +9,8 @@ The *incumbent* serves. At most a set share of the launches *explore*: they run 
    becomes the incumbent at once.
 2. When no candidate is to come any more, those that are left run in *passes* (`tuning.passes`):
    each once, in changing order, the incumbent's launches between them. Passes are judged as those
-   of a race (`tuning.finals`), with its tie rule, until the winner is certain, or the passes or the
-   excess are spent.
+   of a race (`tuning.finals`), until the winner is certain, or the passes or the excess are spent.
+   Of those that tie, the one that served at first wins, else the first of the author's list.
 
 The *excess* is what exploring launches took beyond what the incumbent would have taken, in launches
 of the incumbent. It is bounded, so the price of a key is known beforehand.
@@ -75,7 +75,7 @@ class Exploration:
         if incumbent not in self.candidates:
             raise ValueError("the incumbent is none of the candidates")
         self.terms = terms
-        self.incumbent = incumbent
+        self.incumbent = self._served = incumbent
         self.launches = self.explored = 0
         self.spent = Excess()
         self.dropped: set[int] = set()
@@ -361,7 +361,10 @@ class Exploration:
                 near.append(position)
         if self.incumbent not in near:
             near.append(self.incumbent)
-        self._finals = Finals(near, tie=RULES.tie, sure=RULES.sure, fine=RULES.fine)
+        rules = RULES
+        self._finals = Finals(
+            near, tie=rules.tie, sure=rules.sure, fine=rules.fine, before=self._served
+        )
         self._judged_at, self._taken = RULES.judged_at, 0
         self._passes.go_on_with(self._finals.live)
 

@@ -4,7 +4,8 @@ The finalists are launched in passes, each one once a pass. A pass lasts a few m
 change of the GPU's clocks hits all launches of a pass: two candidates are compared by the
 differences within passes, never by medians taken at different times.
 
-The winner is the first candidate of the author's list that is within the tie of the fastest.
+The winner is the first candidate of the author's list that is within the tie of the fastest, or
+before all others one that has served so far.
 `Finals.judge` drops the candidates that are proven to be outside of the tie, and those that cannot
 change the answer any more, and says when the answer is certain.
 """
@@ -88,14 +89,22 @@ def _step(differences: Sequence[float]) -> float:
 class Finals:
     """The samples of the finalists, and what is still open about them.
 
-    `contenders` are the candidates that may win, in the order of the list. `rivals` are launched
-    beside them, because a contender may be too slow against one of these. `fallback` wins if no
-    contender does.
+    `contenders` are the candidates that may win, in the order of the list, but for `before`, which
+    is the first if it is among them. `rivals` are launched beside them, because a contender may be
+    too slow against one of these. `fallback` wins if no contender does.
     """
 
-    def __init__(self, finalists: Iterable[int], *, tie: float, sure: float, fine: float) -> None:
+    def __init__(
+        self,
+        finalists: Iterable[int],
+        *,
+        tie: float,
+        sure: float,
+        fine: float,
+        before: int | None = None,
+    ) -> None:
         self._tie, self._sure, self._fine = tie, sure, fine
-        self.contenders = sorted(finalists)
+        self.contenders = sorted(finalists, key=lambda c: (c != before, c))
         self.rivals = set(self.contenders)
         self.fallback: int | None = None
         self.times: dict[int, list[float]] = {c: [] for c in self.contenders}

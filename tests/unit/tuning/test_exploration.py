@@ -117,6 +117,16 @@ def test_of_those_that_tie_the_authors_first_wins() -> None:
     assert set(found) == {1}
 
 
+def test_of_those_that_tie_the_one_that_served_wins() -> None:
+    """Where nothing can be told, as of launches that are too short, nothing is changed."""
+    key = spread(1.0, 1.0, 1.0, 0.995, 1.0)
+    found = [Traffic(key, seed=seed, noise=0.02, served=3).run().winner for seed in range(20)]
+    assert set(found) == {3}
+    faster = spread(1.0, 1.0, 1.0, 1.1, 1.0)
+    found = [Traffic(faster, seed=seed, noise=0.02, served=3).run().winner for seed in range(20)]
+    assert set(found) == {0}
+
+
 def test_a_faster_candidate_serves_before_the_verdict() -> None:
     traffic = Traffic(spread(3.0, 1.0, 1.02), arrive_every=20)
     while traffic.exploration.incumbent == 0:

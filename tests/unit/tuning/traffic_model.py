@@ -24,7 +24,8 @@ class Traffic:
     """`noise`: spread of a launch's logarithm. `outliers`: share of launches that take 1.5 to 10
     times as long. `late`: a time comes back so many launches later. `arrive_every`: a candidate is
     loaded every so many launches. `sizes`: how far apart the smallest and the largest launch are.
-    `special(candidate, number)` is a factor for the number-th launch of a candidate.
+    `special(candidate, number)` is a factor for the number-th launch of a candidate. `served` is
+    the one that serves at first, else the first that runs.
     """
 
     key: Key
@@ -38,6 +39,7 @@ class Traffic:
     ramp: float = 0.3
     terms: Terms = TERMS
     special: Callable[[int, int], float] = lambda candidate, number: 1.0
+    served: int | None = None
     used_ms: float = 0.0
     count: int = 0
     launched: dict[int, int] = field(default_factory=dict)
@@ -47,9 +49,13 @@ class Traffic:
         self._wave, self._phase = r.uniform(100, 3000), r.random() * 6.28
         runs = [i for i, ms in enumerate(self.key.ms) if math.isfinite(ms)]
         self.exploration = Exploration(
-            range(len(self.key.ms)), runs[0], terms=self.terms, seed=self.seed
+            range(len(self.key.ms)),
+            runs[0] if self.served is None else self.served,
+            terms=self.terms,
+            seed=self.seed,
         )
-        self._coming = [i for i in range(len(self.key.ms)) if i != runs[0]]
+        incumbent = self.exploration.incumbent
+        self._coming = [i for i in range(len(self.key.ms)) if i != incumbent]
         self._flying: deque[tuple[int, Choice, float]] = deque()
 
     def true_ms(self, candidate: int, size: float) -> float:
