@@ -2,7 +2,8 @@
 
     python benchmarks/class_regret.py [--kernels 48] [--launches 400] [--arms ...] [--out FILE]
 
-Prints a table; writes one JSON document to FILE (benchmarks/results/class-regret-between-classes.json is one).
+Prints a table; writes one JSON document to FILE, as
+benchmarks/results/class-regret-between-classes.json is one.
 Kernels are those of tests/kernels/launch/sized_kernels.py, with made-up times on a simulated GPU,
 whose truth is known; half of them have the same best candidate at all sizes, in the others it
 changes once or twice. In as many more, all candidates drift (tests/unit/tuning/drifting_levels.py).
