@@ -12,7 +12,7 @@ borrow      `choices`, `winner`, of a key that is not to be tuned   `launch.borr
 explore     `exploring`, of a key that its own launches tune        `launch.exploration`
 expect      `prior`, of a key that must be tuned                    `launch.persistence`
 compile     `variants`, `texts`                                     `compile.compilations`
-measure     `winner`, `timings`, `measured`, `spent`                `measure.tuner`
+measure     `winner`, `timings`, `measured`, `spent`, `looked`      `measure.tuner`
 record      `measurements`, each as soon as it exists               `launch.persistence`
 publish     `winner`: that of the process which was first           `launch.persistence`
 tell        nothing: events, the progress line, Triton's own file   `launch.report`
@@ -95,6 +95,8 @@ class Session:
     """What candidates were compiled with, by position, as far as that is known."""
     uncompilable: dict[int, str] = field(default_factory=dict)
     """Why the compiler failed on a candidate where stock would have raised its error."""
+    looked: Any = None
+    """What its candidates wrote (`measure.looking.Looked`); None where nobody asked."""
     texts: Any = None
     """The code that was generated for its candidates (`compile.code_texts`)."""
 

@@ -335,9 +335,12 @@ class ColdPath:
             close_journal(session)
 
     def _measure(self, session: Session, line: Tuning, advance: Callable[[], None]) -> None:
+        told: set[int] = set()
+
         def on_result(position: int, result: Result) -> None:
             line.looked(position)
-            if result.settled:
+            if result.settled and position not in told:  # one may turn out wrong once all are done
+                told.add(position)
                 report.tell_measured(self._events, session, position, result)
             self._persistence.record(session, position, result)
 
@@ -353,7 +356,13 @@ class ColdPath:
                 on_compiled=on_compiled,
                 launching=lambda position: first_launch(session, position),
                 advance=advance,
+                numerics=self._policies.numerics,
+                on_look_error=self._tell_look_error,
             )
+
+    def _tell_look_error(self, error: Exception) -> None:
+        with self._persistence.guarded("look"):
+            raise error
 
     def _tell_known(self, session: Session) -> None:
         self._tell_listener(session, duration=None)

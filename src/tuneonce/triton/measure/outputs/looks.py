@@ -120,7 +120,7 @@ class Looks:
                 self.release("memory")
             raise
 
-    def release(self, reason: str) -> None:
+    def release(self, reason: str = "over") -> None:
         """Give back all memory; nothing is looked at from here on."""
         self.left_out = self.left_out or reason
         if self._references is not None:
