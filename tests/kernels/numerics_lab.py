@@ -94,6 +94,8 @@ class Bench:
         self.kernel = InterpretedFunction(fn)
         self.launched: list[tuple[int, int]] = []
         self._calls = itertools.count()
+        self.won: tuple[int, int] | None = None
+        """The winner of the last call of `sums`: the GPU takes the autotuner's own with it."""
         times = {way: 64.0 / 2**i for i, way in enumerate(ways)}
         stock = self.kernel.run
 
@@ -132,4 +134,5 @@ class Bench:
         x = torch.rand(2 * ROWS * COLUMNS, generator=torch.Generator().manual_seed(0)) + 1
         out, calls = torch.zeros(COLUMNS), torch.zeros(1, dtype=torch.int32)
         self.tuner[(1,)](x, out, ROWS, calls, COLUMNS)
+        self.won = self.winner
         return out

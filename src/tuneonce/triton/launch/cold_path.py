@@ -33,7 +33,7 @@ from ..kernel.session import Session
 from ..measure.result import Result
 from ..measure.tuner import reset, tune
 from ..seams import autotuners, knobs, listeners
-from . import report, stock_results, work_classes
+from . import outputs, report, stock_results, work_classes
 from .deterministic import Deterministic, has_a_choice
 from .exploration import Explorations
 from .first_launches import begin_journal, close_journal, first_launch
@@ -308,6 +308,7 @@ class ColdPath:
         if session.measured:
             with persistence.guarded("tell"):
                 report.tell_tuned(self._events, session)
+                outputs.tell(self._events, session)
 
     def _tune_apart(self, session: Session) -> None:
         """Tune a key whose stored winner does not run here, for this process alone."""

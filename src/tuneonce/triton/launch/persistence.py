@@ -29,6 +29,7 @@ from ..kernel import device_facts
 from ..kernel.identity import NoIdentity
 from ..kernel.session import Session
 from ..measure.result import Broken, Result, as_measurement
+from .outputs import sighting_of
 from .question import question_of
 
 logger = logging.getLogger("tuneonce")
@@ -223,7 +224,9 @@ class Persistence:
         with self.guarded("clocks"):
             about = {**about, **device_facts.clocks()}
         described = dataclasses.replace(question, about=about)
-        known = session.measurements
+        known, sighting = session.measurements, None
+        with self.guarded("sighting"):
+            sighting = sighting_of(session)
         journal, session.journal = session.journal, None
 
         def publish() -> str:
@@ -234,6 +237,7 @@ class Persistence:
                     winner,
                     origin=origin,
                     tune_s=tune_s,
+                    sightings=[] if sighting is None else [sighting],
                     on_kept=None if journal is None else journal.forget,
                 )
             finally:
