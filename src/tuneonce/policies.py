@@ -98,6 +98,10 @@ def policy_complaints(environ: Mapping[str, str]) -> list[str]:
     except SettingsError:  # which is told by itself
         return []
     numerics, found = policies.numerics.value, []
+    if word not in _FALSE and policies.numerics is Numerics.BITS:
+        found.append(
+            f"TUNEONCE_RECHECK={word} is left out: it knows no bits (TUNEONCE_NUMERICS=bits)"
+        )
     if word not in _FALSE and policies.deterministic:
         found.append(
             f"TUNEONCE_RECHECK={word} is left out: TUNEONCE_DETERMINISTIC measures nothing"

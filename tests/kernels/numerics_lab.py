@@ -88,6 +88,7 @@ class Bench:
         ways: list[tuple[int, int]],
         gpu: SimulatedGPU,
         *,
+        on_launch: Callable[[list[tuple[int, int]]], None] = lambda launched: None,
         hooks: dict[tuple[int, int], Callable[[Any], None]] | None = None,
         **options: Any,
     ) -> None:
@@ -102,6 +103,7 @@ class Bench:
         def run(*args: Any, **meta: Any) -> Any:
             way = meta["BLOCK"], meta["WRONG"]
             self.launched.append(way)
+            on_launch(self.launched)
             gpu.thread.clock_ms += times[way]
             with language_restored():
                 return stock(*args, **meta)

@@ -32,6 +32,7 @@ from typing import Any
 from ...model.codec import digest
 from ...model.key import Work
 from ...model.records import Measurement
+from ...policies import Numerics
 from ...resolution.journal import Journal
 from ...resolution.resolver import Question, Resolution
 from ...tuning.priors import Prior
@@ -64,6 +65,8 @@ class Session:
     candidates: list[Any] = field(default_factory=list)
     classes: KeyClasses | None = None
     """The winners of its key by work class; None where it has one for all."""
+    numerics: Numerics = Numerics.OFF
+    """What is made of the outputs of its candidates."""
 
     # What is known.
     question: Question | None = None
@@ -104,6 +107,11 @@ class Session:
     def work(self) -> Work:
         """How much the launch has to do."""
         return work_of(self.autotuner, self.nargs, self.kwargs)
+
+    @property
+    def constant(self) -> bool:
+        """Whether only what has the first candidate's bits may be launched, as far as was seen."""
+        return self.numerics is Numerics.BITS
 
     @property
     def class_name(self) -> str:

@@ -218,6 +218,40 @@ class ColdPath:
         if len(session.candidates) == 1 and self.skips_single_candidate:
             session.settle(session.candidates[0])
             return False
+        if self._keeps_bits(session) if session.constant else self._finds(session):
+            return True
+        with self._sharing.turn(session) as advance:
+            if session.winner is not None:  # of another process, which has tuned it meanwhile
+                self._persistence.report(session)
+                return self._adopt(session)
+            self._tune(session, advance)
+        self._misses.learn(session)
+        duration = autotuners.tuning_seconds(autotuner) if session.measured else None
+        self._tell_listener(session, duration=duration)
+        autotuner.best_config = session.settled
+        if session.measured and knobs.prints():
+            print(
+                f"Triton autotuning for function {autotuners.function(autotuner).__name__},\n"
+                f"with key as {stock_key},\n"
+                f"finished after {autotuners.tuning_seconds(autotuner):.2f}s,\n"
+                f"best config selected: {autotuner.best_config};"
+            )
+        return False
+
+    def _keeps_bits(self, session: Session) -> bool:
+        """As `_finds`, where nothing may be launched whose bits were not seen at this key."""
+        if not clashes(session) and not session.together:
+            self._persistence.ask(session)
+            self._persistence.report(session)
+        if session.winner is not None:
+            return self._adopt(session)
+        if not self._misses.keeps_first(session):
+            return False
+        session.settle(session.winner)
+        return True
+
+    def _finds(self, session: Session) -> bool:
+        """Whether there is something to launch that nothing is measured for now."""
         if self._classes.is_served(session):
             if session.resolution is not None:
                 return self._adopt(session)
@@ -240,22 +274,6 @@ class ColdPath:
             if not session.exploring:  # else its own launches decide
                 session.settle(session.winner)
             return True
-        with self._sharing.turn(session) as advance:
-            if session.winner is not None:  # of another process, which has tuned it meanwhile
-                self._persistence.report(session)
-                return self._adopt(session)
-            self._tune(session, advance)
-        self._misses.learn(session)
-        duration = autotuners.tuning_seconds(autotuner) if session.measured else None
-        self._tell_listener(session, duration=duration)
-        autotuner.best_config = session.settled
-        if session.measured and knobs.prints():
-            print(
-                f"Triton autotuning for function {autotuners.function(autotuner).__name__},\n"
-                f"with key as {stock_key},\n"
-                f"finished after {autotuners.tuning_seconds(autotuner):.2f}s,\n"
-                f"best config selected: {autotuner.best_config};"
-            )
         return False
 
     def _adopt(self, session: Session) -> bool:
@@ -324,6 +342,7 @@ class ColdPath:
                 session.together,
                 autotuners.prune(session.autotuner, session.kwargs),
                 session.classes,
+                session.numerics,
             )
             self._tune(apart)
 
@@ -357,7 +376,6 @@ class ColdPath:
                 on_compiled=on_compiled,
                 launching=lambda position: first_launch(session, position),
                 advance=advance,
-                numerics=self._policies.numerics,
                 on_look_error=self._tell_look_error,
             )
 

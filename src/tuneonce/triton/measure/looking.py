@@ -40,15 +40,14 @@ class Looking:
     def __init__(
         self,
         session: Session,
-        numerics: Numerics,
         *,
         synchronize: Callable[[], None],
         on_error: Callable[[Exception], None],
     ) -> None:
-        self._session, self._numerics = session, numerics
+        self._session, self._numerics = session, session.numerics
         self._looks: Looks | None = None
         self._why: str | None = None
-        if numerics is Numerics.OFF:
+        if self._numerics is Numerics.OFF:
             return
         self._why = self._why_not()
         if self._why is not None:

@@ -25,7 +25,6 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from functools import partial
 from typing import Any
 
-from ...policies import Numerics
 from ...tuning.race import Summary, race
 from ..compile.compilations import Compilations
 from ..compile.compile_errors import is_compile_error
@@ -54,7 +53,6 @@ def tune(
     on_compiled: Callable[[int, float], None],
     launching: Launching = lambda position: nullcontext(),
     advance: Callable[[], None] = lambda: None,
-    numerics: Numerics = Numerics.OFF,
     on_look_error: Callable[[Exception], None] = lambda error: None,
 ) -> None:
     """Tune one key; the caller holds the autotuner's lock. Raises what ``_bench`` raises.
@@ -62,11 +60,10 @@ def tune(
     `on_result(position, result)` hears of every result, of some twice: after a first look and when
     they are settled. `on_compiled(position, seconds)` of every compilation in another process.
     The first launch of each is made within `launching(position)`. `advance()` is called after each
-    round, load and benchmark. `numerics` says what is made of outputs; `on_look_error(error)` hears
-    of errors of ours in looking at them.
+    round, load and benchmark. `on_look_error(error)` hears of errors of ours in looking at outputs.
     """
     began = time.time()
-    looking = partial(Looking, session, numerics, on_error=on_look_error)
+    looking = partial(Looking, session, on_error=on_look_error)
     tuning = _Tuning(session, workers, on_result, on_compiled, launching, advance, looking)
     try:
         with closing(tuning), workers.turns.tuning(), within("tune"):
