@@ -37,6 +37,9 @@ WANTED = "tuneonce.wanted/1"
 
 BadReason = Literal["truncated", "checksum", "schema", "version", "misplaced", "no_time"]
 
+WRONG = "wrong: "
+"""How the reason begins for which a candidate is left out that ran: by what it wrote."""
+
 WORK_CLASS = r"c(?:[0-9]{2}(?:e[0-9]{2})?|xx)"
 """What a work class looks like (`model.key.work_class`), as a regular expression."""
 

@@ -25,6 +25,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from functools import partial
 from typing import Any
 
+from ...model.records import WRONG
 from ...tuning.race import Summary, race
 from ..compile.compilations import Compilations
 from ..compile.compile_errors import is_compile_error
@@ -40,9 +41,6 @@ from .runner import Runner, kernel_calls, timing_for
 OnResult = Callable[[int, Result], None]
 Launching = Callable[[int], AbstractContextManager[None]]
 _DID_NOT_RUN = (math.inf, math.inf, math.inf)
-
-WRONG = "wrong: its outputs are "
-"""How the reason begins for which a candidate is left out that ran."""
 
 
 def tune(
@@ -287,7 +285,8 @@ class _Tuning:
         told = self.looked.conclusion
         for position in sorted(told.wrong):
             self._results[position] = list(_DID_NOT_RUN)
-            reason = f"{WRONG}{told.distances[position]:.3g} from what the others write"
+            apart = f"{told.distances[position]:.3g}"
+            reason = f"{WRONG}its outputs are {apart} from what the others write"
             self._tell(position, Result(list(_DID_NOT_RUN), failed=reason))
 
     def _tell(self, position: int, result: Result) -> None:
