@@ -77,8 +77,8 @@ def _tell_wrong(events: EventLog, session: Session, position: int, distance: flo
     detail = f"{session.label} {candidate}: its outputs are {distance:.3g} from the others'"
     events.emit("problem", what="candidate_is_wrong", detail=detail)
     logger.warning(
-        "tuneonce: %s (%s): what %s writes is %.3g times as far from what the other candidates "
-        "write as those are large, so it is not used; it may be compiled wrongly (%s)",
+        "tuneonce: %s (%s): %s writes something else than the other candidates, %.3g of their "
+        "size apart, and is not used; it may be compiled wrongly (%s)",
         session.label,
         report.key_text(session),
         candidate,
@@ -91,8 +91,8 @@ def _tell_disagreement(events: EventLog, session: Session, distance: float) -> N
     detail = f"{session.label} {report.key_text(session)}: outputs are up to {distance:.3g} apart"
     events.emit("problem", what="candidates_disagree", detail=detail)
     logger.warning(
-        "tuneonce: %s (%s): candidates disagree, some outputs are %.3g times as far apart as they "
-        "are large. Which are right is not known, and none is left out (%s)",
+        "tuneonce: %s (%s): candidates disagree, what some write is up to %.3g of its size apart. "
+        "Which are right is not known, and none is left out (%s)",
         session.label,
         report.key_text(session),
         distance,

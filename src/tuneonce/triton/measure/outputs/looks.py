@@ -218,6 +218,8 @@ class Looks:
 
 def _width(dtype: Any) -> int:
     """The bits of a floating-point type, or of one that may hold some: bytes may be float8."""
+    torch: Any = sys.modules["torch"]
     if dtype.is_complex:
         return int(dtype.itemsize) * 4
-    return int(dtype.itemsize) * 8 if dtype.is_floating_point or dtype.itemsize == 1 else 0
+    may_be_float = dtype.is_floating_point or dtype in (torch.int8, torch.uint8)
+    return int(dtype.itemsize) * 8 if may_be_float else 0

@@ -140,6 +140,24 @@ def test_integers_have_bits_and_no_distances() -> None:
     assert (told.wrong, told.disagrees) == (frozenset(), False)
 
 
+@pytest.mark.parametrize(
+    ("beside", "wrong"),
+    [
+        (torch.zeros(1, dtype=torch.bool), True),
+        (torch.zeros(1, dtype=torch.int64), True),
+        (torch.zeros(1, dtype=torch.bfloat16), True),
+        (torch.zeros(1, dtype=torch.uint8), False),  # which may hold float8
+        (torch.zeros(1, dtype=torch.float8_e5m2), False),
+    ],
+)
+def test_how_far_is_wrong_depends_on_the_coarsest_type(beside: Any, wrong: bool) -> None:
+    bench = Bench()
+    found = looks(bench.x, bench.out, beside)
+    for i, factor in enumerate((2.0, 2.0, 2.2)):
+        found.of(i, launched(bench.scaled(factor)))
+    assert conclude([0, 1, 2], found.panel.seen).wrong == ({2} if wrong else frozenset())
+
+
 # -- bounds ----------------------------------------------------------------------------------
 
 
