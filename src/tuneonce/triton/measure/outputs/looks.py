@@ -1,9 +1,9 @@
 """Looks at what the candidates of one key write, each launched twice on the same inputs.
 
 The first candidate finds out which memory is written to; from then on only that is put back, before
-each launch. What a launch wrote is looked at before the autotuner's post-hook, which may restore
-it. What is kept of it is a digest, and for a few candidates a copy that the others are compared
-with.
+each launch. What changes before the first launch is somebody else's, and stays. What a launch wrote
+is looked at before the autotuner's post-hook, which may restore it. What is kept of it is a digest,
+and for a few candidates a copy that the others are compared with.
 
 Bounds: all copies together take as much memory as `room_for` says, and looking takes a tenth of the
 time of the tuning. Where that does not suffice, or the memory cannot be looked at, candidates are
@@ -59,7 +59,7 @@ class _Output:
 
 
 class Looks:
-    """The looks of one tuning, made before anything is launched.
+    """The looks of one tuning.
 
     `values` are the arguments of the launch. `synchronize` waits for the device. `on_error` hears
     of errors that are neither the device's nor for want of memory, and may raise them. Raises
@@ -89,20 +89,17 @@ class Looks:
             [_width(tensor.dtype) for tensor in tensors], max(tensor.count for tensor in tensors)
         )
         self.panel = Panel[int](self._far)
+        self._spans = spans
+        self._snapshot: Snapshot | None = None
         self._references: References | None = None
         self._room = room(spans)
         if sum(span.size for span in spans) > self._room:
             raise Unobservable("too_large")
-        synchronize()
-        with self._looking():
-            self._snapshot = Snapshot(spans)
-        if self.left_out is not None:
-            raise Unobservable(self.left_out)
 
     @property
     def size(self) -> int:
         """How many bytes candidates write to; 0 as long as that is not known."""
-        return 0 if self._references is None else self._snapshot.size
+        return 0 if self._snapshot is None or self._references is None else self._snapshot.size
 
     def of(self, candidate: int, launch: Launch) -> None:
         """Launch a candidate and look at what it writes. Raises what its launches raise."""
@@ -125,8 +122,7 @@ class Looks:
         self.left_out = self.left_out or reason
         if self._references is not None:
             self._references.clear()
-        if hasattr(self, "_snapshot"):
-            self._snapshot.narrow(())
+        self._snapshot = None
 
     def _affordable(self) -> float:
         return max(_FREELY_S, _SHARE * (self._clock() - self._began))
@@ -146,36 +142,39 @@ class Looks:
                 outputs.extend(self._outputs())
 
         if self.left_out is None:
+            self._synchronize()
             with self._looking():
-                self._put_back()
+                self._prepare()
         launch(look)
         look()  # an autotuner of the program's own may call no post-hook
         return outputs[0] if outputs else None
 
-    def _put_back(self) -> None:
-        if self._references is None:
-            self._snapshot.put_back_changed()
+    def _prepare(self) -> None:
+        """Have the next launch find the inputs that all have."""
+        if self._snapshot is None or self._references is None:  # what is written to is not known
+            self._snapshot = None  # nor are there two at a time
+            self._snapshot = Snapshot(self._spans)
         else:
             self._snapshot.put_back()
 
     def _outputs(self) -> list[_Output]:
         """What is written now; nothing if that is nothing at all."""
+        snapshot = self._snapshot
+        assert snapshot is not None
         if self._references is None:
-            written = self._snapshot.changed()
+            written = snapshot.changed()
             if not written:
                 self.release("nothing_written")
                 return []
-            read = [span for span in self._snapshot.spans if span not in written]
-            self._snapshot.narrow(written)
+            snapshot.narrow(written)
+            read = [span for span in self._spans if span not in written]
             self._references = References(written, read)
-        bits = digest_of(*(span.bytes for span in self._snapshot.spans))
+        bits = digest_of(*(span.bytes for span in snapshot.spans))
         found = _Output(bits, self._references.distances(bits))
-        if self.panel.is_new(found.distances) and self._has_room():
+        copies = 2 + len(self.panel.references)
+        if self.panel.is_new(found.distances) and copies * snapshot.size <= self._room:
             found.copy = self._references.copy()
         return [found]
-
-    def _has_room(self) -> bool:
-        return (2 + len(self.panel.references)) * self._snapshot.size <= self._room
 
     def _take(self, candidate: int, first: _Output, again: _Output) -> None:
         distances = {

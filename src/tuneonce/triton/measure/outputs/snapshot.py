@@ -1,4 +1,4 @@
-"""What memory held before any candidate ran, and how it is put back.
+"""What memory held before the first candidate ran, and how it is put back.
 
 Of all spans as long as it is not known which of them are written to, then of these alone. To put a
 span back writes over what anybody else has written there meanwhile, as ``restore_value`` does, so
@@ -47,12 +47,6 @@ class Snapshot:
     def put_back(self) -> None:
         for span, held in zip(self.spans, self._held, strict=True):
             span.bytes.copy_(held)
-
-    def put_back_changed(self) -> None:
-        """As long as it is not known what is written to."""
-        for span, held in zip(self.spans, self._held, strict=True):
-            if not _equal(span.bytes, held):
-                span.bytes.copy_(held)
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -84,14 +84,28 @@ def test_in_place_every_candidate_finds_the_same_inputs() -> None:
     assert found.left_out is None
 
 
-def test_whatever_was_launched_before_the_first_look_is_put_back() -> None:
-    """As a benchmark function may."""
+def test_what_others_write_before_the_first_launch_stays() -> None:
+    """As a copy of the next inputs, that goes on while candidates are compiled."""
     bench = Bench()
-    before = bench.out.clone()
     found = looks(bench.x, bench.out)
-    bench.added()
-    found.of(0, launched(bench.added))
-    assert torch.equal(bench.out, before + bench.x)
+    bench.x += 1
+    before = bench.x.clone()
+    found.of(0, launched(bench.scaled()))
+    found.of(1, launched(bench.scaled()))
+    assert torch.equal(bench.x, before)
+    assert conclude([0, 1], found.panel.seen).classes == {0: 0, 1: 0}
+
+
+def test_a_first_candidate_that_fails_is_none() -> None:
+    """What it may have written before that is an input of the next one's first look."""
+    bench = Bench()
+    found = looks(bench.x, bench.out)
+    with pytest.raises(ValueError, match="mine"):
+        found.of(0, launched(lambda: raised(ValueError("mine"))))
+    bench.x += 1
+    for one in (1, 2):
+        found.of(one, launched(bench.added))
+    assert conclude([1, 2], found.panel.seen).classes == {1: 0, 2: 0}
 
 
 def test_one_that_does_not_equal_itself_is_unsteady() -> None:
@@ -252,9 +266,11 @@ def test_where_we_lack_memory_the_tuning_goes_on(monkeypatch: pytest.MonkeyPatch
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     bench = Bench()
+    found = looks(bench.x, bench.out)
     monkeypatch.setattr(torch.Tensor, "clone", clone)
-    with pytest.raises(Unobservable, match="memory"):
-        looks(bench.x, bench.out)
+    found.of(0, launched(bench.scaled()))
+    assert (found.left_out, found.panel.seen) == ("memory", {})
+    assert bench.out.tolist() == (bench.x * 2).tolist()
 
 
 def test_an_error_of_ours_ends_the_looking_and_not_the_tuning(
@@ -273,6 +289,7 @@ def test_an_error_of_ours_ends_the_looking_and_not_the_tuning(
 def test_an_error_of_the_device_is_the_candidates() -> None:
     """It shows when the device is waited for."""
     bench = Bench()
+    # Before the launch, and after it.
     errors = iter([None, RuntimeError("CUDA error: an illegal memory access was encountered")])
 
     def synchronize() -> None:
