@@ -7,6 +7,9 @@
 ``TUNEONCE_EXPLORE_SHARE``    the most launches of a key that explore, as a share between 0 and 1;
                               default 0.5
 ``TUNEONCE_WORK_CLASSES``     ``0``: launches of all sizes of one key have one winner; default ``1``
+``TUNEONCE_NUMERICS``         ``check``: what candidates write is looked at while they race, and one
+                              that is far from the rest is not used; ``bits``: and the winner has
+                              the bits of the first candidate; default ``off``
 ``TUNEONCE_DETERMINISTIC``    ``1``: stored verdicts or the first candidate, and nothing else:
                               what a miss does and ``TUNEONCE_RECHECK`` mean nothing then
 ============================  ===================================================================
@@ -45,6 +48,17 @@ class OnMiss(enum.Enum):
     """It raises."""
 
 
+class Numerics(enum.Enum):
+    """What is made of the outputs of candidates that race."""
+
+    OFF = "off"
+    """Nothing: they are not looked at."""
+    CHECK = "check"
+    """A candidate that is far from the rest is not used."""
+    BITS = "bits"
+    """The winner is of the first candidate's class of equal bits, as far as that was seen."""
+
+
 @dataclass(frozen=True)
 class Policies:
     """The policies of one process."""
@@ -56,6 +70,7 @@ class Policies:
     """The most launches of a key that run another candidate than the one that serves."""
     work_classes: bool = True
     """Whether launches of different sizes of one key may have different winners."""
+    numerics: Numerics = Numerics.OFF
 
     def on_miss(self, phase: Phase) -> OnMiss:
         """What a miss does in this phase."""
@@ -71,6 +86,7 @@ def read_policies(environ: Mapping[str, str]) -> Policies:
         _switch(environ, "TUNEONCE_DETERMINISTIC"),
         _share(environ, "TUNEONCE_EXPLORE_SHARE", usual.explore_share),
         _switch(environ, "TUNEONCE_WORK_CLASSES", usual.work_classes),
+        _numerics(environ),
     )
 
 
@@ -78,12 +94,23 @@ def policy_complaints(environ: Mapping[str, str]) -> list[str]:
     """Sentences about settings that a policy leaves without effect."""
     word = environ.get("TUNEONCE_RECHECK", "").strip().lower()
     try:
-        deterministic = read_policies(environ).deterministic
+        policies = read_policies(environ)
     except SettingsError:  # which is told by itself
         return []
-    if word in _FALSE or not deterministic:
-        return []
-    return [f"TUNEONCE_RECHECK={word} is left out: TUNEONCE_DETERMINISTIC measures nothing"]
+    numerics, found = policies.numerics.value, []
+    if word not in _FALSE and policies.numerics is Numerics.BITS:
+        found.append(
+            f"TUNEONCE_RECHECK={word} is left out: it knows no bits (TUNEONCE_NUMERICS=bits)"
+        )
+    if word not in _FALSE and policies.deterministic:
+        found.append(
+            f"TUNEONCE_RECHECK={word} is left out: TUNEONCE_DETERMINISTIC measures nothing"
+        )
+    if policies.numerics is not Numerics.OFF and policies.deterministic:
+        found.append(
+            f"TUNEONCE_NUMERICS={numerics} is left out: TUNEONCE_DETERMINISTIC looks at nothing"
+        )
+    return found
 
 
 def _on_miss(environ: Mapping[str, str], name: str, usual: OnMiss) -> OnMiss:
@@ -93,6 +120,15 @@ def _on_miss(environ: Mapping[str, str], name: str, usual: OnMiss) -> OnMiss:
     except ValueError:
         known = ", ".join(policy.value for policy in OnMiss)
         raise SettingsError(f"{name}={word!r} is not known: use {known}") from None
+
+
+def _numerics(environ: Mapping[str, str]) -> Numerics:
+    word = environ.get("TUNEONCE_NUMERICS", "").strip().lower()
+    try:
+        return Numerics.OFF if word in _FALSE else Numerics(word)
+    except ValueError:
+        known = ", ".join(numerics.value for numerics in Numerics)
+        raise SettingsError(f"TUNEONCE_NUMERICS={word!r} is not known: use {known}") from None
 
 
 def _share(environ: Mapping[str, str], name: str, usual: float) -> float:

@@ -82,7 +82,9 @@ class Tuner:
 
 
 @contextlib.contextmanager
-def tuner(*, workers: int = 2, store: Any = None, **gpu: Any) -> Iterator[Tuner]:
+def tuner(
+    *, workers: int = 2, store: Any = None, policies: Any = None, **gpu: Any
+) -> Iterator[Tuner]:
     """A tuner over `store` (default: a new one) on a simulated GPU on which large blocks win."""
     options = {"times": by_block, "do_bench": True, **gpu}
     with SimulatedGPU(**options) as simulated:
@@ -92,7 +94,9 @@ def tuner(*, workers: int = 2, store: Any = None, **gpu: Any) -> Iterator[Tuner]
         resolver = Resolver(store, events, journals=journals)
         persistence = Persistence(resolver, events, raise_errors=True)
         behind = build_workers(workers, events)
-        hook = Hook(triton.runtime.autotuner, persistence, behind, journals=journals)
+        hook = Hook(
+            triton.runtime.autotuner, persistence, behind, journals=journals, policies=policies
+        )
         assert hook.install()
         try:
             yield Tuner(hook, events, behind._pool, simulated)

@@ -6,7 +6,7 @@ import pytest
 
 from tuneonce.errors import SettingsError
 from tuneonce.phase import Phase
-from tuneonce.policies import OnMiss, read_policies
+from tuneonce.policies import Numerics, OnMiss, policy_complaints, read_policies
 
 
 def test_each_phase_has_a_policy_of_its_own() -> None:
@@ -29,6 +29,7 @@ def test_by_default_a_start_tunes_and_what_serves_explores() -> None:
         ("TUNEONCE_ON_MISS_STARTING", "wait"),
         ("TUNEONCE_ON_MISS_SERVING", "1"),
         ("TUNEONCE_DETERMINISTIC", "maybe"),
+        ("TUNEONCE_NUMERICS", "1"),
     ],
 )
 def test_a_word_that_is_not_known_is_told(name: str, word: str) -> None:
@@ -44,6 +45,21 @@ def test_deterministic_is_a_switch(word: str, expected: bool) -> None:
 def test_how_much_explores_is_a_share() -> None:
     assert read_policies({}).explore_share == 0.5
     assert read_policies({"TUNEONCE_EXPLORE_SHARE": "0.1"}).explore_share == 0.1
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [("", "off"), ("off", "off"), ("0", "off"), (" Check ", "check"), ("bits", "bits")],
+)
+def test_what_is_made_of_outputs(word: str, expected: str) -> None:
+    assert read_policies({"TUNEONCE_NUMERICS": word}).numerics is Numerics(expected)
+
+
+def test_what_deterministic_leaves_without_effect() -> None:
+    both = {"TUNEONCE_DETERMINISTIC": "1", "TUNEONCE_NUMERICS": "bits"}
+    [complaint] = policy_complaints(both)
+    assert "TUNEONCE_NUMERICS=bits is left out" in complaint
+    assert policy_complaints({"TUNEONCE_NUMERICS": "bits"}) == []
 
 
 @pytest.mark.parametrize("word", ["0", "1.1", "-1", "nan", "half"])

@@ -78,9 +78,12 @@ def _draw_entry(out: Console, entry: Entry) -> None:
     grid.add_column("", width=16)
     grid.add_column("median ms", justify="right", no_wrap=True)
     grid.add_column("20–80 %", no_wrap=True)
+    seen = any(line.bits for line in lines)
+    if seen:
+        grid.add_column("bits", no_wrap=True)
     for line in lines:
         time = line.median_ms
-        grid.add_row(
+        cells = [
             "*" if line.winner else "",
             plain(line.config if line.config is not None else f"~{line.candidate}")
             + (" (first)" if line.first else ""),
@@ -89,10 +92,22 @@ def _draw_entry(out: Console, entry: Entry) -> None:
             ""
             if line.p20_ms is None or line.p80_ms is None
             else f"{seconds(line.p20_ms)}–{seconds(line.p80_ms)}",
-            style="green" if line.winner else "red" if line.failed else None,
-        )
+            *([_bits(line)] if seen else []),
+        ]
+        grid.add_row(*cells, style="green" if line.winner else "red" if line.failed else None)
     out.print(grid)
     out.print()
+
+
+def _bits(line: Line) -> str:
+    """The class of equal bits, and how far that is from the rest."""
+    from ._render import plain
+
+    if not line.bits:
+        return ""
+    if not line.distance:
+        return plain(line.bits) if line.distance == 0 else f"{plain(line.bits)}, no number"
+    return f"{plain(line.bits)}, {line.distance:.2g} apart"
 
 
 def _unmeasured(line: Line) -> str:

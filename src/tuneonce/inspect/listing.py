@@ -25,13 +25,17 @@ from ..model.wording import (
 )
 from ..store.base import Store
 from ..store.layered import is_of_base
+from .equal_bits import Bits, bits_of
 from .holdings import Holdings, holdings
 from .over_classes import OverClasses, over_classes
 from .record_reader import Folder, Known, Problem, kernels_of, nothing_known
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One candidate. Times in milliseconds; all None for one that failed or was not measured."""
+    """One candidate. Times in milliseconds; all None for one that failed or was not measured.
+
+    `bits` and `distance` are as in `equal_bits.Bits`, where its outputs were looked at.
+    """
 
     candidate: str
     config: str | None
@@ -45,6 +49,8 @@ class Line(msgspec.Struct, frozen=True):
     seconds: float | None = None
     compile_s: float | None = None
     method: str | None = None
+    bits: str | msgspec.UnsetType = msgspec.UNSET
+    distance: float | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -163,8 +169,12 @@ def _finished(folder: Folder, verdict: Verdict, *, full: bool) -> Entry:
     lines: list[Line] = []
     if full:
         others = [d for d in measured if d not in verdict.candidates]
+        seen = bits_of(verdict)
         lines = [
-            _line(d, measured.get(d), winner=d == verdict.winner, first=d == first_digest)
+            _seen(
+                _line(d, measured.get(d), winner=d == verdict.winner, first=d == first_digest),
+                seen.get(d),
+            )
             for d in [*verdict.candidates, *others]
         ]
     return Entry(
@@ -271,6 +281,12 @@ def _line(
         compile_s=m.compile_s,
         method=m.method,
     )
+
+
+def _seen(line: Line, bits: Bits | None) -> Line:
+    if bits is None:
+        return line
+    return msgspec.structs.replace(line, bits=bits.text, distance=bits.distance)
 
 
 def _fastest_first(line: Line) -> tuple[bool, float, bool, str]:

@@ -37,6 +37,9 @@ WANTED = "tuneonce.wanted/1"
 
 BadReason = Literal["truncated", "checksum", "schema", "version", "misplaced", "no_time"]
 
+WRONG = "wrong: "
+"""How the reason begins for which a candidate is left out that ran: by what it wrote."""
+
 WORK_CLASS = r"c(?:[0-9]{2}(?:e[0-9]{2})?|xx)"
 """What a work class looks like (`model.key.work_class`), as a regular expression."""
 
@@ -102,6 +105,27 @@ class Measurement(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
         return self.times if self.shape == "tuple" else list(self.times)
 
 
+class Sighting(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """What the candidates of one tuning wrote, each launched twice on the same inputs.
+
+    `programs`: the launch's size, None if unknown. `size`: bytes that are written to. `classes`: of
+    equal bits, of each candidate that was looked at: those of one number wrote the same, 0 is that
+    of the first of the list that was steady, and -1 means that it did not even equal itself.
+    `distances`: how far outputs were from those of the candidates that agree, as `tuning.numerics`
+    measures it; none for 0, and null for one that is no number. `wrong` were left out for it;
+    `disagrees`: some were far apart and none was left out. Equal is what was equal then, and no
+    proof of anything.
+    """
+
+    programs: int | None
+    at: float
+    size: int
+    classes: dict[str, Annotated[int, msgspec.Meta(ge=-1)]]
+    distances: dict[str, Annotated[float, msgspec.Meta(ge=0)] | None]
+    wrong: list[str]
+    disagrees: bool
+
+
 Origin = Literal["measured", "assembled", "stock-cache", "rechecked", "explored"]
 
 
@@ -112,7 +136,8 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     taken over from Triton's own ``*.autotune.json`` (``stock-cache``), ``rechecked``: put in the
     place of a verdict that was proven wrong, or ``explored``: found by launches of a program that
     served. `tune_s` is the time the tuning took when it was
-    really done, in seconds: what every later hit saves.
+    really done, in seconds: what every later hit saves. `sightings` is what was seen of outputs,
+    where a program has asked for it.
     """
 
     key: list[tuple[str, str]]
@@ -127,6 +152,7 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     compile_s: float
     published_at: float
     tuneonce: str
+    sightings: list[Sighting] | msgspec.UnsetType = msgspec.UNSET
 
     def __post_init__(self) -> None:
         if self.winner not in self.candidates:
@@ -198,6 +224,8 @@ def pack(record: Record) -> bytes:
         _check_numbers(record)
     elif isinstance(record, Verdict):
         _require_finite(record.published_at, record.tune_s, record.compile_s)
+        for sighting in record.sightings or ():
+            _require_finite(sighting.at, *(d for d in sighting.distances.values() if d is not None))
         for measurement in record.measurements:
             _check_numbers(measurement)
     elif isinstance(record, ProfilePart):

@@ -7,12 +7,12 @@ that another process has just made or left in a journal of this machine. Nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..model.key import largest_first
 from ..model.record_names import class_of_verdict, verdict_file
-from ..model.records import Measurement, Origin, Variants, Verdict
+from ..model.records import Measurement, Origin, Sighting, Variants, Verdict
 from ..tuning.selection import by_candidate
 from .access import Budget
 from .frozen import FrozenResolver
@@ -67,6 +67,7 @@ class DeterministicResolver(FrozenResolver):
         *,
         origin: Origin,
         tune_s: float,
+        sightings: Sequence[Sighting] = (),
         on_kept: Callable[[], None] | None = None,
     ) -> str:
         """Nothing is published; the winner is this process's own."""

@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
 from .._version import __version__
 from ..errors import StoreError
 from ..events.log import EventLog
@@ -35,6 +37,7 @@ from ..model.records import (
     BadRecord,
     Measurement,
     Origin,
+    Sighting,
     Variants,
     Verdict,
     Wanted,
@@ -368,6 +371,7 @@ class Resolver:
         *,
         origin: Origin,
         tune_s: float,
+        sightings: Sequence[Sighting] = (),
         on_kept: Callable[[], None] | None = None,
     ) -> str:
         """Publish the winner unless another process was first; returns the winner to use.
@@ -391,6 +395,7 @@ class Resolver:
             compile_s=sum(m.compile_s for m in known.values()),
             published_at=self._clock(),
             tuneonce=__version__,
+            sightings=list(sightings) or msgspec.UNSET,
         )
         name = question.key.verdict_name(work_class, question.digests)
         adopted, kept = winner, set[str]()

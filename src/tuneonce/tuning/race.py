@@ -13,7 +13,7 @@ milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite
 from random import Random
@@ -127,6 +127,7 @@ def race(
     rules: Rules = RULES,
     seed: int = 0,
     on_summary: Callable[[int, Summary, bool], None] = lambda candidate, summary, settled: None,
+    admitted: Callable[[Sequence[int]], Collection[int]] = lambda candidates: candidates,
 ) -> Result:
     """Race the candidates of one key.
 
@@ -145,6 +146,8 @@ def race(
 
     `on_summary(candidate, summary, settled)` is called when there is something worth keeping:
     after the first look, and, settled, when the candidate is dropped or the race ends.
+
+    `admitted(candidates)` says which of those that ran may win; the others only count as measured.
     """
     expectations = Expectations(
         candidates,
@@ -156,7 +159,7 @@ def race(
         trust=rules.trust,
         seed=seed,
     )
-    return _Race(candidates, runner, rules, seed, on_summary).run(compiled, expectations)
+    return _Race(candidates, runner, rules, seed, on_summary, admitted).run(compiled, expectations)
 
 
 class _Race:
@@ -167,11 +170,13 @@ class _Race:
         rules: Rules,
         seed: int,
         on_summary: Callable[[int, Summary, bool], None],
+        admitted: Callable[[Sequence[int]], Collection[int]],
     ) -> None:
         self.candidates = list(candidates)
         if self.candidates != sorted(set(self.candidates)):
             raise ValueError("candidates are ascending positions in the author's list")
         self.runner, self.rules, self.seed, self.on_summary = runner, rules, seed, on_summary
+        self.admitted = admitted
         self.samples: dict[int, list[float]] = {}
         self.rounds: dict[int, int] = {}
         self.settled: set[int] = set()
@@ -195,15 +200,16 @@ class _Race:
                 asked += wave
                 for candidate in compiled(wave):
                     self.arrive(candidate)
-                wave = expectations.more(self.looks, self.arrived.union(asked))
+                wave = expectations.more(self.admitted_looks(), self.arrived.union(asked))
             # One that failed late may be the reason why others were dropped: all run once more.
             if self.fallen:
                 self.running = sorted(self.samples)
                 self.fallen = False
+            self.admit()
             finals = self.run_finals()
             if not self.fallen:
                 break
-            wave = expectations.more(self.looks, self.arrived.union(asked))
+            wave = expectations.more(self.admitted_looks(), self.arrived.union(asked))
         winner = finals.winner()
         for candidate in self.samples:
             self.settle(candidate)
@@ -260,6 +266,22 @@ class _Race:
             return False
         self.looks[candidate] = min(self.looks[candidate], again)
         return beside is None or again < rules.hopeless * beside
+
+    # Who may win
+
+    def admitted_looks(self) -> dict[int, float]:
+        """The first looks of those that may win."""
+        admitted = self.admitted(sorted(self.looks))
+        return {c: ms for c, ms in self.looks.items() if c in admitted}
+
+    def admit(self) -> None:
+        """Only those go on that may win, of them also what was dropped for one that may not."""
+        looks = self.admitted_looks()
+        if len(looks) == len(self.looks):
+            return
+        least = min(looks.values(), default=0.0)
+        self.running = [c for c in sorted(looks) if looks[c] < self.rules.hopeless * least]
+        self.settled.difference_update(self.running)
 
     # Side by side
 

@@ -7,9 +7,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
-from tests.factories import leave_in_journal, make_key, put_loose, put_verdict
+from tests.factories import leave_in_journal, make_key, make_verdict, put_loose, put_verdict
+from tests.fakes import candidate
+from tuneonce.model.records import Sighting, pack
 from tuneonce.settings import read
 from tuneonce.store.files import FileStore
 
@@ -82,6 +85,33 @@ def test_show_json(tell: Tell, store: FileStore) -> None:
     (entry,) = document["entries"]
     assert [m["median_ms"] for m in entry["measurements"]] == [0.1, 0.2, None]
     assert [m["winner"] for m in entry["measurements"]] == [True, False, False]
+
+
+def test_show_says_what_was_seen_of_outputs(tell: Tell, store: FileStore) -> None:
+    key, times = make_key(), {64: (0.2,), 128: (0.1,), 256: (), 512: (0.3,), 32: (0.4,)}
+    first, fastest, wrong, unsteady, _ = (candidate(block).digest for block in times)
+    seen = Sighting(
+        programs=20,
+        at=1.0,
+        size=4096,
+        classes={first: 0, fastest: 1, wrong: 2, unsteady: -1},
+        distances={fastest: 0.00012, wrong: None, unsteady: 0.5},
+        wrong=[wrong],
+        disagrees=False,
+    )
+    verdict = msgspec.structs.replace(make_verdict(key, times), sightings=[seen])
+    store.put(key.verdict_name("c02", verdict.candidates), pack(verdict))
+    out = tell("show", "add").out.splitlines()
+    lines = {line.split("BLOCK=")[1].split()[0]: line for line in out if "BLOCK=" in line}
+    assert lines["64"].rstrip().endswith(" 0")
+    assert lines["128"].rstrip().endswith("1, 0.00012 apart")
+    assert lines["256"].rstrip().endswith("wrong, no number")
+    assert lines["512"].rstrip().endswith("unsteady, 0.5 apart")
+    assert lines["32"].rstrip().endswith("0.4")
+    (entry,) = tell("show", "add", "--json").json["entries"]
+    told = {m["config"].split()[0]: m for m in entry["measurements"]}
+    assert (told["BLOCK=128"]["bits"], told["BLOCK=128"]["distance"]) == ("1", 0.00012)
+    assert "bits" not in told["BLOCK=32"]
 
 
 def test_show_compares_the_classes_of_a_key(tell: Tell, store: FileStore) -> None:

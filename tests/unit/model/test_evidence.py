@@ -13,7 +13,7 @@ import pytest
 from tests.factories import NOON, make_key, make_verdict, random_verdict
 from tests.fakes import candidate, measured
 from tuneonce.model.evidence import Evidence, because, evidence
-from tuneonce.model.records import Measurement, Variants, Verdict, pack
+from tuneonce.model.records import WRONG, Measurement, Sighting, Variants, Verdict, pack
 
 KEY = make_key("add")
 TIMES = {64: (0.2,), 128: (0.1,), 256: (0.3,)}
@@ -40,9 +40,32 @@ def verdict(
 FAILED = {64: (), 128: (0.1,), 256: (0.3,)}
 
 
+def looked_at(record: Verdict, *, wrong: int | None = None) -> Verdict:
+    """The verdict of a program that has looked at outputs; the candidate `wrong` was left out."""
+    sighting = Sighting(
+        programs=None,
+        at=NOON,
+        size=1,
+        classes=dict.fromkeys(record.candidates, 0),
+        distances={},
+        wrong=[],
+        disagrees=False,
+    )
+    measurements = [
+        msgspec.structs.replace(m, times=(), failed=f"{WRONG}far from the rest")
+        if wrong is not None and m.candidate == candidate(wrong).digest
+        else m
+        for m in record.measurements
+    ]
+    return msgspec.structs.replace(record, sightings=[sighting], measurements=measurements)
+
+
 @pytest.mark.parametrize(
     ("more", "less", "why"),
     [
+        (looked_at(verdict(at=NOON - 9)), verdict(samples=9), "were looked at"),
+        (looked_at(verdict(at=NOON - 9), wrong=256), verdict(samples=9), "were looked at"),
+        (verdict(), looked_at(verdict(FAILED)), "more of its candidates"),
         (verdict(FAILED, origin="rechecked", at=NOON - 9), verdict(samples=9), "a wrong one"),
         (verdict(at=NOON - 9), verdict(FAILED, samples=99), "more of its candidates"),
         (verdict(at=NOON - 9), verdict(settled=False, samples=99), "more of its candidates"),

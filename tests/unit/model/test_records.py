@@ -21,6 +21,7 @@ from tuneonce.model.records import (
     VERDICT,
     BadRecord,
     Measurement,
+    Sighting,
     Verdict,
     pack,
     unpack,
@@ -70,6 +71,16 @@ MEASUREMENTS = st.builds(
     compile_s=FINITE,
     key=TEXT,
 )
+SIGHTINGS = st.builds(
+    Sighting,
+    programs=st.none() | st.integers(0, 2**40),
+    at=FINITE,
+    size=st.integers(0, 2**40),
+    classes=st.dictionaries(TEXT, st.integers(-1, 3), max_size=3),
+    distances=st.dictionaries(TEXT, st.none() | FINITE.map(abs), max_size=3),
+    wrong=st.lists(TEXT, max_size=2),
+    disagrees=st.booleans(),
+)
 VERDICTS = st.builds(
     lambda candidates, number, **fields: Verdict(
         candidates=candidates, winner=candidates[number % len(candidates)], **fields
@@ -86,6 +97,7 @@ VERDICTS = st.builds(
     compile_s=FINITE,
     published_at=FINITE,
     tuneonce=TEXT,
+    sightings=st.just(msgspec.UNSET) | st.lists(SIGHTINGS, min_size=1, max_size=2),
 )
 
 
@@ -104,7 +116,46 @@ def test_two_lines_of_json_that_describe_themselves(record: Measurement | Verdic
     header = json.loads(head)
     assert header["schema"] == (VERDICT if isinstance(record, Verdict) else MEASUREMENT)
     assert header["sha256"] == hashlib.sha256(body + b"\n").hexdigest()
-    assert json.loads(body).keys() == set(record.__struct_fields__)
+    unset = {"sightings"} if getattr(record, "sightings", None) is msgspec.UNSET else set()
+    assert json.loads(body).keys() == set(record.__struct_fields__) - unset
+
+
+SEEN = Sighting(
+    programs=64,
+    at=1763000000.0,
+    size=4096,
+    classes={"a": 0, "b": 1, "c": -1},
+    distances={"b": 0.5, "c": None},
+    wrong=["b"],
+    disagrees=False,
+)
+
+
+def test_a_version_that_knows_no_sightings_reads_the_rest() -> None:
+    """It passes over fields that it does not know, as every version has."""
+
+    class Before(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+        winner: str
+        tuneonce: str
+
+    body = pack(verdict(SOME, sightings=[SEEN])).split(b"\n")[1]
+    found = msgspec.json.decode(body, type=Before)
+    assert found.winner == candidate(16).digest
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"classes": {"a": -2}}, {"distances": {"a": -0.1}}, {"distances": {"a": "far"}}, {"wrong": 1}],
+)
+def test_a_sighting_that_is_none(changed: dict[str, Any]) -> None:
+    broken = {**msgspec.to_builtins(SEEN), **changed}
+    assert reason_of(with_fields(verdict(SOME), sightings=[broken]), Verdict) == "schema"
+
+
+@pytest.mark.parametrize("field", [{"at": math.inf}, {"distances": {"a": math.nan}}])
+def test_a_sighting_that_json_cannot_hold(field: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="finite"):
+        pack(verdict(SOME, sightings=[msgspec.structs.replace(SEEN, **field)]))
 
 
 def reason_of(data: bytes, kind: type[Any] = Measurement) -> str:

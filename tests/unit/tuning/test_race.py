@@ -61,6 +61,7 @@ class Lane:
         known: Mapping[int, float] | None = None,
         prior: Mapping[int, float] | None = None,
         seed: int = 0,
+        **more: Any,
     ) -> Result:
         return race(
             range(len(self.ms)) if candidates is None else candidates,
@@ -70,6 +71,7 @@ class Lane:
             prior=prior,
             seed=seed,
             on_summary=self.summed,
+            **more,
         )
 
 
@@ -102,6 +104,35 @@ def test_no_candidates_no_winner() -> None:
     result = Lane([]).race()
     assert result.winner is None
     assert not result.summaries
+
+
+def test_who_is_not_admitted_does_not_win() -> None:
+    lane = Lane([0.3, 0.1, 0.31])
+    result = lane.race(admitted=lambda ran: [c for c in ran if c != 1])
+    assert result.winner == 0
+    assert set(result.summaries) == {0, 1, 2}
+
+
+def test_those_that_were_dropped_for_one_that_may_not_win_come_back() -> None:
+    """At their first look, or before it: an expectation would have spared them."""
+    lane = Lane([0.1, 0.9, 0.5, 0.51, 0.8])
+    result = lane.race(admitted=lambda ran: [c for c in ran if c != 0])
+    assert result.winner == 2
+    assert result.finalists == (2, 3)
+    lane = Lane([0.5] * 6 + [0.1, 0.4])
+    expected = dict.fromkeys(range(8), 5.0) | {6: 1.0}
+    result = lane.race(prior=expected, admitted=lambda ran: [c for c in ran if c != 6])
+    assert result.winner == 7
+
+
+def test_who_may_win_is_asked_again_after_a_late_failure() -> None:
+    lane = Lane([0.2, 0.2, 0.1], fails={0: RULES.look_samples + 1})
+    # The first two that run, whoever these are.
+    assert lane.race(admitted=lambda ran: ran[:2]).winner == 2
+
+
+def test_all_that_are_not_admitted_leave_no_winner() -> None:
+    assert Lane([0.3, 0.1]).race(admitted=lambda ran: []).winner is None
 
 
 def test_candidates_may_be_some_of_the_list() -> None:

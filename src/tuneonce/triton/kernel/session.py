@@ -12,7 +12,7 @@ borrow      `choices`, `winner`, of a key that is not to be tuned   `launch.borr
 explore     `exploring`, of a key that its own launches tune        `launch.exploration`
 expect      `prior`, of a key that must be tuned                    `launch.persistence`
 compile     `variants`, `texts`                                     `compile.compilations`
-measure     `winner`, `timings`, `measured`, `spent`                `measure.tuner`
+measure     `winner`, `timings`, `measured`, `spent`, `looked`      `measure.tuner`
 record      `measurements`, each as soon as it exists               `launch.persistence`
 publish     `winner`: that of the process which was first           `launch.persistence`
 tell        nothing: events, the progress line, Triton's own file   `launch.report`
@@ -32,6 +32,7 @@ from typing import Any
 from ...model.codec import digest
 from ...model.key import Work
 from ...model.records import Measurement
+from ...policies import Numerics
 from ...resolution.journal import Journal
 from ...resolution.resolver import Question, Resolution
 from ...tuning.priors import Prior
@@ -65,6 +66,8 @@ class Session:
     candidates: list[Any] = field(default_factory=list)
     classes: KeyClasses | None = None
     """The winners of its key by work class; None where it has one for all."""
+    numerics: Numerics = Numerics.OFF
+    """What is made of the outputs of its candidates."""
 
     # What is known.
     question: Question | None = None
@@ -96,6 +99,8 @@ class Session:
     """What candidates were compiled with, by position, as far as that is known."""
     uncompilable: dict[int, str] = field(default_factory=dict)
     """Why the compiler failed on a candidate where stock would have raised its error."""
+    looked: Any = None
+    """What its candidates wrote (`measure.looking.Looked`); None where nobody asked."""
     texts: Any = None
     """The code that was generated for its candidates (`compile.code_texts`)."""
 
@@ -103,6 +108,11 @@ class Session:
     def work(self) -> Work:
         """How much the launch has to do."""
         return work_of(self.autotuner, self.nargs, self.kwargs)
+
+    @property
+    def constant(self) -> bool:
+        """Whether only what has the first candidate's bits may be launched, as far as was seen."""
+        return self.numerics is Numerics.BITS
 
     @property
     def class_name(self) -> str:

@@ -33,7 +33,7 @@ from ..kernel.session import Session
 from ..measure.result import Result
 from ..measure.tuner import reset, tune
 from ..seams import autotuners, knobs, listeners
-from . import report, stock_results, work_classes
+from . import outputs, report, stock_results, work_classes
 from .deterministic import Deterministic, has_a_choice
 from .exploration import Explorations
 from .first_launches import begin_journal, close_journal, first_launch
@@ -218,6 +218,40 @@ class ColdPath:
         if len(session.candidates) == 1 and self.skips_single_candidate:
             session.settle(session.candidates[0])
             return False
+        if self._keeps_bits(session) if session.constant else self._finds(session):
+            return True
+        with self._sharing.turn(session) as advance:
+            if session.winner is not None:  # of another process, which has tuned it meanwhile
+                self._persistence.report(session)
+                return self._adopt(session)
+            self._tune(session, advance)
+        self._misses.learn(session)
+        duration = autotuners.tuning_seconds(autotuner) if session.measured else None
+        self._tell_listener(session, duration=duration)
+        autotuner.best_config = session.settled
+        if session.measured and knobs.prints():
+            print(
+                f"Triton autotuning for function {autotuners.function(autotuner).__name__},\n"
+                f"with key as {stock_key},\n"
+                f"finished after {autotuners.tuning_seconds(autotuner):.2f}s,\n"
+                f"best config selected: {autotuner.best_config};"
+            )
+        return False
+
+    def _keeps_bits(self, session: Session) -> bool:
+        """As `_finds`, where nothing may be launched whose bits were not seen at this key."""
+        if not clashes(session) and not session.together:
+            self._persistence.ask(session)
+            self._persistence.report(session)
+        if session.winner is not None:
+            return self._adopt(session)
+        if not self._misses.keeps_first(session):
+            return False
+        session.settle(session.winner)
+        return True
+
+    def _finds(self, session: Session) -> bool:
+        """Whether there is something to launch that nothing is measured for now."""
         if self._classes.is_served(session):
             if session.resolution is not None:
                 return self._adopt(session)
@@ -240,22 +274,6 @@ class ColdPath:
             if not session.exploring:  # else its own launches decide
                 session.settle(session.winner)
             return True
-        with self._sharing.turn(session) as advance:
-            if session.winner is not None:  # of another process, which has tuned it meanwhile
-                self._persistence.report(session)
-                return self._adopt(session)
-            self._tune(session, advance)
-        self._misses.learn(session)
-        duration = autotuners.tuning_seconds(autotuner) if session.measured else None
-        self._tell_listener(session, duration=duration)
-        autotuner.best_config = session.settled
-        if session.measured and knobs.prints():
-            print(
-                f"Triton autotuning for function {autotuners.function(autotuner).__name__},\n"
-                f"with key as {stock_key},\n"
-                f"finished after {autotuners.tuning_seconds(autotuner):.2f}s,\n"
-                f"best config selected: {autotuner.best_config};"
-            )
         return False
 
     def _adopt(self, session: Session) -> bool:
@@ -308,6 +326,7 @@ class ColdPath:
         if session.measured:
             with persistence.guarded("tell"):
                 report.tell_tuned(self._events, session)
+                outputs.tell(self._events, session)
 
     def _tune_apart(self, session: Session) -> None:
         """Tune a key whose stored winner does not run here, for this process alone."""
@@ -323,6 +342,7 @@ class ColdPath:
                 session.together,
                 autotuners.prune(session.autotuner, session.kwargs),
                 session.classes,
+                session.numerics,
             )
             self._tune(apart)
 
@@ -335,9 +355,12 @@ class ColdPath:
             close_journal(session)
 
     def _measure(self, session: Session, line: Tuning, advance: Callable[[], None]) -> None:
+        told: set[int] = set()
+
         def on_result(position: int, result: Result) -> None:
             line.looked(position)
-            if result.settled:
+            if result.settled and position not in told:  # one may turn out wrong once all are done
+                told.add(position)
                 report.tell_measured(self._events, session, position, result)
             self._persistence.record(session, position, result)
 
@@ -353,7 +376,12 @@ class ColdPath:
                 on_compiled=on_compiled,
                 launching=lambda position: first_launch(session, position),
                 advance=advance,
+                on_look_error=self._tell_look_error,
             )
+
+    def _tell_look_error(self, error: Exception) -> None:
+        with self._persistence.guarded("look"):
+            raise error
 
     def _tell_known(self, session: Session) -> None:
         self._tell_listener(session, duration=None)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...events.progress import Progress
 from ...phase import Phases
-from ...policies import Policies
+from ...policies import Numerics, Policies
 from ...resolution.journal import Journals
 from ...settings import Recheck
 from ...system.claims import Claims
@@ -98,6 +98,7 @@ class Hook:
         policies = policies or Policies()
         self._by_class = policies.work_classes
         self._explores = not policies.deterministic
+        self._numerics = Numerics.OFF if policies.deterministic else policies.numerics
         self._workers = workers
         self._class = module.Autotuner
         self._persistence = persistence
@@ -250,7 +251,16 @@ class Hook:
                 return result
         together = own and is_one_of_several()
         session = Session(
-            autotuner, state, stock_key, nargs, args, kwargs, own, together, classes=classes
+            autotuner,
+            state,
+            stock_key,
+            nargs,
+            args,
+            kwargs,
+            own,
+            together,
+            classes=classes,
+            numerics=self._numerics,
         )
         if device_facts.capturing():
             return self._cold_path.capture(session)

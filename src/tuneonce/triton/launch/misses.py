@@ -93,6 +93,24 @@ class Misses:
         self.borrowing.choose(session, near, wanted=not endless)
         return True
 
+    def keeps_first(self, session: Session) -> bool:
+        """Whether the first candidate that runs is launched, of a key with constant bits.
+
+        Whatever a near key runs has bits that nobody has seen at this one. The caller holds the
+        autotuner's lock. Raises `KeyNotTuned`, and nothing else.
+        """
+        if self.tunes(session) or not session.candidates:
+            return False
+        if self.policy is OnMiss.ERROR:
+            raise self._refusal(session, ())
+        known = session.known
+        failed = {i for i, one in known.items() if one.failed is not None}
+        runs = [c for i, c in enumerate(session.candidates) if i not in failed]
+        session.choices = runs or list(session.candidates)
+        session.winner = session.choices[0]
+        self.borrowing.want(session)
+        return True
+
     def replaces(self, session: Session, winner: Any, error: Exception) -> bool:
         """Whether another candidate is to be launched for a stored winner that does not run.
 
@@ -104,7 +122,10 @@ class Misses:
             raise self._refusal(session, (), why) from error
         if policy is OnMiss.TUNE or len(session.candidates) < 2:
             return False
-        self.borrowing.choose(session, (), wanted=False)
+        if session.constant:
+            session.choices = list(session.candidates)
+        else:
+            self.borrowing.choose(session, (), wanted=False)
         for choices in (session.choices, session.candidates):  # the others may be known to fail
             session.choices = [config for config in choices if config is not winner]
             if session.choices:

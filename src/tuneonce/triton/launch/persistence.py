@@ -21,6 +21,7 @@ import msgspec
 from ...events.log import EventLog
 from ...model.codec import Unencodable
 from ...model.records import Measurement, Origin, Variants
+from ...policies import Numerics
 from ...resolution.journal import Journal
 from ...resolution.resolver import Outcome, Question, Resolution, Resolver
 from ...system.threads import BoundedCalls, Overdue
@@ -30,6 +31,7 @@ from ..kernel import device_facts
 from ..kernel.identity import NoIdentity
 from ..kernel.session import Session
 from ..measure.result import Broken, Result, as_measurement
+from .outputs import sighting_of
 from .question import question_of
 
 logger = logging.getLogger("tuneonce")
@@ -112,6 +114,13 @@ class Persistence:
             try:
                 question = session.question or question_of(session)
                 resolution = self.resolver.resolve(question)
+                if session.constant:
+                    resolution = _of_this_list_alone(resolution)
+                elif session.numerics is not Numerics.OFF and resolution.reason == "assembled":
+                    # Measured, and not looked at: a wrong one may be the fastest.
+                    resolution = Resolution(
+                        Outcome.PARTIAL, None, resolution.known, "not_looked_at"
+                    )
                 if resolution.reason == "assembled":
                     settle = partial(self.resolver.settle, question, resolution)
                     resolution = self.keep("settle", settle, meanwhile=resolution)
@@ -227,7 +236,9 @@ class Persistence:
         with self.guarded("clocks"):
             about = {**about, **device_facts.clocks()}
         described = dataclasses.replace(question, about=about)
-        known = session.measurements
+        known, sighting = session.measurements, None
+        with self.guarded("sighting"):
+            sighting = sighting_of(session)
         journal, session.journal = session.journal, None
 
         def publish() -> str:
@@ -238,6 +249,7 @@ class Persistence:
                     winner,
                     origin=origin,
                     tune_s=tune_s,
+                    sightings=[] if sighting is None else [sighting],
                     on_kept=None if journal is None else journal.forget,
                 )
             finally:
@@ -266,6 +278,18 @@ class Persistence:
             self.resolver.keep_variants(question, variants)
 
         self.keep("variants", keep, meanwhile=None, wait_s=0.0)
+
+
+def _of_this_list_alone(resolution: Resolution) -> Resolution:
+    """Without answers that say nothing about bits: of another size or list, or by times alone.
+
+    What cannot run, or is wrong, is known all the same.
+    """
+    if resolution.outcome is Outcome.HIT and resolution.reason != "assembled":
+        return resolution
+    known = resolution.here if resolution.reason == "work_class" else resolution.known
+    failed = {d: m for d, m in known.items() if m.failed is not None}
+    return Resolution(Outcome.MISS, known=failed, reason="bits")
 
 
 def measurement_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...model.codec import digest
 from ...model.key import KernelId, Key
 from ...model.key import work_class as class_of
 from ...resolution.resolver import Question
@@ -15,8 +16,9 @@ from ..kernel.tuning_key import tuning_key
 from ..seams import kernels, probing
 from ..seams.seam import Feature
 
-# A part of the tuning key. No argument of a kernel has such a name.
+# Parts of the tuning key. No argument of a kernel has such a name.
 _OWN_BENCHMARK = ("do_bench()", ["str", "own"])
+_BITS = "bits()"
 
 
 def identify(autotuner: Any) -> KernelId | NoIdentity:
@@ -46,12 +48,16 @@ def question_of(session: Session) -> Question:
     tuning = tuning_key(autotuner.arg_names, autotuner.keys, arguments)
     if session.own_benchmark:  # it may find another order, so neither answers for the other
         tuning = (*tuning, _OWN_BENCHMARK)
+    candidates = candidates_of(session.candidates)
+    if session.constant:  # its winner depends on which candidates come first
+        order = digest([candidate.digest for candidate in candidates], length=8)
+        tuning = (*tuning, (_BITS, ["str", order]))
     interpreted = kernels.is_interpreted(innermost(autotuner.fn))
     world = device_facts.current_world(interpreted=interpreted)
     return Question(
         key=Key(identity, tuning, world.parts, world.name),
         work_class=class_of(*session.work),
         programs=session.work.programs,
-        candidates=candidates_of(session.candidates),
+        candidates=candidates,
         about=world.about,
     )

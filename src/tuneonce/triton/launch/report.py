@@ -93,6 +93,12 @@ def tell_tuned(events: EventLog, session: Session) -> None:
         events.emit("problem", what="candidate_does_not_compile", detail=detail)
 
 
+def fastest_ms(session: Session) -> float | None:
+    """The time of the fastest that ran, whoever was to win."""
+    times = [time for result in session.timings.values() if (time := _ms(result)) is not None]
+    return min(times, default=None)
+
+
 def _time_of(config: Any, timings: Mapping[Any, Any]) -> float | None:
     return _ms(timings[config]) if config in timings else None
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -36,10 +35,10 @@ from ...system.claims import Claim, Claims
 from ..compile.compilations import Compilations
 from ..compile.listener import trial
 from ..compile.workers import Workers
-from ..kernel.identity import innermost
+from ..kernel.collectives import talks_to_others
 from ..kernel.session import Session
 from ..measure.tuner import distinct
-from ..seams import drivers, kernels
+from ..seams import drivers
 from .persistence import Persistence
 from .undecided import clashes
 
@@ -66,12 +65,6 @@ _LOOK_S, _LOOKS_S = 0.002, 0.05
 _GENERATIONS = 8
 # A wait for the remote that is shorter, in seconds, is none to tell of. Arbitrary.
 _TOLD_S = 0.001
-
-# What kernels are called or call whose launch waits for other GPUs. Measured alone they would hang.
-_COLLECTIVE = re.compile(
-    r"nvshmem|rocshmem|libshmem|symm_mem|symmetric_memory|signal_pad|multimem|mscclpp|\bnccl\b",
-    re.I,
-)
 
 
 class Sharing:
@@ -158,8 +151,7 @@ class Sharing:
         # can be asked for what it is.
         if getattr(store, "is_silent", False) or not store.describe().writable:
             return False
-        text = kernels.source_text(innermost(session.autotuner.fn)) or ""
-        return _COLLECTIVE.search(text) is None
+        return not talks_to_others(session.autotuner)
 
     def _await_turn(self, session: Session) -> Claim | None:
         """The claim of a key; None where it has a winner now, or is to be measured without."""

@@ -99,7 +99,7 @@ def capture_unmeasured(session: Session, winner: Any, events: EventLog) -> Any:
     """What a graph is captured with: `winner`, of another size, or what is known here, or the
     first candidate. It is counted."""
     classes, what, detail = session.classes, "provisional_in_capture", session.label
-    if winner is None and classes is not None:
+    if winner is None and classes is not None and not session.constant:
         winner = _among(session.candidates, classes.for_now(session.work))
     if winner is None:
         what, winner = "cold_in_capture", session.candidates[0]

@@ -57,7 +57,7 @@ class Runner:
     does not fit into the memory that is free is passed over, too, and one on which the compiler
     fails in whatever way (`uncompilable`). `on_failure` does not hear of those: whether it was the
     candidate's fault is known at the end. The first launch of each is made within
-    `launching(position)`.
+    `launching(position)`, by `first(position, call)`.
 
     `on_error(position, error)` hears of other errors before they end the tuning.
     """
@@ -72,6 +72,7 @@ class Runner:
         on_error: Callable[[int, Exception], None],
         on_failure: Callable[[int], None] = lambda candidate: None,
         launching: Callable[[int], Any] = lambda candidate: nullcontext(),
+        first: Callable[[int, Call], Any] = lambda candidate, call: call(),
     ) -> None:
         self._timer = timer
         self._calls = calls
@@ -80,6 +81,7 @@ class Runner:
         self._on_failure = on_failure
         self._on_error = on_error
         self._launching = launching
+        self._first = first
         self.reported: set[int] = set()
         self.uncompilable: set[int] = set()
         self._short_of_memory: set[int] = set()
@@ -96,7 +98,7 @@ class Runner:
             return False
 
         def launch() -> None:
-            self._calls[candidate]()
+            self._first(candidate, self._calls[candidate])
             self._timer.synchronize()
 
         try:

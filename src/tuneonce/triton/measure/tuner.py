@@ -6,6 +6,9 @@ clearly slower. A benchmark function of the kernel's author, of the program or o
 its own is not replaced: it measures every candidate, in the list's order, as in stock Triton. Where
 other ranks may wait in it, it sees those too that are known not to compile.
 
+Where the program asks for it, what candidates write is looked at in their first launches, and who
+is wrong by that, or not of the first candidate's bits, does not win (`looking`).
+
 What stock does and is kept: ``_bench`` decides what is launched (hooks, ``reset_to_zero``,
 ``restore_value``), what it passes over is a candidate that cannot run, what it lets through ends
 the tuning (but for errors of the compiler, while another candidate runs), ``bench_time`` and
@@ -18,19 +21,22 @@ import builtins
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any
 
+from ...model.records import WRONG
 from ...tuning.race import Summary, race
 from ..compile.compilations import Compilations
 from ..compile.compile_errors import is_compile_error
 from ..compile.listener import compile_seconds, loading_seconds, within
 from ..compile.workers import Workers
 from ..kernel.session import Session
-from ..seams import autotuners
+from ..seams import autotuners, drivers
 from .device_timer import DeviceTimer
+from .looking import Looked, Looking
 from .result import Broken, Result
-from .runner import Runner, timing_for
+from .runner import Runner, kernel_calls, timing_for
 
 OnResult = Callable[[int, Result], None]
 Launching = Callable[[int], AbstractContextManager[None]]
@@ -45,16 +51,18 @@ def tune(
     on_compiled: Callable[[int, float], None],
     launching: Launching = lambda position: nullcontext(),
     advance: Callable[[], None] = lambda: None,
+    on_look_error: Callable[[Exception], None] = lambda error: None,
 ) -> None:
     """Tune one key; the caller holds the autotuner's lock. Raises what ``_bench`` raises.
 
     `on_result(position, result)` hears of every result, of some twice: after a first look and when
     they are settled. `on_compiled(position, seconds)` of every compilation in another process.
     The first launch of each is made within `launching(position)`. `advance()` is called after each
-    round, load and benchmark.
+    round, load and benchmark. `on_look_error(error)` hears of errors of ours in looking at outputs.
     """
     began = time.time()
-    tuning = _Tuning(session, workers, on_result, on_compiled, launching, advance)
+    looking = partial(Looking, session, on_error=on_look_error)
+    tuning = _Tuning(session, workers, on_result, on_compiled, launching, advance, looking)
     try:
         with closing(tuning), workers.turns.tuning(), within("tune"):
             session.winner = tuning.run()
@@ -66,6 +74,7 @@ def tune(
     session.measured = tuning.measured
     session.spent = tuning.spent()
     session.uncompilable = tuning.uncompilable
+    session.looked = tuning.looked
 
 
 class _Tuning:
@@ -77,8 +86,12 @@ class _Tuning:
         on_compiled: Callable[[int, float], None],
         launching: Launching,
         advance: Callable[[], None],
+        look: Callable[..., Looking],
     ) -> None:
         self._advance = advance
+        self._look = look  # made when it is known how the device is waited for
+        self._looking: Looking | None = None
+        self.looked: Looked | None = None
         self._session, self._candidates = session, session.candidates
         self._known = session.known
         self._on_result, self._launching = on_result, launching
@@ -97,14 +110,25 @@ class _Tuning:
         self._here: dict[int, float] = {}  # compile seconds in this process
         self._spent: dict[int, float] = {}
         self._load_s = self._sample_s = 0.0
-        self.measured = 0
+        self._settled: set[int] = set()
+
+    @property
+    def measured(self) -> int:
+        """How many were measured here."""
+        return len(self._settled)
 
     def run(self) -> Any:
         timing = timing_for(self._session)
-        return self._each() if timing is None else self._race(*timing)
+        if timing is None:
+            self._looking = self._look(synchronize=_synchronize)
+            return self._each(self._looking)
+        self._looking = self._look(synchronize=timing[0].synchronize)
+        return self._race(*timing, self._looking)
 
     def close(self) -> None:
-        """Drop what is not compiled yet."""
+        """Drop what is not compiled yet, and the memory that looking takes."""
+        if self._looking is not None:
+            self._looking.close()
         while self._arrivals:
             self._arrivals.pop().close()
         self._compilations.close()
@@ -126,18 +150,20 @@ class _Tuning:
         compilers together, most of which run beside it.
         """
         here = sum(self._here.values())
+        look_s = 0.0 if self._looking is None else self._looking.seconds
         return {
             "front_s": self._compilations.front_s,
             "wait_s": self._compilations.wait_s,
             "here_s": here,
-            "load_s": self._load_s,
+            "load_s": max(0.0, self._load_s - look_s),  # it is done while candidates are loaded
             "sample_s": self._sample_s,
             "compile_s": here + sum(self._compilations.seconds.values()),
+            **({} if self.looked is None else {"look_s": look_s}),
         }
 
     # -- by a benchmark function of the program's -----------------------------------------------
 
-    def _each(self) -> Any:
+    def _each(self, looking: Looking) -> Any:
         session, timings = self._session, self._results
         unknown = [position for position in range(len(self._candidates)) if position not in timings]
         arrivals = self._arriving(unknown)
@@ -154,6 +180,8 @@ class _Tuning:
                 self._tell(position, Result(timings[position], failed=failed))
                 continue
             with self._clocked(position), self._launching(position):
+                if looking.is_on:
+                    self._look_at(position, looking)
                 try:
                     config = self._candidates[position]
                     result = autotuners.bench(
@@ -178,15 +206,28 @@ class _Tuning:
         for position, reason in self.uncompilable.items():
             timings[position] = list(_DID_NOT_RUN)
             self._tell(position, Result(timings[position], failed=reason))
+        ran = [position for position in sorted(timings) if _ran(timings[position])]
+        admitted = looking.admitted(ran)
+        self._leave_out_wrong(looking, ran)
         found = self.timings()
         mixed = bool(self._known) or first is not None
+        if len(admitted) < len(ran):
+            mixed, found = True, {self._candidates[i]: timings[i] for i in sorted(admitted)}
         return builtins.min(
             found, key=(lambda config: _comparable(found[config])) if mixed else found.__getitem__
         )
 
+    def _look_at(self, position: int, looking: Looking) -> None:
+        """Launch a candidate to look at it. What its launch raises, its benchmark raises again."""
+        session, config = self._session, self._candidates[position]
+        with suppress(Exception):
+            calls = kernel_calls(session.autotuner, session.args, session.kwargs, [config])
+            for call in calls or ():
+                looking.first(position, call)
+
     # -- by a race ---------------------------------------------------------------------------
 
-    def _race(self, timer: DeviceTimer, calls: Sequence[Any]) -> Any:
+    def _race(self, timer: DeviceTimer, calls: Sequence[Any], looking: Looking) -> Any:
         positions = sorted(distinct(self._candidates).values())
         known, prior = self._known, self._session.prior
         failures = self._compilations.failures
@@ -198,6 +239,7 @@ class _Tuning:
             on_failure=self._failed,
             on_error=lambda position, error: self._tell(position, Result(Broken(error))),
             launching=self._launching,
+            first=looking.first,
         )
         result = race(
             [p for p in positions if p not in known or known[p].failed is None],
@@ -210,11 +252,13 @@ class _Tuning:
             compile_s=prior.compile_s,
             seed=self._session.seed,
             on_summary=self._summed,
+            admitted=looking.admitted,
         )
         for position in sorted(result.failed - runner.reported):
             # If none had the memory or could be compiled, that says nothing about any of them.
             kept = result.winner is not None or position not in runner.doubtful
             self._failed(position, kept=kept)
+        self._leave_out_wrong(looking, sorted(result.summaries))
         self.uncompilable = {p: failures[p] for p in sorted(runner.uncompilable)}
         if result.winner is None:
             for position in self.uncompilable:
@@ -235,11 +279,24 @@ class _Tuning:
 
     # -- for both ----------------------------------------------------------------------------
 
+    def _leave_out_wrong(self, looking: Looking, ran: Sequence[int]) -> None:
+        """Those that are far from the rest count as failed: no start tries them again."""
+        self.looked = looking.looked(ran)
+        if self.looked is None:
+            return
+        told = self.looked.conclusion
+        for position in sorted(told.wrong):
+            self._results[position] = list(_DID_NOT_RUN)
+            apart = f"{told.distances[position]:.3g}"
+            reason = f"{WRONG}its outputs are {apart} from what the others write"
+            self._tell(position, Result(list(_DID_NOT_RUN), failed=reason))
+
     def _tell(self, position: int, result: Result) -> None:
         elsewhere = self._compilations.seconds.get(position, 0.0)
         result.seconds = self._spent.get(position, 0.0) + elsewhere
         result.compile_s = self._here.get(position, 0.0) + elsewhere
-        self.measured += result.settled
+        if result.settled:
+            self._settled.add(position)
         self._on_result(position, result)
 
     @contextmanager
@@ -264,6 +321,12 @@ class _Tuning:
         for position in positions:
             self._spent[position] = self._spent.get(position, 0.0) + spent / len(positions)
             self._here[position] = self._here.get(position, 0.0) + here / len(positions)
+
+
+def _synchronize() -> None:
+    """Wait for the device, where there is one."""
+    with suppress(Exception):  # an interpreter has none
+        drivers.device_interface(drivers.active()).synchronize()
 
 
 def _ran(result: Any) -> bool:

@@ -28,6 +28,7 @@ class Feature(enum.Enum):
         "every kernel's counts as the program's own, which measures every candidate",
     )
     DEVICE_TIMER = "device timer", "`_bench` measures every candidate, as in stock"
+    NUMERICS = "numerics", "what candidates write is not looked at"
     STOCK_FILES = "stock results files", "Triton's are neither taken over nor written"
     WARMUP = "launches that only compile", "they compile one candidate and not all"
     COMPILE_POOL = "compile pool", "the program compiles every candidate, as in stock"

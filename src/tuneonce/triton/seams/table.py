@@ -23,6 +23,7 @@ from . import (
     listeners,
     lookups,
     parsing,
+    post_hooks,
     result_files,
     run_hooks,
     sources,
@@ -34,6 +35,7 @@ BY_FILE: dict[str, tuple[Seam, ...]] = {
     module.__name__.rpartition(".")[2]: module.SEAMS
     for module in (
         autotuners,
+        post_hooks,
         benchmarks,
         result_files,
         wrappers,

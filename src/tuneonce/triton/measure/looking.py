@@ -1,0 +1,122 @@
+"""The looks of one session, if the program asks for them, and who may win by what they say.
+
+Looking is part of a candidate's first launch, before any launch is timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...policies import Numerics
+from ...tuning.numerics import Conclusion, conclude
+from ..kernel.collectives import talks_to_others
+from ..kernel.session import Session
+from ..seams import post_hooks, probing
+from ..seams.seam import Feature
+from .outputs.looks import Looks
+from .outputs.spans import Unobservable
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What came of it. `conclusion` is about positions, `size` in bytes that candidates write to.
+
+    `left_out`: why nothing was looked at, or nothing more from some candidate on.
+    """
+
+    conclusion: Conclusion[int]
+    size: int
+    left_out: str | None
+
+
+class Looking:
+    """The looks of one session; with `Numerics.OFF` all launches are just made.
+
+    `on_error` hears of errors of ours, which end the looking and nothing else.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        synchronize: Callable[[], None],
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        self._session, self._numerics = session, session.numerics
+        self._looks: Looks | None = None
+        self._why: str | None = None
+        if self._numerics is Numerics.OFF:
+            return
+        self._why = self._why_not()
+        if self._why is not None:
+            return
+        values = [value for name, value in session.kwargs.items() if name != "grid"]
+        try:
+            self._looks = Looks(
+                [*session.args, *values], synchronize=synchronize, on_error=on_error
+            )
+        except Unobservable as error:
+            self._why = error.reason
+        except Exception as error:  # of a tensor's own code
+            self._why = "error"
+            on_error(error)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is anything to look at."""
+        return self._looks is not None
+
+    @property
+    def seconds(self) -> float:
+        """What looking has taken so far."""
+        return 0.0 if self._looks is None else self._looks.seconds
+
+    def first(self, position: int, call: Callable[[], Any]) -> None:
+        """The first launch of a candidate: it is made, and looked at."""
+        looks, autotuner = self._looks, self._session.autotuner
+        if looks is None:
+            call()
+            return
+
+        def launch(look: Callable[[], None]) -> None:
+            with post_hooks.before(autotuner, look):
+                call()
+
+        looks.of(position, launch)
+
+    def admitted(self, positions: Sequence[int]) -> Collection[int]:
+        """Which of these, that ran, may win; they are in the author's order."""
+        if self._numerics is Numerics.OFF or not positions:
+            return positions
+        found = self._concluded(positions)
+        if self._numerics is Numerics.CHECK:
+            return [one for one in positions if one not in found.wrong]
+        first = positions[0]
+        # What was not looked at has no class but its own.
+        if first not in found.classes and first not in found.unsteady:
+            return [first]
+        return found.constant
+
+    def looked(self, positions: Sequence[int]) -> Looked | None:
+        """What came of it, over the candidates that ran; None where nobody asked."""
+        if self._numerics is Numerics.OFF:
+            return None
+        looks = self._looks
+        size, left_out = (0, self._why) if looks is None else (looks.size, looks.left_out)
+        return Looked(self._concluded(positions), size, left_out)
+
+    def close(self) -> None:
+        """Give back the memory."""
+        if self._looks is not None:
+            self._looks.release()
+
+    def _concluded(self, positions: Sequence[int]) -> Conclusion[int]:
+        return conclude(positions, {} if self._looks is None else self._looks.panel.seen)
+
+    def _why_not(self) -> str | None:
+        """Why nothing is launched once more to be looked at."""
+        if self._session.together or talks_to_others(self._session.autotuner):
+            return "ranks"
+        return "seam_missing" if probing.missing(Feature.NUMERICS) else None

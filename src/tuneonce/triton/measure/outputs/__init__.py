@@ -1,0 +1,1 @@
+"""What launches write: the memory, its bits, and how far outputs are apart."""
