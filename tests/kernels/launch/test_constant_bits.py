@@ -73,6 +73,24 @@ def test_the_results_do_not_depend_on_which_candidates_are_fast() -> None:
     assert all(torch.equal(found[0], out) for out in found)
 
 
+def test_nothing_is_expected_that_could_keep_the_first_candidate_from_being_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    stock = Resolver.expected
+
+    def expected(*args: Any) -> Any:
+        asked.append(args)
+        return stock(*args)
+
+    monkeypatch.setattr(Resolver, "expected", expected)
+    Start(MemoryStore(), None)
+    assert len(asked) == 1
+    start = Start(MemoryStore())
+    assert len(asked) == 1
+    assert FIRST in start.launched
+
+
 def test_another_first_candidate_is_another_key() -> None:
     store = MemoryStore()
     Start(store)

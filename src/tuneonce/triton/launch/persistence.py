@@ -178,9 +178,11 @@ class Persistence:
 
     def expect(self, session: Session) -> None:
         """Find what verdicts that do not hold here let expect of the candidates, and above all
-        what the other classes of the key do."""
+        what the other classes of the key do.
+
+        Nothing where bits are constant: the first candidate is measured, whatever is expected."""
         question = session.question
-        if question is not None:
+        if question is not None and not session.constant:
             with self.guarded("expect"):
                 own = between(question.work_class, session.times_by_class)
                 session.prior = self.resolver.expected(question, own)
