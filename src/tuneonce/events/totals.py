@@ -18,7 +18,9 @@ class Totals(msgspec.Struct):
 
     `shared` counts keys that never stop and have a sibling's verdict, `borrowed` those of the
     misses that were not tuned and ran what a near key runs, `explored` those that their own
-    launches tune, whose launches took `excess_s` longer for it. `tunes` counts tuning runs that
+    launches tune, whose launches took `excess_s` longer for it. `replaced` counts winners that took
+    the place of what ran for another size or key, and `gained` is the sum of the shares of a launch
+    that they save. `tunes` counts tuning runs that
     measured at least one candidate; `reasons` counts why keys were not hits, `problems` what went
     wrong without costing a launch, `untuned` why launches decided nothing. `ready` counts the
     processes that said that their start-up was over. `starting` and `serving` are the work before
@@ -40,6 +42,8 @@ class Totals(msgspec.Struct):
     borrowed: int = 0
     explored: int = 0
     excess_s: float = 0.0
+    replaced: int = 0
+    gained: float = 0.0
     not_persisted: int = 0
     tunes: int = 0
     candidates_measured: int = 0
@@ -90,6 +94,7 @@ class Totals(msgspec.Struct):
             case "tune":
                 self.tunes += 1
                 self.tune_s += seconds
+                self._add_gain(event)
             case "compile":
                 self.compiles += 1
                 self.compile_s += seconds
@@ -134,6 +139,12 @@ class Totals(msgspec.Struct):
             case "explore":
                 self.explored += event.get("what", "begin") == "begin"
                 self.excess_s += number(event.get("excess_ms")) / 1000
+                self._add_gain(event)
+
+    def _add_gain(self, event: dict[str, Any]) -> None:
+        if event.get("gained") is not None:
+            self.replaced += event.get("instead_of") != event.get("winner")
+            self.gained += number(event.get("gained"))
 
     @property
     def met(self) -> bool:

@@ -36,7 +36,7 @@ from statistics import fmean
 from .baseline import Baseline
 from .expectations import Expectations
 from .finals import Finals
-from .levels import Excess, level_beside, summary
+from .levels import Excess, gain, level_beside, summary
 from .passes import Passes
 from .race import RULES, Summary
 from .terms import TERMS, Choice, Terms, Verdict
@@ -75,7 +75,7 @@ class Exploration:
         if incumbent not in self.candidates:
             raise ValueError("the incumbent is none of the candidates")
         self.terms = terms
-        self.incumbent = self._served = incumbent
+        self.incumbent = self.served = incumbent
         self.launches = self.explored = 0
         self.spent = Excess()
         self.dropped: set[int] = set()
@@ -363,7 +363,7 @@ class Exploration:
             near.append(self.incumbent)
         rules = RULES
         self._finals = Finals(
-            near, tie=rules.tie, sure=rules.sure, fine=rules.fine, before=self._served
+            near, tie=rules.tie, sure=rules.sure, fine=rules.fine, before=self.served
         )
         self._judged_at, self._taken = RULES.judged_at, 0
         self._passes.go_on_with(self._finals.live)
@@ -433,6 +433,7 @@ class Exploration:
 
     def _ended(self, winner: int, certain: bool, passes: int) -> Verdict:
         tried = self._levels.keys() | self.failed | self.dropped
+        times = {} if self._finals is None else self._finals.times
         return Verdict(
             winner=winner,
             certain=certain,
@@ -445,4 +446,5 @@ class Exploration:
             failed=frozenset(self.failed),
             untried=frozenset(self.candidates) - tried - self.held_back,
             held_back=frozenset(self.held_back),
+            gained=gain(times, self._levels, winner, self.served),
         )

@@ -38,6 +38,20 @@ def summary(ordered: Sequence[float], base: float) -> Summary:
     return Summary(median_ms=p50, p20_ms=p20, p80_ms=p80, samples=len(ordered), round=0)
 
 
+def gain(
+    times: Mapping[int, Sequence[float]], levels: Mapping[int, float], of: int, over: int
+) -> float | None:
+    """The share of its time that a launch saves with one candidate instead of another: by passes,
+    if there are any of both, else by their levels; None where one of them is not known."""
+    if of == over:
+        return 0.0
+    if of not in levels or over not in levels:
+        return None
+    if min(len(times.get(of, ())), len(times.get(over, ()))) >= RULES.judged_at:
+        return 1 - 1 / max(1 + difference(times[over], times[of]).mean, _LEAST)
+    return 1 - exp(levels[of] - levels[over])
+
+
 def level_beside(
     times: Mapping[int, Sequence[float]], levels: Mapping[int, float], candidate: int
 ) -> float | None:

@@ -54,7 +54,8 @@ class Verdict:
 
     `certain`: neither passes nor excess were spent. `untried` candidates did not come from the
     compiler, or there was nothing left to try them with. `held_back` ones could not win by what was
-    expected, and were never asked for.
+    expected, and were never asked for. `gained` is the share of a launch's time that the winner
+    saves over what served at first, None if that did not run for long enough.
     """
 
     winner: int
@@ -68,3 +69,4 @@ class Verdict:
     failed: frozenset[int]
     untried: frozenset[int]
     held_back: frozenset[int] = frozenset()
+    gained: float | None = None

@@ -245,6 +245,23 @@ def test_while_it_serves_a_new_class_runs_the_nearest_winner_and_its_traffic_tun
     }
 
 
+def test_what_the_winner_of_a_size_gains_is_told() -> None:
+    with process(MemoryStore()) as (one, _):
+        kernel = tunable()
+        run(kernel, SMALL)
+        run(kernel, LARGE)
+        serve(one)
+        run(kernel, HUGE)
+        learned(one, kernel, HUGE)
+        first, second = one.events.of("tune")
+        assert "gained" not in first
+        assert second["instead_of"].startswith("BLOCK=32 ")
+        assert second["gained"] == pytest.approx(1 / 3, abs=0.05)
+        [told] = one.told("verdict")
+        assert (told["instead_of"][:9], told["winner"][:9]) == ("BLOCK=128", "BLOCK=256")
+        assert told["gained"] == pytest.approx(1 / 3, abs=0.05)
+
+
 def test_a_warm_up_of_another_size_does_not_decide_for_the_next_start() -> None:
     store = MemoryStore()
     with process(store) as (one, _):

@@ -100,9 +100,12 @@ def test_stats_by_phase(tell: Tell, events: Path) -> None:
         {"e": "measure", "seconds": 1.0},
         {"e": "tune", "seconds": 3.0, "waited_s": 3.0, "sample_s": 2.0, "compile_s": 9.0},
         {"e": "explore", "what": "begin"},
+        {"e": "explore", "what": "verdict", "winner": "B=4", "instead_of": "B=8", "gained": 0.125},
     )
     write_events(events, served)
     said = tell("stats")
+    told = "1 winners took the place of another size's or key's: their launches take 12.5 % less,"
+    assert told in " ".join(said.out.split())
     lines = [line.split() for line in said.out.splitlines()]
     assert ["starting", "1", "6", "1", "0.5", "2", "0.5", "0", "0", "0.75"] in lines
     assert ["serving", "0", "0", "0", "0", "0", "0", "1", "2", "3"] in lines

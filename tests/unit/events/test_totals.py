@@ -102,6 +102,17 @@ def test_every_kind_of_event() -> None:
     )
 
 
+def test_what_winners_gain_over_those_of_other_sizes() -> None:
+    counted = totals(
+        {"e": "tune", "winner": "B=1", "instead_of": "B=2", "gained": 0.25},
+        {"e": "tune", "winner": "B=1"},
+        {"e": "tune", "winner": "B=1", "instead_of": "B=2", "gained": None},
+        {"e": "explore", "what": "verdict", "winner": "B=4", "instead_of": "B=8", "gained": 0.125},
+        {"e": "explore", "what": "verdict", "winner": "B=4", "instead_of": "B=4", "gained": 0.0},
+    )
+    assert (counted.replaced, counted.gained) == (2, 0.375)
+
+
 def test_an_observer_adds_up_candidate_by_candidate() -> None:
     counted = totals(
         {"e": "tune", "seconds": 0.0, "compile_s": 0.0},

@@ -6,7 +6,7 @@ from math import log
 
 import pytest
 
-from tuneonce.tuning.levels import Excess, level_beside, summary
+from tuneonce.tuning.levels import Excess, gain, level_beside, summary
 
 
 def test_levels_are_times_once_more() -> None:
@@ -28,6 +28,16 @@ def test_without_passes_enough_nothing_is_known() -> None:
     assert level_beside({0: [1.0] * 9}, levels, 0) is None
     assert level_beside({0: [], 1: [1.0] * 9}, levels, 0) is None
     assert level_beside({0: [1.0] * 9, 2: [1.0] * 9}, levels, 0) is None
+
+
+def test_what_a_launch_saves_is_told_by_passes_else_by_levels() -> None:
+    levels = {0: 0.0, 1: log(0.5), 2: log(4.0)}
+    assert gain({}, levels, 1, 0) == pytest.approx(0.5)
+    assert gain({}, levels, 2, 0) == pytest.approx(-3.0)
+    assert gain({0: [1.0] * 8, 1: [0.75] * 8}, levels, 1, 0) == pytest.approx(0.25)
+    assert gain({0: [1.0] * 8, 1: [0.75]}, levels, 1, 0) == pytest.approx(0.5)
+    assert gain({}, levels, 0, 0) == 0.0
+    assert gain({}, levels, 3, 0) is None
 
 
 def test_the_excess_is_what_is_above() -> None:

@@ -85,6 +85,8 @@ class Session:
     choices: list[Any] = field(default_factory=list)
     """What to launch of a key that is not measured: the best first, then what runs if it does not.
     Empty where the winner was measured."""
+    instead_of: Any = None
+    """The winner of another size that would run, where this one's is measured."""
     exploring: list[int] = field(default_factory=list)
     """Positions to begin with, where its own launches are to tune the key; else empty."""
     is_served: bool = False

@@ -203,4 +203,6 @@ class ExploredKey:
             "untried": len(verdict.untried),
             "held_back": len(verdict.held_back),
             "certain": verdict.certain,
+            "instead_of": text(self.session, self.exploration.served),
+            "gained": None if verdict.gained is None else round(verdict.gained, 4),
         }

@@ -85,12 +85,24 @@ def tell_tuned(events: EventLog, session: Session) -> None:
         measured=session.measured,
         seconds=(seconds := round(autotuners.tuning_seconds(session.autotuner), 6)),
         waited_s=seconds,
+        **_gained(session),
         **{name: round(seconds, 6) for name, seconds in session.spent.items()},
     )
     # Those that stock would have ended at.
     for position, reason in session.uncompilable.items():
         detail = f"{session.label} {candidate_text(session, position)}: {first_line(reason)}"
         events.emit("problem", what="candidate_does_not_compile", detail=detail)
+
+
+def _gained(session: Session) -> dict[str, Any]:
+    """What the winner of a size saves over that of another one, which would have run."""
+    instead_of = session.instead_of
+    if instead_of is None:
+        return {}
+    before, now = (_time_of(one, session.timings) for one in (instead_of, session.winner))
+    gained = None if not before or now is None else round(1 - now / before, 4)
+    text = candidate_text(session, session.position_of(instead_of))
+    return {"instead_of": text, "gained": gained}
 
 
 def fastest_ms(session: Session) -> float | None:

@@ -68,7 +68,7 @@ class WorkClasses:
         elif not self._misses.tunes(session):
             self._misses.borrowing.want(session)
             return False
-        session.winner = None
+        session.instead_of, session.winner = session.winner, None
         session.measurements = dict(resolution.here)
         return True
 
