@@ -1,4 +1,4 @@
-"""Programs that start in a process which has imported torch and triton already."""
+"""Programs that start in a process which has imported triton, and mostly torch, already."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ class WarmPython:
     """Starts programs as `warm_parent` does, one after the other. Its process starts when needed.
 
     Importing torch and triton is half of what a child with a small kernel costs. `modules` are
-    imported, too, with the variables of `environment`.
+    imported, too, with the variables of `environment`; torch is not `without_torch`.
     """
 
-    def __init__(self, *modules: str, **environment: str) -> None:
-        self._modules, self._environment = modules, environment
+    def __init__(self, *modules: str, without_torch: bool = False, **environment: str) -> None:
+        first = ("triton",) if without_torch else ("torch", "triton.testing")
+        self._modules, self._environment = (*first, *modules), environment
         self._process: subprocess.Popen[str] | None = None
 
     def run(

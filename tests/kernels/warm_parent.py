@@ -1,8 +1,8 @@
-"""Runs programs, each in a fork of this process, which has imported torch and triton for them.
+"""Runs programs, each in a fork of this process, which has imported modules for them.
 
     python -c 'import warm_parent; warm_parent.main()' MODULE...
 
-Imports the modules, too, if any are named. Reads one JSON document per line from standard input::
+Reads one JSON document per line from standard input::
 
     {"program": path, "arguments": [...], "environment": {...}, "directory": path, "told": path,
      "whole": false}
@@ -25,8 +25,6 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-import torch  # noqa: F401  so that forks have it
-import triton.testing  # noqa: F401
 from program_ends import end_program
 
 from tuneonce.triton.seams.compilers import installation_digest

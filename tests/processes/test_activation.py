@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import ROOT, events_of, last_json
+from tests.kernels.warm import WarmPython
 from tests.processes.stand_ins import KERNELS as KERNEL
 from tuneonce.activation.install import child_environment
 from tuneonce.events.log import read_processes
@@ -37,6 +38,7 @@ class Machine:
     home: Path
     environment: dict[str, str] = field(default_factory=dict)
     python: str = sys.executable
+    warm: WarmPython | None = None
 
     @property
     def triton_cache(self) -> Path:
@@ -82,6 +84,21 @@ class Machine:
         done = self.start(self.python, path, *args, env=self.variables(**env))
         assert done.stderr == ""
         return last_json(done.stdout)
+
+    def start_warm(
+        self, program: Path, *args: str, env: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        """What `start` returns of a program in a fork of a process that has imported triton.
+
+        For what is not about the start: the program switches on for itself, and is told of its
+        store, since what its process was started with is another's.
+        """
+        assert self.warm is not None
+        env = {"TUNEONCE_STORE": str(self.store), **env}
+        told = self.home.with_name("told")
+        done = self.warm.run(program, *args, env=env, cwd=self.home, told=told)
+        assert done.returncode == 0, done.stderr[-4000:]
+        return done
 
     def tuneonce_run(self, program: str | Path, *args: str, **env: str | None) -> Any:
         """The same with ``tuneonce run --`` in front."""

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import last_json
+from tests.kernels.warm import WarmPython
 from tests.processes.test_activation import Machine
 from tests.processes.test_ready import LOGGING
 from tuneonce.model.frozen import read_document
@@ -45,6 +46,8 @@ def launch(n=1):
 
 BEST = """
 import json, sys
+import tuneonce
+tuneonce.install()
 import little
 print(json.dumps([little.launch(int(n)) for n in sys.argv[1:]]))
 """
@@ -52,10 +55,10 @@ ON = {"TUNEONCE_DETERMINISTIC": "1"}
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
+def machine(tmp_path: Path, warm_interpreter: WarmPython) -> Machine:
     home = tmp_path / "home"
     home.mkdir()
-    made = Machine(home, {"TUNEONCE_PROGRESS": "0"})
+    made = Machine(home, {"TUNEONCE_PROGRESS": "0"}, warm=warm_interpreter)
     made.write("little.py", KERNEL)
     return made
 
@@ -72,6 +75,13 @@ def tuneonce(machine: Machine, *words: str, **env: str) -> subprocess.CompletedP
     )
 
 
+def best(machine: Machine, *keys: str, **env: str) -> Any:
+    """What a program launches for each key."""
+    done = machine.start_warm(machine.write("best.py", BEST), *keys, env=machine.variables(**env))
+    assert done.stderr == ""
+    return last_json(done.stdout)
+
+
 def tree(folder: Path) -> dict[str, int]:
     found = [folder, *folder.rglob("*")] if folder.exists() else []
     return {str(one): one.stat().st_mtime_ns for one in found}
@@ -81,10 +91,10 @@ def test_ranks_agree_and_leave_nothing(machine: Machine) -> None:
     for order in (["1", "2"], ["2", "1"]):
         assert machine.tuneonce_run(BEST, *order, **ON) == [16, 16]
     assert tree(machine.store) == {}
-    assert machine.tuneonce_run(BEST, "1") == [64]
+    assert best(machine, "1") == [64]
     before = tree(machine.store)
-    assert machine.tuneonce_run(BEST, "1", "2", **ON) == [64, 16]
-    assert machine.tuneonce_run(BEST, "2", "1", **ON) == [16, 64]
+    assert best(machine, "1", "2", **ON) == [64, 16]
+    assert best(machine, "2", "1", **ON) == [16, 64]
     assert tree(machine.store) == before
     totals = machine.totals()
     assert (totals.tunes, totals.hits, totals.misses) == (1, 2, 7)
@@ -93,35 +103,35 @@ def test_ranks_agree_and_leave_nothing(machine: Machine) -> None:
 
 
 def test_a_record_that_is_broken_stays_where_it_is(machine: Machine) -> None:
-    machine.tuneonce_run(BEST, "1")
+    best(machine, "1")
     [record] = machine.store.rglob("*.verdict.json")
     record.write_bytes(record.read_bytes()[:-9])
     before = tree(machine.store)
-    assert machine.tuneonce_run(BEST, "1", **ON) == [16]
+    assert best(machine, "1", **ON) == [16]
     assert tree(machine.store) == before
     assert machine.totals().problems == {"record_unreadable": 1}
 
 
 @pytest.mark.slow
 def test_freezing_guards_against_who_publishes_between_two_starts(machine: Machine) -> None:
-    machine.tuneonce_run(BEST, "1")
+    best(machine, "1")
     said = tuneonce(machine, "freeze", "--output", "winners.json")
     assert (said.returncode, said.stderr) == (0, "")
     frozen = {**ON, "TUNEONCE_FROZEN": "winners.json"}
-    assert machine.tuneonce_run(BEST, "1", "2", **frozen) == [64, 16]
-    assert machine.tuneonce_run(BEST, "2") == [64]  # another process, which tunes
-    assert machine.tuneonce_run(BEST, "1", "2", **frozen) == [64, 16]
-    assert machine.tuneonce_run(BEST, "1", "2", **ON) == [64, 64]
+    assert best(machine, "1", "2", **frozen) == [64, 16]
+    assert best(machine, "2") == [64]  # another process, which tunes
+    assert best(machine, "1", "2", **frozen) == [64, 16]
+    assert best(machine, "1", "2", **ON) == [64, 64]
     said = tuneonce(machine, "verify", "--frozen", "winners.json")
     assert (said.returncode, "1 of 1 frozen winner " in said.stdout) == (0, True)
     assert tuneonce(machine, "rm", "--all", "--yes").returncode == 0
-    assert machine.tuneonce_run(BEST, "1", "2", **frozen) == [64, 16]
+    assert best(machine, "1", "2", **frozen) == [64, 16]
     said = tuneonce(machine, "verify", "--frozen", "winners.json")
     assert (said.returncode, "the store says nothing" in said.stdout) == (1, True)
 
 
 def test_a_pipe_of_the_two_commands(machine: Machine) -> None:
-    machine.tuneonce_run(BEST, "1", "2")
+    best(machine, "1", "2")
     said = tuneonce(machine, "freeze", "--json")
     machine.write("copy.json", said.stdout)
     assert tuneonce(machine, "verify", "--frozen", "copy.json").returncode == 0
@@ -129,11 +139,11 @@ def test_a_pipe_of_the_two_commands(machine: Machine) -> None:
 
 
 def test_the_frozen_set_alone_answers_first(machine: Machine) -> None:
-    machine.tuneonce_run(BEST, "1")
+    best(machine, "1")
     tuneonce(machine, "freeze", "--output", "winners.json")
     tuneonce(machine, "rm", "--all", "--yes")
     frozen = {"TUNEONCE_FROZEN": "winners.json"}
-    assert machine.tuneonce_run(BEST, "1", "2", **frozen) == [64, 64]
+    assert best(machine, "1", "2", **frozen) == [64, 64]
     totals = machine.totals()
     assert (totals.tunes, totals.reasons) == (2, {"unknown": 2})
     assert "frozen" not in totals.reasons
@@ -148,11 +158,11 @@ print(json.dumps([os.environ["TUNEONCE_FROZEN"], json.loads(done.stdout)]))
 
 
 def test_a_child_in_another_directory_has_the_same_file(machine: Machine) -> None:
-    machine.tuneonce_run(BEST, "1")
+    best(machine, "1")
     tuneonce(machine, "freeze", "--output", "winners.json")
     frozen = {**ON, "TUNEONCE_FROZEN": "winners.json"}
-    best = machine.write("best.py", BEST)
-    file, found = machine.tuneonce_run(CHILD, str(best), "1", "2", **frozen)
+    program = machine.write("best.py", BEST.replace("tuneonce.install()", ""))
+    file, found = machine.tuneonce_run(CHILD, str(program), "1", "2", **frozen)
     assert file == str(machine.home / "winners.json")
     assert found == [64, 16]
 
@@ -172,7 +182,7 @@ print(json.dumps([parent, json.loads(os.read(read, 1000))]))
 
 
 def test_it_is_read_once(machine: Machine) -> None:
-    machine.tuneonce_run(BEST, "1", "2")
+    best(machine, "1", "2")
     tuneonce(machine, "freeze", "--output", "winners.json")
     frozen = {**ON, "TUNEONCE_FROZEN": "winners.json"}
     assert machine.tuneonce_run(FORKED, **frozen) == [64, [64, 64]]
@@ -190,12 +200,12 @@ tuneonce.ready()
 
 def lines(machine: Machine, program: str, **env: str) -> list[str]:
     x = machine.write("x.py", LOGGING + program)
-    done = machine.start(sys.executable, x, env=machine.variables(**env))
+    done = machine.start_warm(x, env=machine.variables(**env))
     return (done.stdout + done.stderr).splitlines()
 
 
 def test_the_log_says_what_holds(machine: Machine) -> None:
-    machine.tuneonce_run(BEST, "1")
+    best(machine, "1")
     tuneonce(machine, "freeze", "--output", "winners.json")
     name = read_document((machine.home / "winners.json").read_bytes()).name
     on, ready = lines(machine, SERVER, **ON)
@@ -213,7 +223,7 @@ def test_the_log_says_what_holds(machine: Machine) -> None:
 
 
 def test_a_recheck_is_left_out_with_a_warning(machine: Machine) -> None:
-    machine.tuneonce_run(BEST, "1")
+    best(machine, "1")
     before = machine.totals()
     said = lines(machine, SERVER, **ON, TUNEONCE_RECHECK="fix")
     assert said[0].startswith("WARNING tuneonce: TUNEONCE_RECHECK=fix is left out")
@@ -264,8 +274,8 @@ def test_observing_needs_no_file_and_is_not_deterministic(machine: Machine) -> N
 
 
 def test_a_first_candidate_is_explained(machine: Machine) -> None:
-    machine.tuneonce_run(BEST, "1")
-    machine.tuneonce_run(BEST, "2", **ON)
+    best(machine, "1")
+    best(machine, "2", **ON)
     said = tuneonce(machine, "why", "kernel")
     assert said.returncode == 0
     assert "key.n: 1 → 2" in said.stdout

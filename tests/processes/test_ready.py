@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import last_json
+from tests.kernels.warm import WarmPython
 from tests.processes.test_activation import FORCE_FIRST, KERNEL, Machine, outcome
 from tuneonce.activation import install
 from tuneonce.activation.install import child_environment
@@ -38,19 +39,23 @@ READY = re.compile(
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
+def machine(tmp_path: Path, warm_interpreter: WarmPython) -> Machine:
     home = tmp_path / "home"
     home.mkdir()
     # What is counted is tuned, whichever phase it is first met in.
-    made = Machine(home, {"TUNEONCE_ON_MISS_SERVING": "tune"})
+    made = Machine(home, {"TUNEONCE_ON_MISS_SERVING": "tune"}, warm=warm_interpreter)
     made.write("little.py", KERNEL)
     return made
 
 
-def lines(machine: Machine, program: str, **env: str | None) -> list[str]:
-    """What the program wrote, standard error included."""
+def lines(machine: Machine, program: str, *, new: bool = False, **env: str | None) -> list[str]:
+    """What the program wrote, standard error included; in a `new` process no Triton is there."""
     x = machine.write("x.py", LOGGING + program)
-    done = machine.start(sys.executable, x, env=machine.variables(**env))
+    variables = machine.variables(**env)
+    if new:
+        done = machine.start(sys.executable, x, env=variables)
+    else:
+        done = machine.start_warm(x, env=variables)
     return (done.stdout + done.stderr).splitlines()
 
 
@@ -71,7 +76,7 @@ tuneonce.ready()
 
 
 def test_two_lines_and_nothing_else(machine: Machine) -> None:
-    said = lines(machine, SERVER)
+    said = lines(machine, SERVER, new=True)
     assert said[:2] == ["loading", "kernels are there"]
     assert said[2] == f"{ON}{machine.store}"
     assert said[3] == "warmed up"
@@ -108,7 +113,8 @@ def test_what_a_request_is_the_first_to_launch_waits_for_no_tuning(machine: Mach
 
 @pytest.mark.parametrize("program", ["", "import triton\n", "import little\n"])
 def test_nothing_where_no_kernel_runs(machine: Machine, program: str) -> None:
-    assert lines(machine, f"{program}tuneonce.ready()\ntuneonce.ready()\n") == []
+    ready = "tuneonce.ready()\ntuneonce.ready()\n"
+    assert lines(machine, program + ready, new=True) == []
     assert machine.totals().ready == ("import" in program)
 
 
@@ -116,7 +122,7 @@ def test_nothing_where_no_kernel_runs(machine: Machine, program: str) -> None:
 def test_ready_where_tuneonce_is_off(machine: Machine, before: str) -> None:
     program = f"{before}tuneonce.ready()\nimport little\nlittle.launch()\ntuneonce.ready()\n"
     off = None if before else "0"
-    assert lines(machine, program, TUNEONCE=off) == []
+    assert lines(machine, program, new=True, TUNEONCE=off) == []
     assert not machine.store.exists()
 
 
