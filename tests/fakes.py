@@ -11,7 +11,7 @@ import sys
 import tempfile
 import textwrap
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,6 +114,14 @@ def run_python(*arguments: object, cwd: Path | None = None, **variables: str) ->
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def ends_with(main: Callable[[list[str]], int], words: list[str]) -> int:
+    """The exit code of a command, argparse's way out among the ways to end."""
+    try:
+        return main(words)
+    except SystemExit as end:
+        return int(end.code or 0)
 
 
 def write_files(folder: Path, files: Mapping[str, str]) -> None:

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from tests.fakes import ends_with
 from tests.processes.bench_tell import Tell
 from tuneonce.bench import procfs
 from tuneonce.bench.ports import free_port, port_in_use, reserved
+from tuneonce.cli import main
 
 SERVER = [sys.executable, str(Path(__file__).with_name("bench_server.py"))]
 SMALL = ["--num-prompts", "4", "--input-len", "3", "--output-len", "2", "--max-concurrency", "2"]
@@ -347,8 +349,11 @@ def test_nobody_serves() -> None:
         ([], "COMMAND"),
     ],
 )
-def test_wrong_input_is_one_line_and_exit_code_2(words: list[str], message: str) -> None:
-    _, err = bench(*words, expect=2)
+def test_wrong_input_is_one_line_and_exit_code_2(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ends_with(main, ["bench", *words]) == 2
+    err = capsys.readouterr().err
     last = err.strip().splitlines()[-1]
     assert message in last
     assert "Traceback" not in err

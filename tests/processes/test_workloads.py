@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import ROOT
+from tests.fakes import ROOT, ends_with
+from tuneonce.cli import main
 from tuneonce.store.files import FileStore
 
 pytest.importorskip("triton")
@@ -222,10 +223,19 @@ def test_who_interrupts_it_is_told_what_was_tuned(shell: Shell, number: int) -> 
 )
 @pytest.mark.parametrize("command", [["tune"], ["bench", "regret"]])
 def test_what_cannot_work_is_one_line(
-    shell: Shell, command: list[str], words: list[str], more: dict[str, str]
+    shell: Shell,
+    command: list[str],
+    words: list[str],
+    more: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = shell(*command, *words, **more)
-    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    monkeypatch.chdir(shell.home)
+    for name, text in shell.environment(**more).items():
+        monkeypatch.setenv(name, text)
+    code = ends_with(main, [*command, *words])
+    said = capsys.readouterr()
+    assert (code, said.out, len(said.err.splitlines())) == (2, "", 1)
 
 
 def test_a_program_that_launches_no_kernel_is_the_wrong_one(shell: Shell) -> None:
