@@ -113,7 +113,7 @@ def test_kernels_that_are_to_be_measured_apart_are(ranks: Ranks) -> None:
     assert told["tune"] > len(KEYS)
 
 
-@pytest.mark.parametrize("after", [1, 5, 20])
+@pytest.mark.parametrize("after", [1, pytest.param(5, marks=pytest.mark.thorough), 20])
 def test_another_goes_on_where_one_is_killed(ranks: Ranks, after: int) -> None:
     winners, told = ranks.start(3, signal=["SIGKILL", after])
     assert winners.count(None) == 1

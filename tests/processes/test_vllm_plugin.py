@@ -24,10 +24,8 @@ pytest.importorskip("msgspec")
 
 # How vLLM writes a line: level, time, file and line, message.
 LINE = r"(?:INFO|WARNING) \d\d-\d\d \d\d:\d\d:\d\d \[\w+\.py:\d+\] tuneonce: "
-METHODS = [
-    "spawn",
-    pytest.param("fork", marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")),
-]
+FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+METHODS = ["spawn", pytest.param("fork", marks=FORKS)]
 
 
 @pytest.fixture
@@ -522,8 +520,15 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("first", ["", "import prometheus_client"], ids=["later", "before"])
+@pytest.mark.parametrize(
+    ("method", "first"),
+    [
+        ("spawn", ""),
+        pytest.param("fork", "import prometheus_client", marks=FORKS),
+        pytest.param("spawn", "import prometheus_client", marks=pytest.mark.thorough),
+        pytest.param("fork", "", marks=[FORKS, pytest.mark.thorough]),
+    ],
+)
 def test_the_api_server_tells_of_its_workers(server: Machine, method: str, first: str) -> None:
     pytest.importorskip("prometheus_client")
     if not Path("/proc/self/stat").exists():
