@@ -26,9 +26,10 @@ MET = [[33, 39], [22, 48], [37, 26]]
 
 
 def starts(home: Path) -> tuple[Restart, str]:
-    """A cold start, a restart, and one with Triton's cache emptied; and the tables of them."""
+    """A cold start, a restart, and ours with Triton's cache emptied; and the tables of them."""
     out = home / "out.json"
-    words = ["--arms", "stock,tuneonce", "--then", "empty-triton-cache", "--output", str(out)]
+    words = ["--arms", "stock,tuneonce", "--output", str(out)]
+    words += ["--then", "empty-triton-cache", "--then-arms", "tuneonce"]
     words += [*LENGTHS, "--output-len", "2", "--ignore-eos", "--max-concurrency", "1"]
     words += ["--", sys.executable, str(SERVER), "--port", "{port}"]
     done = subprocess.run(
@@ -62,11 +63,11 @@ def test_after_the_first_start_no_request_compiles_or_tunes(tmp_path: Path) -> N
     document, tables = starts(tmp_path)
     assert [prompt_lengths(load_of(document.load, run=run)) for run in (1, 2, 3)] == MET
     assert [(run.arm, run.after, run.new_lengths, run.failed) for run in document.runs] == [
-        (arm, after, 2, 0)
-        for arm in ("stock", "tuneonce")
-        for after in (None, None, "empty-triton-cache")
+        *[("stock", None, 2, 0)] * 2,
+        *[("tuneonce", after, 2, 0) for after in (None, None, "empty-triton-cache")],
     ]
-    assert of(document, "tuneonce", "ready") == of(document, "stock", "ready") == [1, 1, 1]
+    assert of(document, "stock", "ready") == [1, 1]
+    assert of(document, "tuneonce", "ready") == [1, 1, 1]
 
     tunes = of(document, "tuneonce", "serving_tunes")
     assert (tunes[0] > 0, tunes[1:]) == (True, [0, 0])
@@ -91,8 +92,9 @@ def assert_the_tables_say_so(tables: str) -> None:
     assert emptied.startswith("3: Triton's cache emptied")
     for table in (restart, emptied):
         cells = {line[1:33].strip(): line[33:].split()[:2] for line in table.splitlines()}
-        assert cells["Requests of a new length"] == ["2", "2"]
+        assert cells["Requests of a new length"][1] == "2"
         for label in ("Tunes while serving", "Compiles while serving"):
-            assert cells[label][0] != "0"
-            assert cells[label][1] == "0"
+            stock, ours = cells[label]
+            assert stock not in ("0", "–") if table is restart else stock == "–"
+            assert ours == "0"
         assert float(cells["Seconds waited while serving"][1]) == 0.0
