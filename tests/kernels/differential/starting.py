@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import os
 import re
@@ -90,10 +91,16 @@ def programs(module: str) -> list[str]:
 
 def binaries(start: Start) -> dict[str, dict[str, bytes]]:
     """What is in Triton's cache, by folder and file; results of tuning are left out."""
+    return _files(start.home / "triton")
+
+
+# A start that has ended changes nothing there any more, and many tests ask about the same two.
+@functools.lru_cache(maxsize=4)
+def _files(cache: Path) -> dict[str, dict[str, bytes]]:
     found: dict[str, dict[str, bytes]] = {}
-    for path in sorted((start.home / "triton").rglob("*")):
+    for path in sorted(cache.rglob("*")):
         if path.is_file() and not path.name.endswith(".autotune.json"):
-            folder = str(path.parent.relative_to(start.home / "triton"))
+            folder = str(path.parent.relative_to(cache))
             found.setdefault(folder, {})[path.name] = path.read_bytes()
     return found
 
