@@ -566,6 +566,34 @@ def test_install_and_uninstall_without_triton(machine: Machine) -> None:
     assert machine.run(program) == [True, False]
 
 
+OWN_BENCH = """
+import triton, triton.language as tl
+
+def bench(call, quantiles):
+    call()
+    return [1.0, 1.0, 1.0]
+
+@triton.autotune([triton.Config({"B": b}) for b in (16, 32)], key=["n"], do_bench=bench)
+@triton.jit
+def kernel(n, B: tl.constexpr):
+    tl.program_id(0) * B + n
+"""
+
+
+@pytest.mark.parametrize("mode", ["0", "1"])
+def test_who_interprets_without_torch_stays_without(machine: Machine, mode: str) -> None:
+    machine.write("own.py", OWN_BENCH)
+    program = """
+    import json, sys, tuneonce
+    tuneonce.install()
+    import own
+    own.kernel[(1,)](1)
+    print(json.dumps([str(own.kernel.best_config).partition(",")[0], "torch" in sys.modules]))
+    """
+    assert machine.run(program, TUNEONCE=mode) == ["B: 16", False]
+    assert machine.totals().tunes == int(mode)
+
+
 def test_uninstalled_before_triton_comes(machine: Machine) -> None:
     program = "import tuneonce\ntuneonce.install()\ntuneonce.uninstall()\n" + FINGERPRINT
     assert machine.run(program) == machine.run(FINGERPRINT)

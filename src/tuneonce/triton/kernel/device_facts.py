@@ -34,8 +34,10 @@ def capturing() -> bool:
         return False
 
 
-def clocks() -> dict[str, str]:
+def clocks(*, interpreted: bool) -> dict[str, str]:
     """The current device's clocks and what limits them, for the record; empty where not known."""
+    if interpreted:
+        return {}
     try:
         device = drivers.current_device()
         return nvml.clocks(_uuid(device))
@@ -43,12 +45,15 @@ def clocks() -> dict[str, str]:
         return {}
 
 
-def device_id() -> str:
+def device_id(*, interpreted: bool) -> str:
     """The current device, by its own identity where that is known; "" if there is none."""
+    # Who asks Triton for its driver has it import torch, which the interpreter does without.
+    if interpreted:
+        return ""
     try:
         device = drivers.current_device()
         return _uuid(device) or str(device)
-    except Exception:  # the interpreter
+    except Exception:  # no device
         return ""
 
 

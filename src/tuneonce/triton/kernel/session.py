@@ -37,9 +37,10 @@ from ...resolution.journal import Journal
 from ...resolution.resolver import Question, Resolution
 from ...tuning.priors import Prior
 from ...tuning.siblings import times_of
+from ..seams import kernels
 from .autotuner_state import AutotunerState
 from .grid import work_of
-from .identity import name_of
+from .identity import innermost, name_of
 from .key_classes import KeyClasses, Measured
 from .known_winners import known_of, remember
 
@@ -183,6 +184,11 @@ class Session:
     def label(self) -> str:
         """The kernel, as events name it."""
         return name_of(self.autotuner.fn) if self.question is None else self.question.label
+
+    @property
+    def interpreted(self) -> bool:
+        """Whether Triton's interpreter runs its kernel, which launches nothing on a device."""
+        return kernels.is_interpreted(innermost(self.autotuner.fn))
 
     @property
     def known(self) -> dict[int, Measurement]:

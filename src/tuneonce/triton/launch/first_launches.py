@@ -30,7 +30,8 @@ def begin_journal(session: Session, journals: Journals | None, persistence: Pers
     if journals is None or question is None or session.together:
         return
     # Each user's apart: on a volume that several share, none may write to another's.
-    device = digest([device_facts.device_id(), str(os.geteuid())], length=8)
+    device_id = device_facts.device_id(interpreted=session.interpreted)
+    device = digest([device_id, str(os.geteuid())], length=8)
     session.journal = journals.begin(question.journal, device, question.key.directory)
     for candidate in session.journal.left_out if session.journal is not None else ():
         if persistence.leave_out(session, candidate, _WHY):

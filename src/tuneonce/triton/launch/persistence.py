@@ -236,7 +236,7 @@ class Persistence:
             return  # nothing ran, or the benchmark's results are not times
         about = question.about
         with self.guarded("clocks"):
-            about = {**about, **device_facts.clocks()}
+            about = {**about, **device_facts.clocks(interpreted=session.interpreted)}
         described = dataclasses.replace(question, about=about)
         known, sighting = session.measurements, None
         with self.guarded("sighting"):

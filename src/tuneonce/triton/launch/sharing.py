@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -158,7 +159,7 @@ class Sharing:
         question, claims = session.question, self._claims
         assert question is not None
         assert claims is not None
-        _await_device()
+        _await_device(session)
         verdict = _verdict_name(question)
         store = self._persistence.resolver.access.store.describe().location
         name = digest([store, verdict], length=40)
@@ -298,8 +299,10 @@ def _verdict_name(question: Question) -> str:
     return question.key.verdict_name(question.work_class, question.digests)
 
 
-def _await_device() -> None:
+def _await_device(session: Session) -> None:
     """Wait for all that this process has sent to its device."""
+    if session.interpreted and "torch" not in sys.modules:
+        return  # nothing was sent; and who asks for a driver has Triton import torch
     with contextlib.suppress(Exception):  # there is none, or it has failed: the launch will say so
         drivers.device_interface(drivers.active()).synchronize()
 
