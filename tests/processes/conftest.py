@@ -10,6 +10,14 @@ from tests.kernels.warm import WarmPython
 
 
 @pytest.fixture(scope="session")
+def warm_python() -> Iterator[WarmPython]:
+    """Starts programs without importing torch and triton for each."""
+    made = WarmPython()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
 def warm_interpreter() -> Iterator[WarmPython]:
     """Starts programs that launch kernels in Triton's interpreter, without importing it for each.
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import ROOT
+from tests.kernels.warm import WarmPython
 
 pytest.importorskip("triton")
 
@@ -44,10 +45,11 @@ gpu = SimulatedGPU(do_bench=True)
 class Programs:
     """Programs that tune, in a directory and with a store of their own."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, home: Path, warm: WarmPython) -> None:
+        self.home, self._warm = home, warm
 
-    def run(self, body: str, **options: Any) -> dict[str, Any]:
+    def run(self, body: str, *, new: bool = False, **options: Any) -> dict[str, Any]:
+        """What a program said: a fork of one that has imported torch, or a `new` one."""
         path = self.home / "elsewhere" / "program.py"
         path.parent.mkdir(exist_ok=True)
         path.write_text(TUNE + textwrap.dedent(body))
@@ -63,11 +65,15 @@ class Programs:
             "BLOCKS": "[64, 128]",
             **options.pop("environment", {}),
         }
-        command = options.pop("command", [sys.executable, str(path)])
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=120,
-            **{"cwd": self.home, **options},
-        )  # fmt: skip
+        if new:
+            command = options.pop("command", [sys.executable, str(path)])
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=120,
+                **{"cwd": self.home, **options},
+            )  # fmt: skip
+        else:
+            told = self.home / "told"
+            done = self._warm.run(path, env=environment, cwd=self.home, told=told, **options)
         assert done.returncode == 0, done.stderr
         said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return {**said, "stderr": done.stderr}
@@ -91,8 +97,8 @@ class Programs:
 
 
 @pytest.fixture
-def programs(tmp_path: Path) -> Programs:
-    return Programs(tmp_path)
+def programs(tmp_path: Path, warm_python: WarmPython) -> Programs:
+    return Programs(tmp_path, warm_python)
 
 
 def test_nothing_is_imported_from_the_current_directory(programs: Programs) -> None:
@@ -105,7 +111,8 @@ def test_nothing_is_imported_from_the_current_directory(programs: Programs) -> N
             sys.path.insert(0, "")  # as in a notebook
             tune(1024)
         print(json.dumps({}))
-        """
+        """,
+        new=True,
     )
     assert said["stderr"] == ""
     assert not (programs.home / "executed").exists()
@@ -239,6 +246,7 @@ def test_a_program_that_may_have_few_processes_lives(programs: Programs, limit: 
             block = kernel.best_config.kwargs["BLOCK"]
         print(json.dumps({"block": block}))
         """,
+        new=True,
         command=[sys.executable, str(limited), str(user), str(limit), str(program)],
         environment={
             "TUNEONCE_WORKERS": "16",
