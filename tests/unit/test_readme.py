@@ -106,6 +106,15 @@ def test_the_table_of_a_served_operator() -> None:
         losses = [sizes["sizes"][size]["loss"][arm] for size in order]
         cells = " | ".join(f"{round(100 * loss) or 0} %" for loss in losses)
         assert f"| {name} | {cells} |" in page
+    text = " ".join(README.split())
+    losses = {size: sizes["sizes"][size]["loss"] for size in order}
+    large = [losses[size] for size in ("2048", "5000", "8192", "20000", "32768")]
+    stock = [round(100 * one["stock"]) for one in large]
+    assert f"warm-up loses {min(stock)} to {max(stock)} %" in text
+    served = max(round(100 * one["learning"]) for one in large)
+    assert f"within {served} % of being tuned at 2,048 to 32,768 tokens" in text
+    behind = [round(100 * losses[size]["learning"]) for size in ("128", "512")]
+    assert f"At 128 and 512 tokens it was {behind[0]} and {behind[1]} % behind" in text
 
 
 def test_the_tables_of_ranks_on_one_gpu() -> None:
