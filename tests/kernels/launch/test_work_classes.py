@@ -463,6 +463,25 @@ def test_a_launch_of_nothing_decides_nothing() -> None:
         assert set(classes.winners) == {"c05e00"}
 
 
+def test_a_launch_of_nothing_explores_nothing_though_its_number_is_nearly_one_that_does() -> None:
+    with process(MemoryStore()) as (one, _):
+        kernel = tunable()
+
+        def launched(n: int) -> None:
+            kernel[lambda meta: (max(0, n - 100) * 1100,)](X, OUT, n)
+
+        launched(200)
+        serve(one)
+        launched(102)
+        [key] = one.keys
+        launched(101)
+        before = key.exploration.launches
+        launched(100)
+        assert key.exploration.launches == before
+        launched(101)
+        assert key.exploration.launches == before + 1
+
+
 def test_one_winner_a_key_if_that_is_wanted() -> None:
     with process(MemoryStore(), work_classes=False) as (one, _):
         kernel = tunable()

@@ -288,31 +288,30 @@ class Hook:
                 return False, None
         elif not classes.is_ours(found):
             return False, None
-        held = None if entry is None else entry.config
-        if type(held) is Explored and not held.explored.ended and not kwargs.get("warmup"):
-            # Its own size, not that of all that are of about one with it: times are compared.
-            exact = size_of(autotuner, args, kwargs, classes.first, code=known.code)
-            go_on = self._cold_path.exploration.go_on
-            return True, go_on(held.explored, extent(exact.work), args, kwargs)
         warmup = kwargs.get("warmup")
         size = None if warmup else size_of(autotuner, args, kwargs, classes.first, code=known.code)
         if size is None or size.work.programs == 0:  # it decides nothing
             if found is None:
                 return False, None
             return True, launch(autotuner, found, args, kwargs)
-        entry = classes.entry_of(size.work)
-        if entry is None:
-            return False, None
-        config = entry.config
-        if type(config) is Explored:
+        held = None if entry is None else entry.config
+        if type(held) is not Explored or held.explored.ended:
+            entry = classes.entry_of(size.work)
+            if entry is None:
+                return False, None
             known.keep(entry, size, autotuner, args, kwargs)
+            held = entry.config
+        if type(held) is Explored:
+            # The launch's own size, not that of all that are of about one with it.
             go_on = self._cold_path.exploration.go_on
-            return True, go_on(config.explored, extent(size.work), args, kwargs)
+            return True, go_on(held.explored, extent(size.work), args, kwargs)
+        assert entry is not None
+        config = entry.config
         if config.__dict__ != entry.seen:  # the program has changed it
             classes.put(cache, classes.name(size.work), config)
             entry = classes.entry_of(size.work)
             assert entry is not None
-        known.keep(entry, size, autotuner, args, kwargs)
+            known.keep(entry, size, autotuner, args, kwargs)
         if found is not config:
             classes.launched(cache, config)
         return True, launch(autotuner, config, args, kwargs)
