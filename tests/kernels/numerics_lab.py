@@ -5,11 +5,14 @@ The simulated GPU's clock says how long a launch took. Some candidates are wrong
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
+from unittest.mock import patch
 
+import pytest
 import torch
 import triton
 import triton.language as tl
@@ -17,6 +20,7 @@ from triton.runtime.interpreter import InterpretedFunction
 
 from tests.kernels.equivalence_lab import language_restored
 from tuneonce.policies import Numerics, Policies
+from tuneonce.resolution.resolver import Resolver
 from tuneonce.testing import SimulatedGPU
 
 ROWS, COLUMNS = 20, 64
@@ -82,6 +86,17 @@ def add_to(x, out, n, BLOCK: tl.constexpr, WRONG: tl.constexpr):  # type: ignore
 def candidates(*ways: tuple[int, int], **options: Any) -> list[triton.Config]:
     """Of a block and a way to be wrong."""
     return [triton.Config({"BLOCK": block, "WRONG": wrong}, **options) for block, wrong in ways]
+
+
+@contextlib.contextmanager
+def ended_before_publishing() -> Iterator[None]:
+    """A process that measures all candidates, and ends before it has published a winner."""
+
+    class Ended(BaseException):
+        pass
+
+    with pytest.raises(Ended), patch.object(Resolver, "publish", side_effect=Ended):
+        yield
 
 
 class Bench:

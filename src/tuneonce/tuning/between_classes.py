@@ -64,7 +64,7 @@ def between(work_class: str, classes: Classes[C]) -> Between[C]:
     known = _usable(work_class, classes)
     if not known:
         return Between()
-    order = sorted(known, key=lambda one: _apart(one, work_class))
+    order = sorted(known, key=lambda one: apart(one, work_class))
     sides = _sides(work_class, known)
     error = None
     times: Mapping[C, float] = {}
@@ -90,7 +90,7 @@ def likeliest(work_class: str, classes: Classes[C], winners: Mapping[str, C]) ->
     if sides is None:
         return None
     times, _ = _on_the_line(work_class, known, sides)
-    order = sorted(winners, key=lambda one: _apart(one, work_class))
+    order = sorted(winners, key=lambda one: apart(one, work_class))
     order = [one for one in order if winners[one] in times]
     if not order:
         return None
@@ -110,7 +110,7 @@ def _usable(work_class: str, classes: Classes[C]) -> dict[str, dict[C, float]]:
 
 def _sides(work_class: str, known: Iterable[str]) -> tuple[str, str] | None:
     """The nearest two classes that it lies between."""
-    order = sorted(known, key=lambda one: _apart(one, work_class))
+    order = sorted(known, key=lambda one: apart(one, work_class))
     pairs = [pair for pair in combinations(order, 2) if _is_between(work_class, *pair)]
     return min(pairs, key=lambda pair: class_distance(*pair), default=None)
 
@@ -140,7 +140,7 @@ def _ruled_out(work_class: str, known: Mapping[str, Mapping[C, float]]) -> froze
     )
 
 
-def _apart(one: str, work_class: str) -> tuple[object, ...]:
+def apart(one: str, work_class: str) -> tuple[object, ...]:
     """Sorts classes by how near they are, the larger first of two that are equally near."""
     return class_distance(one, work_class), largest_first(one), one
 

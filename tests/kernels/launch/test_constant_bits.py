@@ -13,7 +13,13 @@ pytest.importorskip("triton")
 import torch
 from triton.runtime.errors import OutOfResources
 
-from tests.kernels.numerics_lab import BITS, HONEST, Bench, column_sums
+from tests.kernels.numerics_lab import (
+    BITS,
+    HONEST,
+    Bench,
+    column_sums,
+    ended_before_publishing,
+)
 from tests.kernels.pool_lab import tuner
 from tuneonce.errors import KeyNotTuned
 from tuneonce.policies import OnMiss, Policies
@@ -112,23 +118,13 @@ def test_where_nothing_may_be_tuned_it_is_refused() -> None:
         Start(MemoryStore(), serving(OnMiss.ERROR))
 
 
-def test_times_of_a_tuning_that_was_interrupted_decide_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_times_of_a_tuning_that_was_interrupted_decide_nothing() -> None:
     """All were measured, and the process ended before it had published a winner."""
 
-    class Ended(BaseException):
-        pass
-
-    def publish(*args: Any, **kwargs: Any) -> None:
-        raise Ended
-
     stores = MemoryStore(), MemoryStore()
-    with monkeypatch.context() as patched:
-        patched.setattr(Resolver, "publish", publish)
-        for store, policies in zip(stores, (None, BITS), strict=True):
-            with pytest.raises(Ended):
-                Start(store, policies)
+    for store, policies in zip(stores, (None, BITS), strict=True):
+        with ended_before_publishing():
+            Start(store, policies)
     # By times alone this is a winner for who asks for no more.
     assert len(Start(stores[0], None).launched) == 1
     start = Start(stores[1])

@@ -11,11 +11,19 @@ import pytest
 
 pytest.importorskip("triton")
 
-from tests.kernels.numerics_lab import BITS, CHECK, HONEST, RACE, TAIL, Bench, column_sums
+from tests.kernels.numerics_lab import (
+    BITS,
+    CHECK,
+    HONEST,
+    RACE,
+    TAIL,
+    Bench,
+    column_sums,
+    ended_before_publishing,
+)
 from tests.kernels.pool_lab import tuner
 from tuneonce.model.codec import decode
 from tuneonce.model.records import Verdict, unpack
-from tuneonce.resolution.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
 from tuneonce.triton.measure.outputs import looks
 
@@ -112,22 +120,12 @@ def test_candidates_that_disagree_are_told_of(warnings: Callable[[], list[str]])
     assert "disagree" in text
 
 
-def test_times_of_a_tuning_that_was_interrupted_are_not_enough(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_times_of_a_tuning_that_was_interrupted_are_not_enough() -> None:
     """The wrong one is the fastest by them."""
 
-    class Ended(BaseException):
-        pass
-
-    def publish(*args: Any, **kwargs: Any) -> None:
-        raise Ended
-
     store, ways = MemoryStore(), [*HONEST_FOUR, (8, TAIL)]
-    with monkeypatch.context() as patched:
-        patched.setattr(Resolver, "publish", publish)
-        with pytest.raises(Ended):
-            tuned(store, None, ways)
+    with ended_before_publishing():
+        tuned(store, None, ways)
     bench, tuning = tuned(store, CHECK, ways)
     assert bench.won == (16, HONEST)
     assert tuning.of("resolve")[0]["reason"] == "not_looked_at"

@@ -142,7 +142,7 @@ class Supply:
         """Whether a launch of it has nothing to compile and nothing to load. That is found out in
         half a millisecond, or a few where it must be done in slices; so it rests and asks at once.
         """
-        if kernels.is_interpreted(innermost(self._session.autotuner.fn)):
+        if self._session.interpreted:
             return True
         time.sleep(REST_S)
         drivers.use_device(self._device)
@@ -152,7 +152,7 @@ class Supply:
     def _request(self, position: int) -> Requested | None:
         """None: there is nothing to compile. Raises NotShippable, and what Triton raises."""
         session, config = self._session, self._session.candidates[position]
-        if kernels.is_interpreted(innermost(session.autotuner.fn)):
+        if session.interpreted:
             return None
         pool = self._workers.pool()
         with self._workers.turns.piece(), in_slices():

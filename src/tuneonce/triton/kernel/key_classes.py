@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from threading import get_ident
 from typing import Any, NamedTuple
 
-from ...model.key import UNKNOWN_CLASS, Work, class_distance, largest_first, work_class
-from ...tuning.between_classes import likeliest
+from ...model.key import UNKNOWN_CLASS, Work, work_class
+from ...tuning.between_classes import apart, likeliest
 from .known_winners import Entry, entry_for
 
 # The class of all launches of a key that has but one.
@@ -150,5 +150,5 @@ class KeyClasses:
         )
         if likely is not None:
             return winners[likely].config
-        found = sorted(winners, key=lambda n: (class_distance(n, name), largest_first(n)))
-        return winners[found[0]].config if found else None
+        nearest = min(winners, key=lambda one: apart(one, name), default=None)
+        return None if nearest is None else winners[nearest].config

@@ -10,10 +10,10 @@ from ...model.key import work_class as class_of
 from ...resolution.resolver import Question
 from ..kernel import device_facts
 from ..kernel.candidates import candidates_of
-from ..kernel.identity import NoIdentity, innermost, kernel_id
+from ..kernel.identity import NoIdentity, kernel_id
 from ..kernel.session import Session
 from ..kernel.tuning_key import tuning_key
-from ..seams import kernels, probing
+from ..seams import probing
 from ..seams.seam import Feature
 
 # Parts of the tuning key. No argument of a kernel has such a name.
@@ -52,8 +52,7 @@ def question_of(session: Session) -> Question:
     if session.constant:  # its winner depends on which candidates come first
         order = digest([candidate.digest for candidate in candidates], length=8)
         tuning = (*tuning, (_BITS, ["str", order]))
-    interpreted = kernels.is_interpreted(innermost(autotuner.fn))
-    world = device_facts.current_world(interpreted=interpreted)
+    world = device_facts.current_world(interpreted=session.interpreted)
     return Question(
         key=Key(identity, tuning, world.parts, world.name),
         work_class=class_of(*session.work),

@@ -73,14 +73,13 @@ def tell_tuned(events: EventLog, session: Session) -> None:
     winner and of the slowest that was measured; None where the benchmark gave no such time.
     """
     timings, winner = session.timings, session.winner
-    times = [time for result in timings.values() if (time := _ms(result)) is not None]
     events.emit(
         "tune",
         **key_fields(session),
         winner=candidate_text(session, session.position_of(winner)),
         first_ms=_time_of(session.candidates[0], timings),
         winner_ms=_time_of(winner, timings),
-        worst_ms=max(times, default=None),
+        worst_ms=max(_times(timings), default=None),
         candidates=len(session.candidates),
         measured=session.measured,
         seconds=(seconds := round(autotuners.tuning_seconds(session.autotuner), 6)),
@@ -107,8 +106,12 @@ def _gained(session: Session) -> dict[str, Any]:
 
 def fastest_ms(session: Session) -> float | None:
     """The time of the fastest that ran, whoever was to win."""
-    times = [time for result in session.timings.values() if (time := _ms(result)) is not None]
-    return min(times, default=None)
+    return min(_times(session.timings), default=None)
+
+
+def _times(timings: Mapping[Any, Any]) -> list[float]:
+    """The medians of those that ran."""
+    return [time for result in timings.values() if (time := _ms(result)) is not None]
 
 
 def _time_of(config: Any, timings: Mapping[Any, Any]) -> float | None:
