@@ -25,6 +25,10 @@ def obey(what, *rest):
     elif what == "hold":  # with a file open, as while it assembles
         tempfile.mkstemp()
         Path(rest[0]).read_bytes()
+    elif what == "litter":  # without end; the FIFO tells when it has begun
+        Path(rest[0]).write_bytes(b"")
+        while True:
+            tempfile.mkstemp()
     elif what == "pause":
         import signal
 

@@ -222,6 +222,22 @@ def test_a_helper_that_is_asked_to_end_leaves_nothing(start: Any) -> None:
     await_end_of(leader)
 
 
+def test_no_file_is_left_of_what_is_still_being_written(start: Any, tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    program = """
+        import tempfile
+        assert pool.submit(job(64)).result(60).seconds > 0
+        fifo = tempfile.mkdtemp(prefix="mine") + "/fifo"
+        os.mkfifo(fifo)
+        writing = pool.submit(job(128, does=["litter", fifo]))
+        open(fifo).read()
+        pool.close()
+        say(files=os.listdir(tempfile.gettempdir()))
+    """
+    child = start("import os\nos.environ['TMPDIR'] = 'tmp'\n" + textwrap.dedent(program))
+    assert [name[:4] for name in child.says()["files"]] == ["mine"]
+
+
 def test_no_file_is_left_of_compilations_that_were_ended(start: Any, tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     program = """

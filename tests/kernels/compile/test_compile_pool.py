@@ -274,6 +274,17 @@ def test_a_helper_that_has_nothing_to_do_ends_with_the_start(pool: CompilePool) 
     assert pool.submit(job(128)).result(TOO_LONG).seconds > 0  # a key that is met later
 
 
+def test_who_closes_a_pool_waits_for_helpers_that_were_let_go(pool: CompilePool) -> None:
+    """What such a helper removes last would otherwise outlive the program."""
+    assert pool.submit(job(64)).result(TOO_LONG).seconds > 0
+    helper = pool._helper
+    assert helper is not None
+    pool.finish()
+    assert pool._helper is None
+    pool.close()
+    assert helper.ended.is_set()
+
+
 def test_a_helper_that_has_something_to_do_ends_after_it(pool: CompilePool, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     last = pool.submit(job(64, does=["wait", str(tmp_path / "fifo")]))

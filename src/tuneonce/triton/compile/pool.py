@@ -96,6 +96,7 @@ class CompilePool:
         self._idle_s = idle_s
         self._lock = threading.Lock()
         self._helper: Helper | None = None
+        self._leaving: list[Helper] = []
         self._lost: str | None = None
         self._last = 0
         self.start_s: float | None = None
@@ -163,13 +164,15 @@ class CompilePool:
     def close(self) -> None:
         """End the helper and everything that it has started; waits for that, within a bound."""
         with self._lock:
-            helper = self._helper
-            if helper is None:
-                return
-            self._let_go(helper)
-        helper.terminate()
-        if not helper.ended.wait(_STOP_S):
-            helper.kill()
+            if self._helper is not None:
+                self._let_go(self._helper)
+            leaving, self._leaving = self._leaving, []
+        for helper in leaving:
+            helper.terminate()
+        deadline = time.monotonic() + _STOP_S
+        for helper in leaving:
+            if not helper.ended.wait(max(0.0, deadline - time.monotonic())):
+                helper.kill()
 
     # -- with the lock held ------------------------------------------------------------------
 
@@ -189,6 +192,7 @@ class CompilePool:
         """Have nothing more to do with this helper, which therefore ends."""
         if self._helper is helper:
             self._helper = None
+            self._leaving = [one for one in self._leaving if not one.ended.is_set()] + [helper]
         helper.input.close()
 
     def _lose(self, helper: Helper, reason: str) -> None:
@@ -283,7 +287,7 @@ class CompilePool:
     def renew(self) -> None:
         """In a forked child, which has no helper yet."""
         # Its ends are our parent's; while we hold them, the helper cannot see that they are closed.
-        helper, self._helper, self._lost = self._helper, None, None
+        helper, self._helper, self._lost, self._leaving = self._helper, None, None, []
         self._lock = threading.Lock()
         if helper is not None:
             helper.input.close()

@@ -330,11 +330,20 @@ class Helper:
 
     def end(self):
         """Leave nothing behind: no compiler, no assembler that one of them has started, no file."""
+        self.end_children()
         if self.scratch is not None:
             scratch.remove(self.scratch)
         # All are in this group, of which this process is the leader.
         if (self.children or self.crashed) and os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)
+
+    def end_children(self):
+        """Those that still compile write where files are removed next."""
+        for pid in self.children:
+            os.kill(pid, signal.SIGKILL)  # its number is its own until it was waited for
+        for pid in self.children:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
 
 
 def is_shortage(error):
