@@ -76,9 +76,7 @@ class Supply:
         """Whether there is something to look at, or the next candidate's code is wanted."""
         if self._unseen:
             return True
-        pool = self._workers.pool()
-        most = 1 if pool is None else pool.workers + 1
-        return bool(self._waiting) and len(self._running) < most
+        return bool(self._waiting) and len(self._running) <= self._workers.most
 
     def add(self, positions: Sequence[int]) -> None:
         """More candidates, after those that were asked for."""
@@ -129,9 +127,7 @@ class Supply:
     def close(self) -> Iterator[int]:
         """Ask for no more; those that do not come."""
         running, self._running = self._running, {}
-        pool = self._workers.pool()
-        if pool is not None:
-            pool.drop(running)
+        self._workers.drop(running)
         yield from (*self._unseen, *self._waiting)
         self._unseen.clear()
         self._waiting.clear()
@@ -154,8 +150,8 @@ class Supply:
         session, config = self._session, self._session.candidates[position]
         if session.interpreted:
             return None
-        pool = self._workers.pool()
         with self._workers.turns.piece(), in_slices():
+            pool = self._workers.pool()
             if pool is None:
                 if has_binary(session, config):
                     return None

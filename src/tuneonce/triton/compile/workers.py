@@ -6,7 +6,7 @@ import atexit
 import logging
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +64,23 @@ class Workers:
         atexit.register(_close, weakref.ref(self))
 
     def pool(self) -> CompilePool | None:
-        """The pool, if compilations can leave this process now. About a millisecond."""
+        """The pool, if compilations can leave this process now. Some hundred microseconds: whoever
+        hands something out asks, and nobody else."""
         pool = self._pool
         if pool is None or pool.workers < 2 or patched_by() is not None:
             return None
         return pool if blocked() is None else None
+
+    @property
+    def most(self) -> int:
+        """How many compilations may run at once, if any leave this process."""
+        pool = self._pool
+        return 0 if pool is None else pool.workers
+
+    def drop(self, futures: Iterable[Future[Compiled]]) -> None:
+        """Forget compilations that have not begun."""
+        if self._pool is not None:
+            self._pool.drop(futures)
 
     def has(self, pool: CompilePool) -> bool:
         """Whether this pool, which was there a moment ago, still is."""

@@ -26,6 +26,7 @@ from ...system.background import Background
 from ...system.forks import renew_in_child
 from ...system.greenlets import patched_by
 from ...system.ranks import is_a_rank
+from ...system.slices import hurried, in_slices
 from ...tuning.terms import TERMS, Choice, Terms, Verdict
 from ..compile.compile_errors import is_passed_over
 from ..compile.supply import Arrival, Arrived, Supply, has_binary
@@ -291,7 +292,10 @@ class Explorations:
         if explored.overruled:
             self._end(explored)
             return None
-        supply = explored.supply or self._start(explored)
+        supply = explored.supply
+        if supply is None:
+            with in_slices():
+                supply = self._start(explored)
         with self._beside_launches():  # one may name the next one just now
             named = explored.unname()
         again = None
@@ -331,7 +335,8 @@ class Explorations:
         while not self._lock.acquire(blocking=False):
             time.sleep(_ASKED_EVERY_S)
         try:
-            yield
+            with hurried():  # launches that find it taken are not timed
+                yield
         finally:
             self._lock.release()
 
