@@ -295,7 +295,7 @@ class _Slate:
         for binary in objects.binaries:
             # A compiled kernel of ours that a program still holds must neither be launched nor
             # unloaded through the driver that comes next.
-            if isinstance(binary.module, Handle):
+            if isinstance(getattr(binary, "module", None), Handle):  # one is just being made
                 binary.module = binary.function = None
                 if "_run" in vars(binary):
                     binary._run = None
