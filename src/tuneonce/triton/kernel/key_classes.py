@@ -13,16 +13,11 @@ from typing import Any, NamedTuple
 
 from ...model.key import UNKNOWN_CLASS, Work, work_class
 from ...tuning.between_classes import apart, likeliest
-from .known_winners import Entry, entry_for
+from .grid import extent
+from .known_winners import Entry, Explored, entry_for
 
 # The class of all launches of a key that has but one.
 _ALL = UNKNOWN_CLASS
-
-
-class Explored(NamedTuple):
-    """In a winner's place: a class whose launches tune it."""
-
-    explored: Any
 
 
 class Measured(NamedTuple):
@@ -88,7 +83,7 @@ class KeyClasses:
         explored = self.exploring.get(name)
         if explored is None or explored.ended:
             return None
-        return Entry(self.stock_key, Explored(explored), {}, {})
+        return Entry(self.stock_key, Explored(explored, extent(work)), {}, {})
 
     def put(self, cache: Any, name: str, config: Any) -> None:
         """This class has a winner, and it is what the autotuner's cache holds now."""

@@ -47,6 +47,13 @@ class Entry(NamedTuple):
     classes: Any = None
 
 
+class Explored(NamedTuple):
+    """In a winner's place: a class whose launches tune it, and how large this launch is."""
+
+    explored: Any
+    extent: int | None
+
+
 def entry_for(stock_key: tuple[Any, ...], config: Any, classes: Any = None) -> Entry:
     seen = {**config.__dict__, "kwargs": dict(config.kwargs)}
     plain = autotuners.is_tritons_config(config) and "all_kwargs" not in seen
@@ -86,14 +93,16 @@ class Known:
         return entry
 
     def _about(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry | None:
-        """What a launch of about this size ran."""
+        """What a launch of about this size ran. None where its own size is wanted, by which the
+        times of launches that tune their class are compared."""
         try:
             found = self.size_of(args, kwargs)
             entry = None if found is None else self.of_about.get(rounded(found))
         except Exception:  # another kind of grid, or of arguments
             return None
-        if entry is not None:
-            self._remember(found, entry)
+        if entry is None or type(entry.config) is Explored:
+            return None
+        self._remember(found, entry)
         return entry
 
     def keep(

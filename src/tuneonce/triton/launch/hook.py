@@ -37,9 +37,8 @@ from ..compile.workers import Workers
 from ..kernel import device_facts
 from ..kernel.autotuner_state import AutotunerState, forget_all
 from ..kernel.call import cache_key_of, call_pre_hook, launch, launch_cached, stock_key_of
-from ..kernel.grid import extent
-from ..kernel.key_classes import Explored, KeyClasses
-from ..kernel.known_winners import Entry, Known, known_of, winner_in
+from ..kernel.key_classes import KeyClasses
+from ..kernel.known_winners import Entry, Explored, Known, known_of, winner_in
 from ..kernel.session import Session
 from ..kernel.sizes import size_of
 from ..measure.benchmark import own_benchmark
@@ -289,23 +288,26 @@ class Hook:
         elif not classes.is_ours(found):
             return False, None
         warmup = kwargs.get("warmup")
+        go_on = self._cold_path.exploration.go_on
+        held = None if entry is None else entry.config
+        if (
+            type(held) is Explored
+            and not held.explored.ended
+            and not warmup
+            and not known.by_arguments  # which do not tell the size of each launch
+        ):
+            return True, go_on(held.explored, held.extent, args, kwargs)
         size = None if warmup else size_of(autotuner, args, kwargs, classes.first, code=known.code)
         if size is None or size.work.programs == 0:  # it decides nothing
             if found is None:
                 return False, None
             return True, launch(autotuner, found, args, kwargs)
-        held = None if entry is None else entry.config
-        if type(held) is not Explored or held.explored.ended:
-            entry = classes.entry_of(size.work)
-            if entry is None:
-                return False, None
-            known.keep(entry, size, autotuner, args, kwargs)
-            held = entry.config
-        if type(held) is Explored:
-            # The launch's own size, not that of all that are of about one with it.
-            go_on = self._cold_path.exploration.go_on
-            return True, go_on(held.explored, extent(size.work), args, kwargs)
-        assert entry is not None
+        entry = classes.entry_of(size.work)
+        if entry is None:
+            return False, None
+        known.keep(entry, size, autotuner, args, kwargs)
+        if type(entry.config) is Explored:
+            return True, go_on(entry.config.explored, entry.config.extent, args, kwargs)
         config = entry.config
         if config.__dict__ != entry.seen:  # the program has changed it
             classes.put(cache, classes.name(size.work), config)
