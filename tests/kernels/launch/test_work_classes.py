@@ -22,8 +22,10 @@ from tests.kernels.launch.test_exploration import Process, exploring, verdicts
 from tuneonce.policies import OnMiss, Policies
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.compile import supply
-from tuneonce.triton.kernel import device_facts
+from tuneonce.triton.compile import supply, workers
+from tuneonce.triton.kernel import device_facts, known_winners
+from tuneonce.triton.kernel.sizes import size_of
+from tuneonce.triton.launch import hook
 
 SIZES = (32, 64, 128, 256)
 X, OUT = torch.zeros(64), torch.zeros(64)
@@ -480,6 +482,80 @@ def test_a_launch_of_nothing_explores_nothing_though_its_number_is_nearly_one_th
         assert key.exploration.launches == before
         launched(101)
         assert key.exploration.launches == before + 1
+
+
+def extents(one: Process) -> list[int | None]:
+    """How large the launches are said to be that tune their class, from now on."""
+    explorations, seen = one.explorations, []
+    go_on = explorations.go_on
+
+    def told(explored: Any, extent: int | None, *call: Any) -> Any:
+        seen.append(extent)
+        return go_on(explored, extent, *call)
+
+    explorations.go_on = told
+    return seen
+
+
+def test_launches_that_tune_a_class_are_compared_by_their_own_sizes_found_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    evaluated = []
+
+    def evaluating(*call: Any, **others: Any) -> Any:
+        evaluated.append(size_of(*call, **others))
+        return evaluated[-1]
+
+    monkeypatch.setattr(hook, "size_of", evaluating)
+    monkeypatch.setattr(known_winners, "size_of", evaluating)
+    with process(MemoryStore()) as (one, _):
+        kernel = tunable()
+        run(kernel, SMALL)
+        serve(one)
+        seen = extents(one)
+        near = LARGE + 320  # of the same class, and within a sixteenth
+        for n in (LARGE, near, LARGE, near):
+            run(kernel, n)
+        assert one.keys
+        before = len(evaluated)
+        for n in (LARGE, near, LARGE):
+            run(kernel, n)
+        assert seen[-3:] == [3125 * 64, 3135 * 64, 3125 * 64]
+        assert len(evaluated) == before > 0
+
+
+def test_what_judges_launches_does_not_look_at_the_compiler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would hold the interpreter for milliseconds, once for each few launches."""
+    looked = []
+    monkeypatch.setattr(workers, "blocked", lambda: looked.append(1))
+    with process(MemoryStore()) as (one, _):
+        kernel = tunable()
+        run(kernel, SMALL)
+        serve(one)
+        run(kernel, LARGE)
+        one.supplied()
+        before = len(looked)
+        learned(one, kernel, LARGE)
+        assert looked[before:] == []
+
+
+def test_a_grid_that_cannot_be_read_says_the_size_of_each_launch_that_tunes_its_class() -> None:
+    with process(MemoryStore()) as (one, _):
+        kernel = tunable()
+        count = torch.tensor(LARGE)
+
+        def launched(n: int) -> None:
+            count.fill_(n)
+            kernel[lambda meta: (triton.cdiv(int(count), meta["BLOCK"]),)](X, OUT, LARGE)
+
+        run(kernel, SMALL)
+        serve(one)
+        seen = extents(one)
+        for n in (LARGE, LARGE, LARGE + 320, LARGE, LARGE + 320):
+            launched(n)
+        assert seen[-3:] == [3135 * 64, 3125 * 64, 3135 * 64]
 
 
 def test_one_winner_a_key_if_that_is_wanted() -> None:
