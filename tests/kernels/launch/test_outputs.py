@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,12 +28,6 @@ from tuneonce.triton.measure.outputs import looks
 
 HONEST_FOUR = [(2, HONEST), (4, HONEST), (8, HONEST), (16, HONEST)]
 MIXED = [*HONEST_FOUR, (8, RACE), (8, TAIL)]
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is compiled here, and a launch takes long: looking would be most of it."""
-    monkeypatch.setattr(looks, "_SHARE", math.inf)
 
 
 def verdicts(store: MemoryStore) -> list[Verdict]:

@@ -55,7 +55,10 @@ class Looking:
         values = [value for name, value in session.kwargs.items() if name != "grid"]
         try:
             self._looks = Looks(
-                [*session.args, *values], synchronize=synchronize, on_error=on_error
+                [*session.args, *values],
+                share=session.look_share,
+                synchronize=synchronize,
+                on_error=on_error,
             )
         except Unobservable as error:
             self._why = error.reason
