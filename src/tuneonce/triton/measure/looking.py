@@ -102,6 +102,13 @@ class Looking:
             return [one for one in positions if one not in found.wrong]
         return _constant(found, positions)
 
+    def weighed(self, positions: Sequence[int]) -> Collection[int]:
+        """Which of these that may not win are timed beside the winner: for their bits alone."""
+        if self._numerics is not Numerics.BITS:
+            return ()
+        wrong = self._concluded(positions).wrong
+        return [one for one in positions if one not in wrong]
+
     def looked(self, positions: Sequence[int]) -> Looked | None:
         """What came of it, over the candidates that ran; None where nobody asked."""
         if self._numerics is Numerics.OFF:
