@@ -29,9 +29,10 @@ class Outputs(msgspec.Struct, frozen=True):
     """What was seen of one key's candidates, and what it costs to keep the first one's bits.
 
     `classes` of equal bits have those that are steady; none where no candidate equals itself.
-    `constant`: the fastest candidate that has the first one's bits, `fastest` of all that ran and
-    are not wrong; times in milliseconds. `cost`: what the former takes longer, as a share of the
-    latter's time; None where either has none.
+    `constant`: the fastest candidate that has the first one's bits, None where no candidate is
+    known to equal itself; `fastest`: that of all that ran and are not wrong. Times are in
+    milliseconds. `cost`: what the former takes longer, as a share of the latter's time; None where
+    either has none.
     """
 
     looked_at: int
@@ -92,12 +93,10 @@ def _last(verdict: Verdict) -> Sighting | None:
 
 
 def _constant(ran: list[str], classes: Mapping[str, int]) -> list[str]:
-    """Those that may win where bits are to be constant, as a tuning admits them."""
+    """Those that have the first one's bits, of those that are steady."""
     if not ran or ran[0] not in classes:  # what was not looked at has no class but its own
         return ran[:1]
-    steady = [number for number in classes.values() if number >= 0]
-    wanted = min(steady, default=-1)
-    return [one for one in ran if classes.get(one) == wanted]
+    return [one for one in ran if classes.get(one) == 0]
 
 
 def _fastest(among: list[str], times: Mapping[str, float]) -> str | None:

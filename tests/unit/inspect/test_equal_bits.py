@@ -78,10 +78,11 @@ def test_who_is_unsteady_or_does_not_run_is_not_the_first() -> None:
         assert (found.constant, found.cost) == (SECOND, 1.0)
 
 
-def test_where_no_candidate_equals_itself_any_may_win() -> None:
+def test_where_no_candidate_equals_itself_there_are_no_constant_bits() -> None:
     found = told(dict.fromkeys((FIRST, SECOND, THIRD, LAST), -1))
     assert found is not None
-    assert (found.classes, found.unsteady, found.constant, found.cost) == (0, 4, THIRD, 0.0)
+    assert (found.classes, found.unsteady, found.constant, found.cost) == (0, 4, None, None)
+    assert found.fastest == THIRD
 
 
 def test_what_was_not_looked_at_has_only_its_own_bits() -> None:

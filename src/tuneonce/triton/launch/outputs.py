@@ -56,7 +56,7 @@ def tell(events: EventLog, session: Session) -> None:
     wrong = sorted(found.wrong)
     times = report.times_by_position(session)
     fastest, fastest_ms = _fastest(session, times, looked.ran)
-    constant, constant_ms = _fastest(session, times, looked.constant)
+    constant, constant_ms = _fastest(session, times, looked.constant - found.unsteady)
     events.emit(
         "outputs",
         **report.key_fields(session),
