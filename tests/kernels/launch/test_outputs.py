@@ -21,10 +21,12 @@ from tests.kernels.numerics_lab import (
     ended_before_publishing,
 )
 from tests.kernels.pool_lab import tuner
+from tuneonce.inspect.equal_bits import outputs_of
 from tuneonce.model.codec import decode
 from tuneonce.model.records import Verdict, unpack
 from tuneonce.store.memory import MemoryStore
 from tuneonce.triton.measure.outputs import looks
+from tuneonce.tuning.race import RULES
 
 HONEST_FOUR = [(2, HONEST), (4, HONEST), (8, HONEST), (16, HONEST)]
 MIXED = [*HONEST_FOUR, (8, RACE), (8, TAIL)]
@@ -153,7 +155,16 @@ def test_what_is_not_looked_at_is_told_with_the_reason(monkeypatch: pytest.Monke
 
 
 def test_what_equal_bits_cost_is_told() -> None:
-    _, tuning = tuned(MemoryStore(), BITS, HONEST_FOUR)
+    store = MemoryStore()
+    _, tuning = tuned(store, BITS, HONEST_FOUR)
     [tune], [event] = tuning.of("tune"), tuning.of("outputs")
     assert tune["winner_ms"] == event["constant_ms"] == 64.0
     assert event["fastest_ms"] == 8.0
+    # The two were launched side by side for that, and it is in the verdict.
+    [verdict] = verdicts(store)
+    ways = by_way(verdict)
+    samples = {ways[m.candidate]: m.samples for m in verdict.measurements}
+    assert min(samples[2, HONEST], samples[16, HONEST]) > RULES.least_passes
+    told = outputs_of(verdict, {m.candidate: m.times[0] for m in verdict.measurements})
+    assert told is not None
+    assert (told.cost, ways[told.constant or ""]) == (7.0, (2, HONEST))

@@ -67,6 +67,16 @@ def test_looking_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatch) -> No
             assert bench.winner == expected
 
 
+def test_what_is_wrong_is_not_launched_to_know_what_constant_bits_cost() -> None:
+    counts = []
+    for policies in (CHECK, BITS):
+        with tuner(workers=0, policies=policies) as tuning:
+            bench = Bench(column_sums, [*FOUR, (8, TAIL)], tuning.gpu)
+            bench.sums()
+            counts.append(bench.launched.count((8, TAIL)))
+    assert counts[0] == counts[1]
+
+
 def test_looking_does_not_disturb_the_times() -> None:
     found = []
     for policies in (None, CHECK, BITS):
