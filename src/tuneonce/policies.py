@@ -10,6 +10,8 @@
 ``TUNEONCE_NUMERICS``         ``check``: what candidates write is looked at while they race, and one
                               that is far from the rest is not used; ``bits``: and the winner has
                               the bits of the first candidate; default ``off``
+``TUNEONCE_LOOK_SHARE``       the part of a tuning's time that looking at outputs may take, as a
+                              share between 0 and 1; default 0.1; ``1``: as long as it takes
 ``TUNEONCE_DETERMINISTIC``    ``1``: stored verdicts or the first candidate, and nothing else:
                               what a miss does and ``TUNEONCE_RECHECK`` mean nothing then
 ============================  ===================================================================
@@ -71,6 +73,8 @@ class Policies:
     work_classes: bool = True
     """Whether launches of different sizes of one key may have different winners."""
     numerics: Numerics = Numerics.OFF
+    look_share: float = 0.1
+    """The part of the time since a tuning began that looking at outputs may take."""
 
     def on_miss(self, phase: Phase) -> OnMiss:
         """What a miss does in this phase."""
@@ -87,6 +91,7 @@ def read_policies(environ: Mapping[str, str]) -> Policies:
         _share(environ, "TUNEONCE_EXPLORE_SHARE", usual.explore_share),
         _switch(environ, "TUNEONCE_WORK_CLASSES", usual.work_classes),
         _numerics(environ),
+        _share(environ, "TUNEONCE_LOOK_SHARE", usual.look_share),
     )
 
 

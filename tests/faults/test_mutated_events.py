@@ -24,6 +24,7 @@ from tuneonce.events.history import read_history
 from tuneonce.events.log import SCHEMA
 from tuneonce.inspect import workload
 from tuneonce.inspect.listing import listing
+from tuneonce.inspect.survey import survey
 from tuneonce.store.files import FileStore
 
 INPUTS = int(os.environ.get("FUZZ_INPUTS", "300"))
@@ -47,15 +48,19 @@ FIELDS = st.sampled_from(
     """t e schema pid started argv mode store kernel key key_text work_class outcome reason saved_s
     parts candidates what why detail seconds compile_s winner first_ms winner_ms worst_ms measured
     tune_s load_s sample_s fastest best regret noise wrong fixed passes provisional
-    waited waited_s within loaded binaries""".split()  # noqa: SIM905
+    waited waited_s within loaded binaries ran looked_at classes unsteady apart distances disagrees
+    left_out size constant constant_ms fastest_ms""".split()  # noqa: SIM905
 )
 KINDS = st.sampled_from(
     """resolve measure tune recheck compile load module_load wait replay restore borrow explore
-    ready problem untuned ?""".split()  # noqa: SIM905
+    ready problem untuned outputs ?""".split()  # noqa: SIM905
 )
 
 
-BASES = [resolved(KEY, "miss"), resolved(KEY, "hit"), resolved(LOOSE, "partial"), {"e": "tune"}, {}]
+BASES = [
+    *[resolved(KEY, "miss"), resolved(KEY, "hit"), resolved(LOOSE, "partial")],
+    *[{"e": "tune"}, {"e": "outputs"}, {}],
+]
 
 
 @st.composite
@@ -93,6 +98,7 @@ COMMANDS = [
     ["show", "add"],
     ["tune"],
     ["regret"],
+    ["bits"],
 ]
 
 
@@ -119,7 +125,7 @@ def test_any_events(store: tuple[FileStore, str], written: list[bytes], words: l
         for number, data in enumerate(written):
             (events / f"20231114T2213{number + 2:02d}.000000-71.jsonl").write_bytes(data)
         os.environ |= {"TUNEONCE_STORE": place, "TUNEONCE_EVENTS": directory}
-        if words[0] in ("tune", "regret"):
+        if words[0] in ("tune", "regret", "bits"):
             out, err = json.dumps(added_up(words[0], made, events)), ""
         else:
             out, err = said(words)
@@ -133,6 +139,8 @@ def added_up(command: str, store: FileStore, events: Path) -> Any:
     history = read_history(events)
     if command == "tune":
         return msgspec.to_builtins(workload.filled(history, **about))
+    if command == "bits":
+        return msgspec.to_builtins(survey(history, strict=True, **about))
     entries = listing(store).entries
     return msgspec.to_builtins(workload.regret(history, entries, fix=False, **about))
 

@@ -64,7 +64,9 @@ def test_this_process(registry: CollectorRegistry, monkeypatch: pytest.MonkeyPat
 def test_what_is_told_is_what_the_table_says(
     registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted = Totals(reasons={"a": 1}, untuned={"a": 1}, problems={'a "b"\n': 1})
+    counted = Totals(
+        reasons={"a": 1}, untuned={"a": 1}, outputs_left_out={"a": 1}, problems={'a "b"\n': 1}
+    )
     monkeypatch.setattr(install, "totals", lambda: counted)
     register(registry)
     text = generate_latest(registry).decode()

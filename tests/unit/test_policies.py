@@ -47,6 +47,11 @@ def test_how_much_explores_is_a_share() -> None:
     assert read_policies({"TUNEONCE_EXPLORE_SHARE": "0.1"}).explore_share == 0.1
 
 
+def test_how_much_is_looked_is_a_share() -> None:
+    assert read_policies({}).look_share == 0.1
+    assert read_policies({"TUNEONCE_LOOK_SHARE": "1"}).look_share == 1
+
+
 @pytest.mark.parametrize(
     ("word", "expected"),
     [("", "off"), ("off", "off"), ("0", "off"), (" Check ", "check"), ("bits", "bits")],
@@ -64,5 +69,6 @@ def test_what_deterministic_leaves_without_effect() -> None:
 
 @pytest.mark.parametrize("word", ["0", "1.1", "-1", "nan", "half"])
 def test_what_is_no_share_is_told(word: str) -> None:
-    with pytest.raises(SettingsError, match="TUNEONCE_EXPLORE_SHARE"):
-        read_policies({"TUNEONCE_EXPLORE_SHARE": word})
+    for name in ("TUNEONCE_EXPLORE_SHARE", "TUNEONCE_LOOK_SHARE"):
+        with pytest.raises(SettingsError, match=name):
+            read_policies({name: word})

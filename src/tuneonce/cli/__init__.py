@@ -20,6 +20,7 @@ from ..errors import TuneonceError, UsageError
 COMMANDS = {
     "run": "run a command with tuneonce switched on",
     "tune": "run a program only to fill the store, and show what was tuned",
+    "bits": "which candidates of a program's kernels write the same bits, and which are wrong",
     "demo": "what a restart costs, before and after, on a small server; or just the server",
     "bench": "what a restart of a server costs; how good the stored winners are",
     "ls": "what is in the store",

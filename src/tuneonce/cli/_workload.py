@@ -43,9 +43,11 @@ class Ran:
     history: list[Events]
 
 
-def add_workload_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``SCRIPT`` and ``-m MODULE``, ``--store``, ``--json`` and ``--output``."""
-    parser.add_argument("--store", metavar="URL", help="where results are kept: a directory or URL")
+def add_workload_arguments(
+    parser: argparse.ArgumentParser, *, store: str = "where results are kept: a directory or URL"
+) -> None:
+    """Add ``SCRIPT`` and ``-m MODULE``, ``--json`` and ``--output``, and `store`'s ``--store``."""
+    parser.add_argument("--store", metavar="URL", help=store)
     add_output_options(parser)
     # Whatever comes after the module or the script is the program's, options too.
     parser.add_argument(
@@ -61,9 +63,16 @@ def add_workload_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_workload(
-    args: argparse.Namespace, *, variables: Mapping[str, str], reads: bool, writes: bool
+    args: argparse.Namespace,
+    *,
+    variables: Mapping[str, str],
+    reads: bool,
+    writes: bool,
+    store: str | None = None,
 ) -> Ran:
     """Run the program to its end with tuneonce on, `variables` set and events of its own.
+
+    It uses `store`, else the one that ``--store`` or the environment names.
 
     Raises UsageError where it cannot be started, or is run for what it `writes` to the store and
     nothing would be kept; StoreUnavailable if it `reads` a store that is not there. Ctrl-C and
@@ -74,7 +83,8 @@ def run_workload(
 
     command = _command(args)
     environment = {**os.environ, **variables}
-    store = _store(environment, args.store, reads=reads, writes=writes)
+    chosen = args.store if store is None else store
+    shown = _store(environment, chosen, reads=reads, writes=writes)
     address = environment["TUNEONCE_STORE"]
     # The program may write what it likes, but standard output is for the document.
     stdout = 2 if args.json else None
@@ -92,7 +102,7 @@ def run_workload(
         shutil.rmtree(directory, ignore_errors=True)
     if status < 0:
         status = 128 - status
-    return Ran(command, status, store, address, seconds, history)
+    return Ran(command, status, shown, address, seconds, history)
 
 
 def _command(args: argparse.Namespace) -> list[str]:

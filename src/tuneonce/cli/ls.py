@@ -124,6 +124,9 @@ def _draw(found: Listing) -> None:
                 grid.add_column(heading, overflow="fold")
             grid.add_column("gain", justify="right", no_wrap=True)
             grid.add_column("origin", no_wrap=True)
+            told = any(map(_outputs, entries))
+            if told:
+                grid.add_column("outputs", no_wrap=True)
             grid.add_column("age", justify="right", no_wrap=True)
             for e in rows:
                 grid.add_row(
@@ -132,6 +135,7 @@ def _draw(found: Listing) -> None:
                     plain(_winner(e)),
                     "" if e.gain is None else f"{e.gain:.2f}×",
                     plain(e.origin or "unfinished") + ", base" * e.base,
+                    *([_outputs(e)] if told else []),
                     age(e.published_at),
                 )
             out.print(grid)
@@ -143,6 +147,11 @@ def _draw(found: Listing) -> None:
         held = f"{count(kernels, 'kernel')}, {count(verdicts, 'verdict')}"
         where = f"{plain(found.location)}{base_text(found.base)}"
         out.print(f"{held} in {where}", soft_wrap=True)
+    if any(map(_outputs, found.entries)):
+        out.print(
+            "outputs: candidates are wrong, and not used, if they write something else than most; "
+            "`tuneonce show KERNEL` tells which."
+        )
     if isinstance(found.held, Holdings) and found.held.kinds:
         sizes = {kind: size(held.bytes) for kind, held in found.held.kinds.items()}
         beside = f"; and {sizes.pop(BINARIES)} of compiled binaries" if BINARIES in sizes else ""
@@ -179,6 +188,13 @@ def _draw_wanted(found: WantedKeys) -> None:
         out.print(
             "The next start that tunes measures those that it meets; so does `tuneonce tune`."
         )
+
+
+def _outputs(entry: Entry) -> str:
+    """What is to be known of what its candidates write; mostly nothing."""
+    if entry.wrong:
+        return f"{entry.wrong} wrong"
+    return "disagree" if entry.outputs and entry.outputs.disagrees else ""
 
 
 def _winner(entry: Entry) -> str:

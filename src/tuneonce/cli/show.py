@@ -126,7 +126,20 @@ def _about(entry: Entry) -> str:
     gain = f", {entry.gain:.2f}× over the first candidate" if entry.gain is not None else ""
     return (
         f"{plain(entry.origin)} {ago(entry.published_at)}{spent}: {measured}, * is the winner{gain}"
+        f"{_constancy(entry)}"
     )
+
+
+def _constancy(entry: Entry) -> str:
+    """Whether candidates agree, and what it costs to keep the first one's bits."""
+    if not entry.outputs:
+        return ""
+    seen = entry.outputs
+    disagree = "; candidates disagree" if seen.disagrees else ""
+    if seen.unsteady and not seen.classes:
+        return f"{disagree}; no candidate equals itself"
+    cost = "?" if seen.cost is None else f"{seen.cost:.1%}"
+    return f"{disagree}; the first one's bits cost {cost}"
 
 
 def _draw_over_classes(out: Console, key: OverClasses) -> None:

@@ -114,6 +114,7 @@ def _draw(found: Statistics, *, since: bool) -> None:
         ("reasons of what was no hit", totals.reasons),
         ("problems", totals.problems),
         ("launches that decide nothing", totals.untuned),
+        ("outputs not looked at, by key", totals.outputs_left_out),
     ):
         if counts:
             told = ", ".join(f"{plain(name)} {n}" for name, n in sorted(counts.items()))

@@ -163,6 +163,12 @@ FAMILIES: tuple[Family, ...] = (
     _total("explored_keys", "Misses whose candidates are tried by their own launches", "explored"),
     _total("explore_excess_seconds", "What these launches took longer for it", "excess_s"),
     _counted("undecided_launches", "why", "Launches that decide nothing", "untuned"),
+    _counted(
+        "outputs_left_out",
+        "reason",
+        "Keys whose candidates' outputs were to be looked at and were not, or not all",
+        "outputs_left_out",
+    ),
     _counted("problems", "problem", "What went wrong without costing a launch", "problems"),
     Family(
         "tuneonce_processes",

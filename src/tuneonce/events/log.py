@@ -16,7 +16,7 @@ then, with ``t`` in seconds since ``started``::
     {"t":1.2,"e":"resolve","kernel":"...","outcome":"hit","reason":null,"winner":"BLOCK=64",...}
     {"t":1.2,"e":"measure","kernel":"...","candidate":"BLOCK=64 num_warps=4","seconds":0.31,...}
     {"t":9.1,"e":"tune","kernel":"...","candidates":25,"measured":25,"seconds":7.9,"waited_s":7.9,...}
-    {"t":9.1,"e":"outputs","kernel":"...","key":"...","classes":2,"unsteady":0,"wrong":[],...}
+    {"t":9.1,"e":"outputs","kernel":"...","key":"...","classes":2,"unsteady":[],"wrong":[],...}
     {"t":9.1,"e":"recheck","kernel":"...","key":"...","regret":0.01,"fixed":false,...}
     {"t":9.3,"e":"borrow","kernel":"...","key":"...","nearest":"...","doublings":0.6,...}
     {"t":0.8,"e":"compile","kernel":"...","seconds":0.6,"waited":true,"within":"tune"}

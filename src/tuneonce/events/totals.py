@@ -22,9 +22,10 @@ class Totals(msgspec.Struct):
     the place of what ran for another size or key, and `gained` is the sum of the shares of a launch
     that they save. `tunes` counts tuning runs that
     measured at least one candidate; `reasons` counts why keys were not hits, `problems` what went
-    wrong without costing a launch, `untuned` why launches decided nothing. `ready` counts the
-    processes that said that their start-up was over. `starting` and `serving` are the work before
-    and after it, kind by kind; what is compiled to be ready is of the former, whenever it ends.
+    wrong without costing a launch, `untuned` why launches decided nothing, `outputs_left_out` why
+    outputs of keys' candidates were not looked at, or not all. `ready` counts the processes that
+    said that their start-up was over. `starting` and `serving` are the work before and after it,
+    kind by kind; what is compiled to be ready is of the former, whenever it ends.
     `serving_tunes`, `serving_compiles` and `serving_s`, the seconds that launches waited, are of
     the latter.
 
@@ -71,6 +72,7 @@ class Totals(msgspec.Struct):
     reasons: dict[str, int] = msgspec.field(default_factory=dict)
     problems: dict[str, int] = msgspec.field(default_factory=dict)
     untuned: dict[str, int] = msgspec.field(default_factory=dict)
+    outputs_left_out: dict[str, int] = msgspec.field(default_factory=dict)
 
     def add(self, event: dict[str, Any], *, serving: bool = False) -> None:
         """Count one event; events this version does not know are passed over."""
@@ -110,6 +112,8 @@ class Totals(msgspec.Struct):
                 tally(self.problems, event.get("what"))
             case "untuned":
                 tally(self.untuned, event.get("why"))
+            case "outputs":
+                tally(self.outputs_left_out, event.get("left_out"))
             case _:
                 self._add_remembered(event, seconds)
 

@@ -13,7 +13,7 @@ import msgspec
 
 from ..model.key import Parts
 from ..model.record_names import readable_name
-from ..model.records import Measurement, Verdict
+from ..model.records import WRONG, Measurement, Verdict
 from ..model.wording import (
     config_text,
     natural,
@@ -25,7 +25,7 @@ from ..model.wording import (
 )
 from ..store.base import Store
 from ..store.layered import is_of_base
-from .equal_bits import Bits, bits_of
+from .equal_bits import Bits, Outputs, bits_of, outputs_of
 from .holdings import Holdings, holdings
 from .over_classes import OverClasses, over_classes
 from .record_reader import Folder, Known, Problem, kernels_of, nothing_known
@@ -60,6 +60,8 @@ class Entry(msgspec.Struct, frozen=True):
     of the first candidate over the winner's. `programs_class` is the least and greatest number of
     programs of the work class, `programs` that of the launch it was measured at. Times of day are
     seconds since 1970; only `sheets` gives `measurements`. `base`: the verdict lies in the base.
+    `wrong` of those that `failed` did run, and wrote something else than the others. `outputs`:
+    what was seen of outputs, where a program has asked for it.
     """
 
     kernel: str
@@ -89,6 +91,8 @@ class Entry(msgspec.Struct, frozen=True):
     about: dict[str, str]
     measurements: list[Line] | msgspec.UnsetType
     base: bool = False
+    wrong: int = 0
+    outputs: Outputs | msgspec.UnsetType = msgspec.UNSET
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -167,6 +171,8 @@ def _finished(folder: Folder, verdict: Verdict, *, full: bool) -> Entry:
     key = tuning(verdict.key)
     facts = world(verdict.key)
     lines: list[Line] = []
+    times = {d: ms for d, m in measured.items() if (ms := median(m)) is not None}
+    outputs = outputs_of(verdict, times)
     if full:
         others = [d for d in measured if d not in verdict.candidates]
         seen = bits_of(verdict)
@@ -204,6 +210,8 @@ def _finished(folder: Folder, verdict: Verdict, *, full: bool) -> Entry:
         tuneonce=verdict.tuneonce,
         about={k: v for k, v in verdict.about.items() if k != "kernel.module"},
         measurements=sorted(lines, key=_fastest_first) if full else msgspec.UNSET,
+        wrong=sum(map(_is_wrong, measured.values())),
+        outputs=msgspec.UNSET if outputs is None else outputs,
     )
 
 
@@ -246,7 +254,12 @@ def _unfinished(
         tuneonce=None,
         about={},
         measurements=sorted(lines, key=_fastest_first) if full else msgspec.UNSET,
+        wrong=sum(map(_is_wrong, measured)),
     )
+
+
+def _is_wrong(measurement: Measurement) -> bool:
+    return measurement.failed is not None and measurement.failed.startswith(WRONG)
 
 
 def median(measurement: Measurement | None) -> float | None:

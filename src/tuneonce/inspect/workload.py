@@ -79,9 +79,9 @@ def filled(
 ) -> Filled:
     """Add up the events of a workload that ran to fill a store."""
     processes = list(history)
-    tuned = [_tuned(event) for event in _events(processes, "tune")]
+    tuned = [_tuned(event) for event in events_of(processes, "tune")]
     done = {(one.digest, one.work_class) for one in tuned}
-    resolved = list(_events(processes, "resolve"))
+    resolved = list(events_of(processes, "resolve"))
 
     def count(outcome: str) -> int:
         found = {where(e) for e in resolved if e.get("outcome") == outcome}
@@ -96,11 +96,11 @@ def filled(
         store=store,
         seconds=seconds,
         processes=len(processes),
-        tuned=sorted(tuned, key=lambda one: _order(one.kernel, one.key, one.work_class)),
+        tuned=sorted(tuned, key=lambda one: in_order(one.kernel, one.key, one.work_class)),
         known=count("hit"),
         provisional=count("provisional"),
         not_persisted=not_persisted,
-        problems=_problems(processes),
+        problems=problems_of(processes),
     )
 
 
@@ -175,10 +175,10 @@ def regret(
     """Add up the events of a workload whose verdicts were checked; `entries` are the store's."""
     processes = list(history)
     checked = sorted(
-        (_checked(event) for event in _events(processes, "recheck")),
-        key=lambda one: _order(one.kernel, one.key, one.work_class),
+        (_checked(event) for event in events_of(processes, "recheck")),
+        key=lambda one: in_order(one.kernel, one.key, one.work_class),
     )
-    met = {where(event) for event in _events(processes, "resolve")}
+    met = {where(event) for event in events_of(processes, "resolve")}
     return Regret(
         schema=REGRET,
         command=command,
@@ -190,8 +190,8 @@ def regret(
         kernels=[_of_kernel(checked, name) for name in sorted({one.kernel for one in checked})],
         checked=checked,
         not_met=_not_met(list(entries), met),
-        tuned=len({where(event) for event in _events(processes, "tune")}),
-        problems=_problems(processes),
+        tuned=len({where(event) for event in events_of(processes, "tune")}),
+        problems=problems_of(processes),
     )
 
 
@@ -229,7 +229,8 @@ def where(event: dict[str, Any]) -> Where:
     return str(event.get("key")), str(event.get("work_class"))
 
 
-def _events(processes: Iterable[Events], kind: str) -> Iterable[dict[str, Any]]:
+def events_of(processes: Iterable[Events], kind: str) -> Iterable[dict[str, Any]]:
+    """The events of one kind, of all processes."""
     return (event for events in processes for event in events if event.get("e") == kind)
 
 
@@ -238,11 +239,11 @@ def _tuned(event: dict[str, Any]) -> Tuned:
     return Tuned(
         kernel=str(event.get("kernel", "?")),
         key=str(event.get("key_text", "?")),
-        digest=_text(event, "key"),
-        work_class=_text(event, "work_class"),
+        digest=text_of(event, "key"),
+        work_class=text_of(event, "work_class"),
         candidates=int(number(event.get("candidates"))),
         measured=int(number(event.get("measured"))),
-        winner=_text(event, "winner"),
+        winner=text_of(event, "winner"),
         first_ms=first,
         winner_ms=winner,
         worst_ms=number_or_none(event.get("worst_ms")),
@@ -257,12 +258,12 @@ def _checked(event: dict[str, Any]) -> Checked:
     return Checked(
         kernel=str(event.get("kernel", "?")),
         key=str(event.get("key_text", "?")),
-        digest=_text(event, "key"),
-        work_class=_text(event, "work_class"),
+        digest=text_of(event, "key"),
+        work_class=text_of(event, "work_class"),
         provisional=event.get("provisional") is True,
         winner=str(event.get("winner", "?")),
-        fastest=_text(event, "fastest"),
-        best=_text(event, "best"),
+        fastest=text_of(event, "fastest"),
+        best=text_of(event, "best"),
         regret=number_or_none(event.get("regret")),
         noise=number_or_none(event.get("noise")),
         wrong=event.get("wrong") is True,
@@ -273,17 +274,20 @@ def _checked(event: dict[str, Any]) -> Checked:
     )
 
 
-def _problems(processes: Iterable[Events]) -> dict[str, int]:
+def problems_of(processes: Iterable[Events]) -> dict[str, int]:
+    """How often what went wrong."""
     counts: dict[str, int] = {}
-    for event in _events(processes, "problem"):
+    for event in events_of(processes, "problem"):
         tally(counts, str(event.get("what")))
     return counts
 
 
-def _text(event: dict[str, Any], field: str) -> str | None:
+def text_of(event: dict[str, Any], field: str) -> str | None:
+    """A field that is a text; None for anything else."""
     value = event.get(field)
     return value if isinstance(value, str) else None
 
 
-def _order(kernel: str, key: str, work_class: str | None) -> tuple[Any, ...]:
+def in_order(kernel: str, key: str, work_class: str | None) -> tuple[Any, ...]:
+    """A sort key: kernels, their keys, sizes."""
     return kernel, natural(key), work_class or ""

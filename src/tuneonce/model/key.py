@@ -31,6 +31,9 @@ Parts = tuple[tuple[str, str], ...]
 
 UNKNOWN_CLASS = "cxx"
 
+BITS = "bits()"
+"""The part of a tuning key that asks for constant bits. No argument of a kernel has such a name."""
+
 
 @dataclass(frozen=True)
 class KernelId:

@@ -113,14 +113,20 @@ class Conclusion(Generic[C]):
     `classes`: each steady one's class of equal bits; that of the first in the author's order is 0,
     and the others are numbered as they come. `unsteady` do not even equal themselves. `distances`:
     how far each is from those that agree, or from the first that was seen where these do not.
-    `wrong` are to be left out. `disagrees`: some are far apart, and nobody is accused.
+    `apart` are far from those. They are `wrong`, to be left out, unless it `disagrees`: then nobody
+    is accused.
     """
 
     classes: dict[C, int]
     unsteady: frozenset[C]
     distances: dict[C, float]
-    wrong: frozenset[C]
+    apart: frozenset[C]
     disagrees: bool
+
+    @property
+    def wrong(self) -> frozenset[C]:
+        """Those that are to be left out."""
+        return frozenset() if self.disagrees else self.apart
 
     @property
     def constant(self) -> frozenset[C]:
@@ -145,17 +151,11 @@ def conclude(order: Sequence[C], seen: Mapping[C, Seen[C]]) -> Conclusion[C]:
     held = Counter(opinions.values())
     common, count = held.most_common(1)[0] if held else (None, 0)
     agreed = 2 * count > len(found)
-    wrong = {one for one, mine in opinions.items() if mine != common}
-    accused = bool(wrong) and agreed and order[0] in seen and order[0] not in wrong
     against = common if agreed else next(iter(opinions.values()), None)
     distances = {} if against is None else {one: _apart(one, against, seen) for one in opinions}
-    return Conclusion(
-        classes,
-        unsteady,
-        distances,
-        frozenset(wrong) if accused else frozenset(),
-        bool(wrong) and not accused,
-    )
+    apart = frozenset(one for one, mine in opinions.items() if mine != against)
+    accused = agreed and order[0] in seen and order[0] not in apart
+    return Conclusion(classes, unsteady, distances, apart, bool(apart) and not accused)
 
 
 def _apart(one: C, reference: C, seen: Mapping[C, Seen[C]]) -> float:

@@ -55,6 +55,8 @@ class Rules:
     # number of passes has grown by this factor.
     judged_at: int = 4
     growth: float = 1.3
+    # So many are timed beside the winner that may not win.
+    weighed: int = 2
     # Passes are launched together up to this sampling time.
     batch_ms: float = 10.0
     # Stands for a sample of 0; no clock of a GPU tells times as short.
@@ -128,6 +130,7 @@ def race(
     seed: int = 0,
     on_summary: Callable[[int, Summary, bool], None] = lambda candidate, summary, settled: None,
     admitted: Callable[[Sequence[int]], Collection[int]] = lambda candidates: candidates,
+    weighed: Callable[[Sequence[int]], Collection[int]] = lambda candidates: (),
 ) -> Result:
     """Race the candidates of one key.
 
@@ -148,6 +151,8 @@ def race(
     after the first look, and, settled, when the candidate is dropped or the race ends.
 
     `admitted(candidates)` says which of those that ran may win; the others only count as measured.
+    `weighed(candidates)` says which of these others are timed beside the winner, if they look
+    faster: then it is known what it costs that they may not win.
     """
     expectations = Expectations(
         candidates,
@@ -159,7 +164,9 @@ def race(
         trust=rules.trust,
         seed=seed,
     )
-    return _Race(candidates, runner, rules, seed, on_summary, admitted).run(compiled, expectations)
+    return _Race(candidates, runner, rules, seed, on_summary, admitted, weighed).run(
+        compiled, expectations
+    )
 
 
 class _Race:
@@ -171,12 +178,13 @@ class _Race:
         seed: int,
         on_summary: Callable[[int, Summary, bool], None],
         admitted: Callable[[Sequence[int]], Collection[int]],
+        weighed: Callable[[Sequence[int]], Collection[int]],
     ) -> None:
         self.candidates = list(candidates)
         if self.candidates != sorted(set(self.candidates)):
             raise ValueError("candidates are ascending positions in the author's list")
         self.runner, self.rules, self.seed, self.on_summary = runner, rules, seed, on_summary
-        self.admitted = admitted
+        self.admitted, self.weighed = admitted, weighed
         self.samples: dict[int, list[float]] = {}
         self.rounds: dict[int, int] = {}
         self.settled: set[int] = set()
@@ -207,6 +215,8 @@ class _Race:
                 self.fallen = False
             self.admit()
             finals = self.run_finals()
+            if not self.fallen:
+                self.weigh(finals.winner())
             if not self.fallen:
                 break
             wave = expectations.more(self.admitted_looks(), self.arrived.union(asked))
@@ -340,6 +350,22 @@ class _Race:
             least = min(self.samples[candidate])
             if best is not None and least > self.rules.hopeless * max(pair[best]):
                 finals.remove(candidate)
+
+    def weigh(self, winner: int | None) -> None:
+        """Time those beside the winner that look faster and may not win: a first look is not much
+        to compare with."""
+        if winner is None:
+            return
+        limit = (1 + self.rules.tie) * self.looks[winner]
+        others = {c: ms for c, ms in self.looks.items() if ms < limit and c != winner}
+        faster = sorted(self.weighed(sorted(others)), key=others.__getitem__)[: self.rules.weighed]
+        if not faster:
+            return
+        beside = sorted([winner, *faster])
+        self.settled.difference_update(beside)
+        random, passes = Random(self.seed), 0
+        while passes < self.rules.least_passes and not self.fallen:
+            passes += len(self.run_passes(beside, self.rules.least_passes - passes, random))
 
     # Bookkeeping
 

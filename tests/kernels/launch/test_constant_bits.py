@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -25,17 +24,10 @@ from tuneonce.errors import KeyNotTuned
 from tuneonce.policies import OnMiss, Policies
 from tuneonce.resolution.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
-from tuneonce.triton.measure.outputs import looks
 
 # Blocks of 8 and of 16 rows round alike here, those of 2 and 4 each in its way.
 WAYS = [(16, HONEST), (2, HONEST), (8, HONEST), (4, HONEST)]
 FIRST = WAYS[0]
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is compiled here, and a launch takes long: looking would be most of it."""
-    monkeypatch.setattr(looks, "_SHARE", math.inf)
 
 
 class Start:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,19 +21,15 @@ from tests.kernels.numerics_lab import (
     ended_before_publishing,
 )
 from tests.kernels.pool_lab import tuner
+from tuneonce.inspect.equal_bits import outputs_of
 from tuneonce.model.codec import decode
 from tuneonce.model.records import Verdict, unpack
 from tuneonce.store.memory import MemoryStore
 from tuneonce.triton.measure.outputs import looks
+from tuneonce.tuning.race import RULES
 
 HONEST_FOUR = [(2, HONEST), (4, HONEST), (8, HONEST), (16, HONEST)]
 MIXED = [*HONEST_FOUR, (8, RACE), (8, TAIL)]
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is compiled here, and a launch takes long: looking would be most of it."""
-    monkeypatch.setattr(looks, "_SHARE", math.inf)
 
 
 def verdicts(store: MemoryStore) -> list[Verdict]:
@@ -81,13 +76,17 @@ def test_a_verdict_says_what_was_seen(warnings: Callable[[], list[str]]) -> None
 
     # In events and, once for each, in warnings.
     [event] = tuning.of("outputs")
-    assert (event["looked_at"], event["unsteady"]) == (6, 1)
+    assert (event["candidates"], event["ran"], event["looked_at"]) == (6, 6, 6)
+    assert [text.split()[:2] for text in event["unsteady"]] == [["BLOCK=8", "WRONG=3"]]
     assert [text.split()[:2] for text in event["wrong"]] == [
         ["BLOCK=8", "WRONG=3"],
         ["BLOCK=8", "WRONG=1"],
     ]
+    assert event["apart"] == event["wrong"]
+    assert event["distances"][1] == pytest.approx(0.2, rel=0.2)
     assert event["left_out"] is None
-    assert event["fastest_ms"] == 8.0
+    assert (event["fastest"].split()[0], event["fastest_ms"]) == ("BLOCK=16", 8.0)
+    assert (event["constant"].split()[0], event["constant_ms"]) == ("BLOCK=2", 64.0)
     assert tuning.events.problems() == ["candidate_is_wrong"] * 2
     told = warnings()
     assert len(told) == 2
@@ -118,6 +117,10 @@ def test_candidates_that_disagree_are_told_of(warnings: Callable[[], list[str]])
     assert tuning.events.problems() == ["candidates_disagree"]
     [text] = warnings()
     assert "disagree" in text
+    # The first candidate is the one that is far from the others.
+    [event] = tuning.of("outputs")
+    assert (event["wrong"], event["disagrees"]) == ([], True)
+    assert [text.split()[:2] for text in event["apart"]] == [["BLOCK=8", "WRONG=1"]]
 
 
 def test_times_of_a_tuning_that_was_interrupted_are_not_enough() -> None:
@@ -145,11 +148,23 @@ def test_what_is_not_looked_at_is_told_with_the_reason(monkeypatch: pytest.Monke
     store = MemoryStore()
     _, tuning = tuned(store, CHECK, HONEST_FOUR)
     [event] = tuning.of("outputs")
-    assert (event["left_out"], event["looked_at"]) == ("too_large", 0)
+    assert (event["left_out"], event["looked_at"], event["ran"]) == ("too_large", 0, 4)
+    # Without a look there is one candidate that is certain to have the first one's bits.
+    assert (event["constant_ms"], event["fastest_ms"]) == (64.0, 8.0)
     assert verdicts(store)[0].sightings is msgspec.UNSET
 
 
 def test_what_equal_bits_cost_is_told() -> None:
-    _, tuning = tuned(MemoryStore(), BITS, HONEST_FOUR)
+    store = MemoryStore()
+    _, tuning = tuned(store, BITS, HONEST_FOUR)
     [tune], [event] = tuning.of("tune"), tuning.of("outputs")
-    assert (tune["winner_ms"], event["fastest_ms"]) == (64.0, 8.0)
+    assert tune["winner_ms"] == event["constant_ms"] == 64.0
+    assert event["fastest_ms"] == 8.0
+    # The two were launched side by side for that, and it is in the verdict.
+    [verdict] = verdicts(store)
+    ways = by_way(verdict)
+    samples = {ways[m.candidate]: m.samples for m in verdict.measurements}
+    assert min(samples[2, HONEST], samples[16, HONEST]) > RULES.least_passes
+    told = outputs_of(verdict, {m.candidate: m.times[0] for m in verdict.measurements})
+    assert told is not None
+    assert (told.cost, ways[told.constant or ""]) == (7.0, (2, HONEST))

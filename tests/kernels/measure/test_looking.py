@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,13 +28,6 @@ from tests.kernels.numerics_lab import (
 )
 from tests.kernels.pool_lab import tuner
 from tuneonce.triton.measure.outputs import looks
-
-
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is compiled here, and a launch takes long: looking would be most of it."""
-    monkeypatch.setattr(looks, "_SHARE", math.inf)
-
 
 FOUR = [(2, HONEST), (4, HONEST), (8, HONEST), (16, HONEST)]
 
@@ -66,13 +59,22 @@ def test_without_being_asked_nothing_is_looked_at() -> None:
 
 
 def test_looking_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looks, "_SHARE", 0.0)
     monkeypatch.setattr(looks, "_FREELY_S", 0.0)
     for policies, expected in ((CHECK, (8, TAIL)), (BITS, FOUR[0])):
-        with tuner(workers=0, policies=policies) as tuning:
+        with tuner(workers=0, policies=replace(policies, look_share=1e-9)) as tuning:
             bench = Bench(column_sums, [*FOUR, (8, TAIL)], tuning.gpu)
             bench.sums()
             assert bench.winner == expected
+
+
+def test_what_is_wrong_is_not_launched_to_know_what_constant_bits_cost() -> None:
+    counts = []
+    for policies in (CHECK, BITS):
+        with tuner(workers=0, policies=policies) as tuning:
+            bench = Bench(column_sums, [*FOUR, (8, TAIL)], tuning.gpu)
+            bench.sums()
+            counts.append(bench.launched.count((8, TAIL)))
+    assert counts[0] == counts[1]
 
 
 def test_looking_does_not_disturb_the_times() -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from tests.factories import (
     H100,
     make_key,
     make_part,
+    make_verdict,
+    measured,
     process,
     put_kept,
     put_loose,
@@ -21,6 +24,7 @@ from tests.factories import (
     write_events,
 )
 from tuneonce.cli._render import size
+from tuneonce.model.records import Sighting, pack
 from tuneonce.store.files import FileStore
 
 if TYPE_CHECKING:
@@ -43,6 +47,36 @@ def test_ls_groups_kernels_worlds_and_keys(tell: Tell, store: FileStore) -> None
         assert cell in row
     assert "any size" in said.out
     assert "2 kernels, 3 verdicts" in said.out
+
+
+@pytest.mark.usefixtures("terminal")
+def test_ls_tells_of_candidates_that_are_wrong(tell: Tell, store: FileStore) -> None:
+    put_verdict(store, make_key("mul"), TIMES)
+    assert "outputs" not in tell("ls").out
+    key = make_key()
+    wrong = measured(256, failed="wrong: its outputs are 0.2 from what the others write")
+    verdict = make_verdict(key, TIMES)
+    others = [m for m in verdict.measurements if m.candidate != wrong.candidate]
+    verdict = msgspec.structs.replace(verdict, measurements=[*others, wrong])
+    store.put(key.verdict_name("c02", verdict.candidates), pack(verdict))
+    said = tell("ls")
+    [row] = [line for line in said.out.splitlines() if "1 wrong" in line]
+    assert "measured" in row
+    assert len(row) <= 80
+    assert "`tuneonce show KERNEL` tells which" in said.words
+    assert [e["wrong"] for e in tell("ls", "--json").json["entries"]] == [1, 0]
+    assert "wrong: its outputs are 0.2" in tell("show", "add").words
+
+
+def test_ls_tells_where_candidates_disagree(tell: Tell, store: FileStore) -> None:
+    key = make_key()
+    verdict = make_verdict(key, TIMES)
+    classes = {one: number for number, one in enumerate(verdict.candidates)}
+    seen = Sighting(20, 1.0, 4096, classes, {verdict.winner: 0.5}, [], disagrees=True)
+    verdict = msgspec.structs.replace(verdict, sightings=[seen])
+    store.put(key.verdict_name("c02", verdict.candidates), pack(verdict))
+    [row] = [line for line in tell("ls").out.splitlines() if "measured" in line]
+    assert "disagree" in row
 
 
 def test_ls_tells_versions_of_a_kernel_and_builds_of_a_compiler_apart(

@@ -119,6 +119,7 @@ def test_every_argument_is_in_its_heading(commands: dict[str, argparse.ArgumentP
 def test_every_option_has_a_sentence(commands: dict[str, argparse.ArgumentParser]) -> None:
     for name in (
         "tune",
+        "bits",
         "bench regret",
         "ls",
         "show",

@@ -103,6 +103,7 @@ def test_show_says_what_was_seen_of_outputs(tell: Tell, store: FileStore) -> Non
     store.put(key.verdict_name("c02", verdict.candidates), pack(verdict))
     out = tell("show", "add").out.splitlines()
     lines = {line.split("BLOCK=")[1].split()[0]: line for line in out if "BLOCK=" in line}
+    assert "the first one's bits cost 100.0%" in " ".join(" ".join(out).split())
     assert lines["64"].rstrip().endswith(" 0")
     assert lines["128"].rstrip().endswith("1, 0.00012 apart")
     assert lines["256"].rstrip().endswith("wrong, no number")
@@ -112,6 +113,31 @@ def test_show_says_what_was_seen_of_outputs(tell: Tell, store: FileStore) -> Non
     told = {m["config"].split()[0]: m for m in entry["measurements"]}
     assert (told["BLOCK=128"]["bits"], told["BLOCK=128"]["distance"]) == ("1", 0.00012)
     assert "bits" not in told["BLOCK=32"]
+    assert entry["outputs"] == {
+        "looked_at": 4,
+        "classes": 3,
+        "unsteady": 1,
+        "disagrees": False,
+        "constant": first,
+        "constant_ms": 0.2,
+        "fastest": fastest,
+        "fastest_ms": 0.1,
+        "cost": 1.0,
+    }
+
+
+def test_show_says_where_candidates_disagree_or_none_is_steady(
+    tell: Tell, store: FileStore
+) -> None:
+    key = make_key()
+    verdict = make_verdict(key, {64: (0.2,), 128: (0.1,)})
+    classes = dict.fromkeys(verdict.candidates, -1)
+    seen = Sighting(20, 1.0, 4096, classes, {verdict.winner: 0.5}, [], disagrees=True)
+    verdict = msgspec.structs.replace(verdict, sightings=[seen])
+    store.put(key.verdict_name("c02", verdict.candidates), pack(verdict))
+    words = tell("show", "add").words
+    assert "; candidates disagree; no candidate equals itself" in words
+    assert "cost" not in words
 
 
 def test_show_compares_the_classes_of_a_key(tell: Tell, store: FileStore) -> None:

@@ -48,6 +48,19 @@ def test_stats(tell: Tell, events: Path) -> None:
     assert document["totals"]["saved_s"] == 12.34
 
 
+def test_stats_tell_of_outputs(tell: Tell, events: Path) -> None:
+    wrong = {"e": "problem", "what": "candidate_is_wrong"}
+    write_events(
+        events,
+        process(wrong, wrong, {"e": "problem", "what": "candidates_disagree"}),
+        process({"e": "outputs", "left_out": "too_large"}, {"e": "outputs", "left_out": None}),
+    )
+    out = tell("stats").out
+    assert "problems: candidate_is_wrong 2, candidates_disagree 1" in out
+    assert "outputs not looked at, by key: too_large 1" in out
+    assert tell("stats", "--json").json["totals"]["outputs_left_out"] == {"too_large": 1}
+
+
 def test_stats_of_nothing(tell: Tell, store: FileStore, events: Path) -> None:
     Path(store.describe().location).mkdir()
     said = tell("stats")

@@ -27,6 +27,7 @@ EVENTS: list[dict[str, Any]] = [
     {"e": "explore"},
     {"e": "explore", "what": "verdict", "excess_ms": 250.0},
     {"e": "untuned", "why": "warmup"},
+    {"e": "outputs", "left_out": "too_large"},
     {"e": "remote", "what": "pulled", "records": 120},
     {"e": "remote", "what": "pushed", "records": 7},
     {"e": "problem", "what": "store_failed"},

@@ -54,6 +54,8 @@ def test_every_kind_of_event() -> None:
         {"e": "untuned", "why": "warmup"},
         {"e": "untuned", "why": "no_programs"},
         {"e": "untuned", "why": "no_programs"},
+        {"e": "outputs", "left_out": "time", "classes": 2},
+        {"e": "outputs", "left_out": None},
         {"e": "of a later version"},
         {},
     )
@@ -77,6 +79,7 @@ def test_every_kind_of_event() -> None:
         | {"never_stops": 1},
         problems={"store_failed": 2},
         untuned={"warmup": 1, "no_programs": 2},
+        outputs_left_out={"time": 1},
         module_loads=1,
         module_load_s=0.5,
         # These events are of an earlier version: a tune, less its compilations, and a compilation.

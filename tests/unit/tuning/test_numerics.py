@@ -72,6 +72,7 @@ def test_the_authors_first_candidate_is_not_accused() -> None:
     found = concluded([5.0, 1.0, 1.0, 1.0])
     assert found.wrong == frozenset()
     assert found.disagrees
+    assert found.apart == {0}
 
 
 def test_nobody_is_accused_beside_it() -> None:
@@ -87,6 +88,8 @@ def test_nor_where_it_was_not_seen() -> None:
 def test_no_majority_accuses_nobody(values: list[float]) -> None:
     found = concluded(values)
     assert (found.wrong, found.disagrees) == (frozenset(), True)
+    # From the first that was seen.
+    assert found.apart == {i for i, value in enumerate(values) if value != values[0]}
 
 
 def test_what_is_no_number_is_far_and_so_is_nan() -> None:
@@ -147,6 +150,7 @@ def test_what_is_never_broken(values: list[float], unsteady: set[int], room: int
     assert 0 not in found.wrong
     assert 2 * len(found.wrong) < len(values)
     assert not (found.wrong and found.disagrees)
+    assert bool(found.apart) == bool(found.wrong or found.disagrees)
     assert found.constant
     assert len({values[one] for one in found.constant if one in found.classes}) <= 1
     assert {*found.classes} | found.unsteady == {*range(len(values))}

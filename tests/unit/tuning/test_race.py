@@ -113,6 +113,32 @@ def test_who_is_not_admitted_does_not_win() -> None:
     assert set(result.summaries) == {0, 1, 2}
 
 
+def test_who_may_not_win_is_timed_beside_the_winner() -> None:
+    plain, lane = (Lane([0.3, 0.1, 0.31]) for _ in range(2))
+    before = plain.race(admitted=lambda ran: ran[:1]).summaries
+    result = lane.race(admitted=lambda ran: ran[:1], weighed=lambda ran: ran)
+    assert result.winner == 0
+    for candidate, more in ((0, RULES.least_passes), (1, RULES.least_passes), (2, 0)):
+        assert result.summaries[candidate].samples == before[candidate].samples + more
+    # What was settled before is told of once more.
+    assert {one: told for one, told, settled in lane.told if settled} == result.summaries
+
+
+def test_who_looks_slower_is_not_weighed() -> None:
+    lanes = [Lane([0.1, 0.3]), Lane([0.1, 0.3])]
+    for lane, weighed in zip(lanes, (lambda ran: ran, lambda ran: []), strict=True):
+        lane.race(admitted=lambda ran: ran[:1], weighed=weighed)
+    assert lanes[0].launched == lanes[1].launched
+
+
+def test_one_that_fails_while_it_is_weighed_is_out() -> None:
+    """The winner, too: then the next one that may win does."""
+    for one, winner in ((1, 0), (0, 1)):
+        lane = Lane([0.3, 0.1], fails={one: RULES.look_samples + 3})
+        result = lane.race(admitted=lambda ran: ran[:1], weighed=lambda ran: ran)
+        assert (result.winner, result.failed) == (winner, {one})
+
+
 def test_those_that_were_dropped_for_one_that_may_not_win_come_back() -> None:
     """At their first look, or before it: an expectation would have spared them."""
     lane = Lane([0.1, 0.9, 0.5, 0.51, 0.8])

@@ -32,7 +32,7 @@ from typing import Any
 from ...model.codec import digest
 from ...model.key import Work
 from ...model.records import Measurement
-from ...policies import Numerics
+from ...policies import Numerics, Policies
 from ...resolution.journal import Journal
 from ...resolution.resolver import Question, Resolution
 from ...tuning.priors import Prior
@@ -69,6 +69,8 @@ class Session:
     """The winners of its key by work class; None where it has one for all."""
     numerics: Numerics = Numerics.OFF
     """What is made of the outputs of its candidates."""
+    look_share: float = Policies.look_share
+    """The part of its tuning's time that looking at them may take."""
 
     # What is known.
     question: Question | None = None

@@ -343,6 +343,7 @@ class ColdPath:
                 autotuners.prune(session.autotuner, session.kwargs),
                 session.classes,
                 session.numerics,
+                session.look_share,
             )
             self._tune(apart)
 

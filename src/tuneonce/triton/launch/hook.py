@@ -98,6 +98,7 @@ class Hook:
         self._by_class = policies.work_classes
         self._explores = not policies.deterministic
         self._numerics = Numerics.OFF if policies.deterministic else policies.numerics
+        self._look_share = policies.look_share
         self._workers = workers
         self._class = module.Autotuner
         self._persistence = persistence
@@ -260,6 +261,7 @@ class Hook:
             together,
             classes=classes,
             numerics=self._numerics,
+            look_share=self._look_share,
         )
         if device_facts.capturing():
             return self._cold_path.capture(session)

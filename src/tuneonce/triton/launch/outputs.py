@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Iterable, Mapping
 
 from ...events.log import EventLog
 from ...model.records import Sighting
@@ -53,23 +54,52 @@ def tell(events: EventLog, session: Session) -> None:
         return
     found = looked.conclusion
     wrong = sorted(found.wrong)
+    times = report.times_by_position(session)
+    fastest, fastest_ms = _fastest(session, times, looked.ran)
+    constant, constant_ms = _fastest(session, times, looked.constant - found.unsteady)
     events.emit(
         "outputs",
         **report.key_fields(session),
+        candidates=len(session.candidates),
+        ran=len(looked.ran),
         looked_at=len(found.classes) + len(found.unsteady),
         classes=len(set(found.classes.values())),
-        unsteady=len(found.unsteady),
-        wrong=[report.candidate_text(session, one) for one in wrong],
+        unsteady=_texts(session, found.unsteady),
+        wrong=_texts(session, wrong),
+        apart=_texts(session, found.apart),
+        distances=[_number(found.distances[one]) for one in sorted(found.apart)],
         disagrees=found.disagrees,
         left_out=looked.left_out,
         size=looked.size,
         seconds=round(session.spent.get("look_s", 0.0), 6),
-        fastest_ms=report.fastest_ms(session),
+        fastest=fastest,
+        fastest_ms=fastest_ms,
+        constant=constant,
+        constant_ms=constant_ms,
     )
     for one in wrong:
         _tell_wrong(events, session, one, found.distances[one])
     if found.disagrees:
         _tell_disagreement(events, session, max(found.distances.values(), default=math.nan))
+
+
+def _fastest(
+    session: Session, times: Mapping[int, float], among: Iterable[int]
+) -> tuple[str | None, float | None]:
+    """The fastest of these and its time; nothing where none has a time."""
+    timed = [one for one in sorted(among) if one in times]
+    if not timed:
+        return None, None
+    best = min(timed, key=times.__getitem__)
+    return report.candidate_text(session, best), times[best]
+
+
+def _texts(session: Session, positions: Iterable[int]) -> list[str]:
+    return [report.candidate_text(session, one) for one in sorted(positions)]
+
+
+def _number(distance: float) -> float | None:
+    return float(f"{distance:.6g}") if math.isfinite(distance) else None
 
 
 def _tell_wrong(events: EventLog, session: Session, position: int, distance: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...model.codec import digest
-from ...model.key import KernelId, Key
+from ...model.key import BITS, KernelId, Key
 from ...model.key import work_class as class_of
 from ...resolution.resolver import Question
 from ..kernel import device_facts
@@ -16,9 +16,8 @@ from ..kernel.tuning_key import tuning_key
 from ..seams import probing
 from ..seams.seam import Feature
 
-# Parts of the tuning key. No argument of a kernel has such a name.
+# A part of the tuning key. No argument of a kernel has such a name.
 _OWN_BENCHMARK = ("do_bench()", ["str", "own"])
-_BITS = "bits()"
 
 
 def identify(autotuner: Any) -> KernelId | NoIdentity:
@@ -51,7 +50,7 @@ def question_of(session: Session) -> Question:
     candidates = candidates_of(session.candidates)
     if session.constant:  # its winner depends on which candidates come first
         order = digest([candidate.digest for candidate in candidates], length=8)
-        tuning = (*tuning, (_BITS, ["str", order]))
+        tuning = (*tuning, (BITS, ["str", order]))
     world = device_facts.current_world(interpreted=session.interpreted)
     return Question(
         key=Key(identity, tuning, world.parts, world.name),

@@ -104,9 +104,11 @@ def _gained(session: Session) -> dict[str, Any]:
     return {"instead_of": text, "gained": gained}
 
 
-def fastest_ms(session: Session) -> float | None:
-    """The time of the fastest that ran, whoever was to win."""
-    return min(_times(session.timings), default=None)
+def times_by_position(session: Session) -> dict[int, float]:
+    """The medians of those that ran, whoever was to win."""
+    timings = session.timings
+    found = ((i, _time_of(one, timings)) for i, one in enumerate(session.candidates))
+    return {position: ms for position, ms in found if ms is not None}
 
 
 def _times(timings: Mapping[Any, Any]) -> list[float]:

@@ -23,10 +23,14 @@ from .outputs.spans import Unobservable
 class Looked:
     """What came of it. `conclusion` is about positions, `size` in bytes that candidates write to.
 
-    `left_out`: why nothing was looked at, or nothing more from some candidate on.
+    `ran`: the candidates that could be looked at. `constant`: those of them that may win where bits
+    are to be constant. `left_out`: why nothing was looked at, or nothing more from some candidate
+    on.
     """
 
     conclusion: Conclusion[int]
+    ran: tuple[int, ...]
+    constant: frozenset[int]
     size: int
     left_out: str | None
 
@@ -55,7 +59,10 @@ class Looking:
         values = [value for name, value in session.kwargs.items() if name != "grid"]
         try:
             self._looks = Looks(
-                [*session.args, *values], synchronize=synchronize, on_error=on_error
+                [*session.args, *values],
+                share=session.look_share,
+                synchronize=synchronize,
+                on_error=on_error,
             )
         except Unobservable as error:
             self._why = error.reason
@@ -93,11 +100,14 @@ class Looking:
         found = self._concluded(positions)
         if self._numerics is Numerics.CHECK:
             return [one for one in positions if one not in found.wrong]
-        first = positions[0]
-        # What was not looked at has no class but its own.
-        if first not in found.classes and first not in found.unsteady:
-            return [first]
-        return found.constant
+        return _constant(found, positions)
+
+    def weighed(self, positions: Sequence[int]) -> Collection[int]:
+        """Which of these that may not win are timed beside the winner: for their bits alone."""
+        if self._numerics is not Numerics.BITS:
+            return ()
+        wrong = self._concluded(positions).wrong
+        return [one for one in positions if one not in wrong]
 
     def looked(self, positions: Sequence[int]) -> Looked | None:
         """What came of it, over the candidates that ran; None where nobody asked."""
@@ -105,7 +115,8 @@ class Looking:
             return None
         looks = self._looks
         size, left_out = (0, self._why) if looks is None else (looks.size, looks.left_out)
-        return Looked(self._concluded(positions), size, left_out)
+        found, ran = self._concluded(positions), tuple(positions)
+        return Looked(found, ran, _constant(found, ran), size, left_out)
 
     def close(self) -> None:
         """Give back the memory."""
@@ -120,3 +131,12 @@ class Looking:
         if self._session.together or talks_to_others(self._session.autotuner):
             return "ranks"
         return "seam_missing" if probing.missing(Feature.NUMERICS) else None
+
+
+def _constant(found: Conclusion[int], ran: Sequence[int]) -> frozenset[int]:
+    """Those that have the first candidate's bits, of those that ran, in the author's order."""
+    first = ran[:1]
+    # What was not looked at has no class but its own.
+    if any(one not in found.classes and one not in found.unsteady for one in first):
+        return frozenset(first)
+    return found.constant

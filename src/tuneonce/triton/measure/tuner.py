@@ -253,6 +253,7 @@ class _Tuning:
             seed=self._session.seed,
             on_summary=self._summed,
             admitted=looking.admitted,
+            weighed=looking.weighed,
         )
         for position in sorted(result.failed - runner.reported):
             # If none had the memory or could be compiled, that says nothing about any of them.

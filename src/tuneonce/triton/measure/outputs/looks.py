@@ -5,9 +5,9 @@ each launch. What changes before the first launch is somebody else's, and stays.
 is looked at before the autotuner's post-hook, which may restore it. What is kept of it is a digest,
 and for a few candidates a copy that the others are compared with.
 
-Bounds: all copies together take as much memory as `room_for` says, and looking takes a tenth of the
-time of the tuning. Where that does not suffice, or the memory cannot be looked at, candidates are
-left out, and there is a word for the reason.
+Bounds: all copies together take as much memory as `room_for` says, and looking takes no more than
+its share of the time of the tuning. Where that does not suffice, or the memory cannot be looked at,
+candidates are left out, and there is a word for the reason.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ Launch = Callable[[Callable[[], None]], None]
 # times, and no more than a part of what is free.
 MOST_BYTES = 1 << 30
 _PART_OF_FREE = 4
-# Looking takes no larger part of the time since the tuning began, beyond the first so many seconds.
-_SHARE, _FREELY_S = 0.1, 0.05
+# So many seconds may be spent on looks whatever the share.
+_FREELY_S = 0.05
 
 
 def room_for(spans: Sequence[Span]) -> int:
@@ -61,7 +61,8 @@ class _Output:
 class Looks:
     """The looks of one tuning.
 
-    `values` are the arguments of the launch. `synchronize` waits for the device. `on_error` hears
+    `values` are the arguments of the launch. No look is begun once looks have taken a larger
+    `share` of the time since the tuning began. `synchronize` waits for the device. `on_error` hears
     of errors that are neither the device's nor for want of memory, and may raise them. Raises
     `Unobservable` where there is nothing to look at.
     """
@@ -70,12 +71,13 @@ class Looks:
         self,
         values: Iterable[Any],
         *,
+        share: float,
         synchronize: Callable[[], None] = lambda: None,
         on_error: Callable[[Exception], None],
         clock: Callable[[], float] = time.perf_counter,
         room: Callable[[Sequence[Span]], int] = room_for,
     ) -> None:
-        self._clock, self._began = clock, clock()
+        self._clock, self._began, self._share = clock, clock(), share
         self._synchronize, self._on_error = synchronize, on_error
         self.left_out: str | None = None
         """Why candidates are not looked at any more."""
@@ -125,7 +127,7 @@ class Looks:
         self._snapshot = None
 
     def _affordable(self) -> float:
-        return max(_FREELY_S, _SHARE * (self._clock() - self._began))
+        return max(_FREELY_S, self._share * (self._clock() - self._began))
 
     def _launch(self, launch: Launch) -> _Output | None:
         """Launch on the inputs that all have. None: it could not be looked at."""

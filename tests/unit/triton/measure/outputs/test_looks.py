@@ -31,7 +31,7 @@ def raised(error: Exception) -> None:
 
 
 def looks(*values: Any, **options: Any) -> Looks:
-    return Looks(values, **{"on_error": raised, **options})
+    return Looks(values, **{"share": 0.1, "on_error": raised, **options})
 
 
 class Clock:
@@ -235,6 +235,18 @@ def test_looking_ends_where_it_takes_too_long() -> None:
         found.of(one, launched(slow(one)))
         clock.now += 20
     assert found.left_out is None
+
+
+def test_with_all_of_the_time_every_candidate_is_looked_at() -> None:
+    bench, clock = Bench(), Clock()
+
+    def slow() -> None:
+        clock.now += 1
+        bench.scaled()()
+
+    found, told = bench.seen(slow, slow, slow, clock=clock, share=1.0)
+    assert found.left_out is None
+    assert set(told.classes) == {0, 1, 2}
 
 
 # -- errors ----------------------------------------------------------------------------------
