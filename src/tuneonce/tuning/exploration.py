@@ -99,6 +99,7 @@ class Exploration:
         self._flying: dict[int, int] = dict.fromkeys(self.candidates, 0)
         self._reopened: set[int] = set()
         self._cut = False  # some were not looked at, for want of excess
+        self._last_ms = 0.0  # of the incumbent
         self._baseline = Baseline()
         self._finals: Finals | None = None
         self._passes = Passes(self._random, most=terms.most_passes)
@@ -135,6 +136,11 @@ class Exploration:
     def rank(self) -> list[int]:
         """Candidates that are known, the fastest first."""
         return sorted(self._levels.keys() - self.failed, key=lambda p: (self._levels[p], p))
+
+    @property
+    def device_ms(self) -> float:
+        """What its launches have taken of the device, about."""
+        return self.launches * self._last_ms
 
     def has_run(self, position: int) -> bool:
         """Whether a time of it has come."""
@@ -248,6 +254,7 @@ class Exploration:
         self._launched[position] = launched + 1
         if position == self.incumbent:
             if launched:
+                self._last_ms = ms
                 self._baseline.add(choice.size, time)
             self._in_pass(choice, time)
             return

@@ -280,6 +280,18 @@ def test_what_is_known_or_loaded_is_not_held_back() -> None:
 # -- what becomes of candidates --------------------------------------------------------------
 
 
+def test_what_its_launches_have_taken_is_known_once_times_come() -> None:
+    """Whose code is generated first: few long launches are more than many short ones."""
+    long, short = Exploration([0, 1], 0), Exploration([0, 1], 0)
+    for exploration, ms, launches in ((long, 2.0, 10), (short, 0.01, 1000)):
+        for _ in range(launches):
+            exploration.observe(exploration.choose(1), ms)
+    assert (long.device_ms, short.device_ms) == (20.0, 10.0)
+    first = Exploration([0, 1], 0)
+    first.observe(first.choose(1), 300.0)  # with its loading
+    assert first.device_ms == 0.0
+
+
 def test_one_that_fails_is_not_launched_again() -> None:
     traffic = Traffic(make_key(2), outliers=0.0)
     exploration = traffic.exploration

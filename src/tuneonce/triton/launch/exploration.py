@@ -80,7 +80,7 @@ class Explorations:
             self._turn,
             name="tuneonce-explore",
             on_error=self._give_up,
-            rank=lambda explored: explored.exploration.launches,
+            rank=lambda explored: explored.exploration.device_ms,
         )
         self.renew()
         renew_in_child(self)
