@@ -1,8 +1,10 @@
 """What exploring adds to a launch in Python, as one JSON document on standard output.
 
     python benchmarks/explore_overhead.py [--rounds 100] > benchmarks/results/explore-overhead.json
+    python benchmarks/explore_overhead.py --gpu --out OUT.json
 
-On the simulated GPU. Arms, one after another in every round, each a batch of launches:
+On the simulated GPU, or with ``--gpu`` on a real one, which is waited for before every batch.
+Arms, one after another in every round, each a batch of launches:
 
 plain      the JITFunction itself, with the winner's constants written out
 stock      stock `Autotuner.run`, in rounds of its own, after the others
@@ -14,11 +16,11 @@ Times are microseconds of the launching thread's processor time per launch; `add
 arm with `known` of the same round. Kernels and summaries are those of `launch_overhead.py`.
 
 What is counted is all that the launching thread does in Python: finding the key and the class,
-choosing, comparing, waking the thread that judges. What the events do is the
-device's: of the simulated one it is measured apart (`events`: calls per launch, microseconds of a
-call, and of a launch), and `ours_us` is what exploring adds without it. A real device's events cost
-more; the calls per launch are the same where it keeps up. All launches are of one size, so the grid
-is not evaluated for its class; `grid_us` is what that would add.
+choosing, comparing, waking the thread that judges. What the events do is the device's: it is
+measured apart (`events`: calls per launch, microseconds of a call, and of a launch), and `ours_us`
+is what exploring adds without it. A real device's events cost more than the simulated ones; the
+calls per launch are the same where it keeps up. All launches are of one size, so the grid is not
+evaluated for its class; `grid_us` is what that would add.
 
 Not counted is what the judging thread does beside. It judges nothing here, so that exploring does
 not end, but is woken as often as if it did (`wakes` per launch).
@@ -37,6 +39,7 @@ import platform
 import sys
 import tempfile
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -50,13 +53,13 @@ from tuneonce.activation import install
 from tuneonce.testing import SimulatedGPU
 from tuneonce.tuning.race import RULES
 
-SCHEMA = "tuneonce.benchmark.explore_overhead/2"
+SCHEMA = "tuneonce.benchmark.explore_overhead/3"
 COUNTED = 20_000
 """Launches whose calls are counted."""
 EVENT_METHODS = ("record", "query", "elapsed_time")
 
 
-def measure(make: Any, rounds: int, batch: int) -> dict[str, Any]:
+def measure(make: Any, rounds: int, batch: int, *, gpu: bool) -> dict[str, Any]:
     known = make().ours
     plain, stock, exploring, *_ = make()
     samples: dict[str, list[float]] = {}
@@ -75,6 +78,7 @@ def measure(make: Any, rounds: int, batch: int) -> dict[str, Any]:
         before = key.exploration.launches
         for _ in range(rounds):
             for arm, launch in (("plain", plain), ("known", known), ("exploring", exploring)):
+                torch.cuda.synchronize()
                 samples.setdefault(arm, []).append(timed(launch, batch))
         chosen = (key.exploration.launches - before) / (rounds * (batch + UNTIMED))
         before = key.exploration.launches
@@ -84,13 +88,16 @@ def measure(make: Any, rounds: int, batch: int) -> dict[str, Any]:
     finally:
         gc.enable()
         tuneonce.uninstall()
-    samples["stock"] = [timed(stock, batch) for _ in range(rounds)]
+    samples["stock"] = []
+    for _ in range(rounds):
+        torch.cuda.synchronize()
+        samples["stock"].append(timed(stock, batch))
     added = {
         arm: summary([a - b for a, b in zip(values, samples["known"], strict=True)])
         for arm, values in samples.items()
         if arm != "known"
     }
-    events = simulated_events(calls)
+    events = event_costs(calls, gpu=gpu)
     return {
         "ours_us": round(added["exploring"]["median"] - events["launch_us"], 2),
         "grid_us": round(grid_us, 2),
@@ -149,17 +156,19 @@ def grid_alone(exploring: Launch, repeat: int = 20_000) -> float:
     return timed(lambda: grid(meta), repeat)
 
 
-def simulated_events(calls: dict[str, float], repeat: int = 20_000) -> dict[str, Any]:
-    """What the events of the simulated GPU, which is installed, take of a launch."""
+def event_costs(calls: dict[str, float], *, gpu: bool, repeat: int = 20_000) -> dict[str, Any]:
+    """What the events of the device take of a launch."""
     first, second = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    first.record()
-    second.record()
+    stream = [torch.cuda.current_stream()] if gpu else []  # as launches give it to them
+    first.record(*stream)
+    second.record(*stream)
+    torch.cuda.synchronize()
     methods = {
-        "record": first.record,
+        "record": lambda: first.record(*stream),
         "query": second.query,
-        "elapsed_time": lambda: first.elapsed_time(second),
+        "elapsed_time": lambda: second.elapsed_time(second),
     }
-    # The loop and, of the last one, the lambda are counted, too: a tenth of a microsecond.
+    # The loop and a lambda are counted, too: a tenth of a microsecond.
     call_us = {name: round(timed(method, repeat), 3) for name, method in methods.items()}
     return {
         "calls": {name: round(calls[name], 3) for name in EVENT_METHODS},
@@ -208,6 +217,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=100, help="rounds (default 100)")
     parser.add_argument("--batch", type=int, default=200, help="launches per arm and round")
+    parser.add_argument("--gpu", action="store_true", help="on the GPU of this machine")
+    parser.add_argument("--out", type=Path, help="where the document goes (default: printed)")
     args = parser.parse_args()
     if args.rounds < 2:
         parser.error("--rounds must be at least 2")
@@ -224,8 +235,10 @@ def main() -> int:
         kernels = {}
         # All candidates take equally long, so that all of them go on to the passes.
         for name, make in (("realistic", make_realistic), ("small", make_small)):
-            with SimulatedGPU(do_bench=True, times=lambda launch: 0.01):
-                kernels[name] = measure(make, args.rounds, args.batch)
+            simulated = SimulatedGPU(do_bench=True, times=lambda launch: 0.01)
+            with contextlib.nullcontext() if args.gpu else simulated:
+                torch.set_default_device("cuda" if args.gpu else "cpu")
+                kernels[name] = measure(make, args.rounds, args.batch, gpu=args.gpu)
     document = {
         "schema": SCHEMA,
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -236,11 +249,12 @@ def main() -> int:
             "cores": len(os.sched_getaffinity(0)),
         },
         "versions": {"torch": torch.__version__, "triton": triton.__version__},
+        "gpu": torch.cuda.get_device_name() if args.gpu else None,
         "rounds": args.rounds,
         "batch": args.batch,
         "kernels": kernels,
     }
-    give(document, None)
+    give(document, args.out)
     return 0
 
 
