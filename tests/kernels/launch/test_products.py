@@ -42,6 +42,8 @@ def machine(
 
     def times(launch: Any) -> float:
         block = float(launch.constants["BLOCK"])
+        if launch.programs > 1000:  # there the middle is the best on both
+            return 1.0 + abs(block - 128)
         return block if several and launch.device else 1000.0 / block
 
     gpu = SimulatedGPU(devices=devices, times=times)
@@ -77,6 +79,14 @@ def test_each_product_is_tuned_for_and_keeps_its_winner() -> None:
             assert events.outcomes == outcomes  # two of the three are of one product
             assert len(kernel.cache) == 2
             assert events.of("problem") == []
+
+
+def test_a_product_that_comes_late_is_tuned_for_whatever_size_was_launched_last() -> None:
+    with machine(MemoryStore()):
+        kernel = triton.autotune(blocks(64, 128, 256), [])(make_copy())
+        sizes = [1024, 1024 * 1024, 1024]
+        assert [launch(kernel, 0, n) for n in sizes] == [256, 128, 256]
+        assert [launch(kernel, 1, n) for n in sizes] == [64, 128, 64]
 
 
 def test_known_keys_take_the_short_way_on_each(monkeypatch: pytest.MonkeyPatch) -> None:

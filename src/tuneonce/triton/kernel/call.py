@@ -99,7 +99,8 @@ def cache_key_of(
     if product is state.first_product:
         return stock_key
     if stock_key in autotuner.cache:
-        config = autotuner.cache[stock_key]
-        if state.ours.get(stock_key) is not config:
+        config, classes = autotuner.cache[stock_key], state.classes.get(stock_key)
+        ours = state.ours.get(stock_key) is config
+        if not ours and (classes is None or not classes.is_ours(config)):
             return stock_key
     return (*stock_key, product)
