@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import gc
-import json
 import os
 import sys
 import threading
@@ -27,19 +25,17 @@ from tests.kernels.equivalence_calls import accumulate
 from tests.kernels.equivalence_calls import blocks as interpreted_blocks
 from tests.kernels.equivalence_gpu import blocks, covering, make_copy
 from tests.kernels.equivalence_lab import STOCK_RUN, Events, Lab
-from tests.kernels.launch.test_threads import together
 from tuneonce.model.records import Verdict, unpack
 from tuneonce.phase import Phases
 from tuneonce.policies import OnMiss, Policies
 from tuneonce.resolution.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
-from tuneonce.triton.compile.workers import Workers, build_workers
+from tuneonce.triton.compile.workers import build_workers
 from tuneonce.triton.kernel import device_facts
 from tuneonce.triton.launch.explored_key import ExploredKey
 from tuneonce.triton.launch.hook import Hook
 from tuneonce.triton.launch.persistence import Persistence
-from tuneonce.triton.seams import compiled
 
 # What explores asks no more of a version of Triton than what is marked `every_version` does.
 pytestmark = pytest.mark.slow
@@ -368,27 +364,6 @@ def test_what_is_not_explored_is_as_the_policy_says(
         assert str(kernel.best_config) in map(str, kernel.configs)
 
 
-@pytest.mark.every_version
-def test_code_is_generated_and_loaded_a_little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that launches get the interpreter; the first launch of a key does what it must at once."""
-    seen: set[tuple[bool, bool]] = set()
-    thread = threading.current_thread()
-
-    def noted(call: Callable[..., Any]) -> Callable[..., Any]:
-        def noting(*args: Any, **kwargs: Any) -> Any:
-            seen.add((threading.current_thread() is thread, sys.getprofile() is not None))
-            return call(*args, **kwargs)
-
-        return noting
-
-    monkeypatch.setattr(Workers, "shipment", noted(Workers.shipment))
-    monkeypatch.setattr(compiled, "load", noted(compiled.load))
-    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
-        run(tunable())
-        process.supplied()
-    assert seen == {(False, True)}
-
-
 def test_a_launch_of_nothing_and_one_that_only_compiles_decide_nothing() -> None:
     with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
         kernel = tunable(64, 128)
@@ -416,69 +391,6 @@ def test_without_other_processes_nothing_is_compiled_and_nothing_published(
         [ended] = process.told("verdict")
         assert ended["untried"] == 2
     assert verdicts(store) == []
-
-
-# -- errors ----------------------------------------------------------------------------------
-
-
-def test_a_candidate_that_does_not_fit_costs_no_launch() -> None:
-    store = MemoryStore()
-    with SimulatedGPU(do_bench=True) as gpu, exploring(store) as process:
-        gpu.fail(lambda launch: launch.constants["BLOCK"] in (32, 256))
-        kernel = tunable()
-        run(kernel)  # of 32, which is the first
-        process.supplied()
-        count = served(process, kernel)
-        assert len(gpu.launches) == count + 1  # each call has launched something
-    [verdict] = verdicts(store)
-    failed = [dict(one.config)["BLOCK"][1] for one in verdict.measurements if one.failed]
-    assert sorted(failed) == ["256", "32"]
-
-
-def test_if_no_candidate_fits_the_error_is_the_launchs() -> None:
-    with SimulatedGPU(do_bench=True) as gpu, exploring(MemoryStore()) as process:
-        gpu.fail(lambda launch: True)
-        with pytest.raises(triton.runtime.errors.OutOfResources):
-            run(tunable(64, 128))
-        assert process.keys == []
-
-
-def test_an_error_of_the_program_is_the_launchs_and_ends_nothing() -> None:
-    class Oops(Exception):
-        pass
-
-    with SimulatedGPU(do_bench=True) as gpu, exploring(MemoryStore()) as process:
-        kernel = tunable(64, 128)
-        run(kernel)
-        process.supplied()
-        broken = [True]
-        gpu.fail(lambda launch: broken[0], Oops)
-        for _ in range(20):
-            with pytest.raises(Oops):
-                run(kernel)
-        broken[0] = False
-        served(process, kernel)
-
-
-def test_an_error_of_ours_ends_exploring_and_no_launch(monkeypatch: pytest.MonkeyPatch) -> None:
-    with (
-        SimulatedGPU(do_bench=True) as gpu,
-        exploring(MemoryStore(), raise_errors=False) as process,
-    ):
-        kernel = tunable(64, 128)
-        run(kernel)
-        process.supplied()
-        [key] = process.keys
-
-        def broken(size: Any) -> Any:
-            raise ZeroDivisionError
-
-        monkeypatch.setattr(key.exploration, "choose", broken)
-        run(kernel)
-        run(kernel)
-        assert len(gpu.launches) == 3
-        assert len(kernel.cache) == 1
-        assert [one["what"] for one in process.events.of("problem")] == ["internal_explore"]
 
 
 # -- whom else it concerns -------------------------------------------------------------------
@@ -541,144 +453,6 @@ def test_sizes_of_another_class_are_another_exploration() -> None:
         assert sorted(key.exploration.launches for key in process.keys) == [1, 2]
 
 
-def test_threads_that_launch_one_key_do_not_wait_for_each_other() -> None:
-    store = MemoryStore()
-    with SimulatedGPU(do_bench=True) as gpu, exploring(store) as process:
-        kernel = tunable()
-        together(4, lambda number: [run(kernel) for _ in range(5)])
-        assert len(process.keys) == 1
-        process.supplied()
-        lock = process.explorations._lock
-        with lock:  # as if another thread were in there
-            run(kernel)
-        together(4, lambda number: [run(kernel) for _ in range(50)])
-        assert len(gpu.launches) == 4 * 5 + 1 + 4 * 50
-        served(process, kernel)
-    assert len(verdicts(store)) == 1
-
-
-def test_launches_wake_the_thread_once_until_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may come to it after hundreds of launches, where these keep the interpreter."""
-    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
-        kernel = tunable()
-        run(kernel)
-        process.supplied()
-        [key] = process.keys
-        woken: list[ExploredKey] = []
-        monkeypatch.setattr(key.exploration, "decide", lambda: None)
-        monkeypatch.setattr(
-            process.explorations._background, "wake", lambda key: woken.append(key) or True
-        )
-        for turn in range(1, 4):
-            key.exploration.due = False
-            for _ in range(100):
-                run(kernel)
-                key.exploration.due = True  # there is always more
-            assert woken == [key] * turn
-            process.explorations._turn(key)
-
-
-def test_a_turn_that_is_over_at_once_is_not_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
-    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
-        kernel = tunable()
-        run(kernel)
-        process.supplied()
-        [key] = process.keys
-        woken = 0
-
-        def wake(key: ExploredKey) -> bool:
-            nonlocal woken
-            woken += 1
-            key.is_awake = False  # as its turn begins
-            return True
-
-        monkeypatch.setattr(process.explorations._background, "wake", wake)
-        for _ in range(5):
-            key.exploration.due = True
-            run(kernel)
-        assert woken == 5
-
-
-@pytest.mark.parametrize("at_first", [True, False])
-def test_where_no_thread_can_be_started_the_candidate_that_serves_is_the_winner(
-    at_first: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its launches would else go on being timed, for nobody."""
-    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
-        kernel = tunable()
-        if not at_first:
-            run(kernel)
-            process.supplied()
-            [key] = process.keys
-            key.exploration.due = True
-        monkeypatch.setattr(process.explorations._background, "wake", lambda key: False)
-        run(kernel)
-        assert list(kernel.cache.values()) == [kernel.configs[0]]
-        run(kernel)
-        assert kernel._tuneonce_state.shapes
-        assert [one["what"] for one in process.events.of("problem")] == ["internal_explore"]
-        assert process.told("verdict") == []
-
-
-def test_what_launches_change_is_not_read_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is written down is made of what every launch changes."""
-    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
-        kernel = tunable()
-        run(kernel)
-        process.supplied()
-        [key] = process.keys
-        summaries, alone = key.exploration.summaries, []
-
-        def read() -> Any:
-            alone.append(process.explorations._lock.locked())
-            return summaries()
-
-        monkeypatch.setattr(key.exploration, "summaries", read)
-        served(process, kernel)
-        assert alone
-        assert all(alone)
-
-
-def test_the_thread_does_not_wait_for_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would have it before it has the interpreter, and launches would not explore meanwhile."""
-
-    class Lock:
-        def __init__(self) -> None:
-            self.lock, self.waited = threading.Lock(), 0
-            self.release, self.locked = self.lock.release, self.lock.locked
-
-        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-            self.waited += blocking and timeout < 0
-            return self.lock.acquire(blocking, timeout)
-
-        def __enter__(self) -> None:
-            self.acquire()
-
-        def __exit__(self, *raised: object) -> None:
-            self.release()
-
-    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
-        lock = process.explorations._lock = Lock()
-        kernel = tunable()
-        run(kernel)
-        process.supplied()
-        served(process, kernel)
-        assert not lock.waited
-
-
-def test_a_program_that_ends_in_the_middle_of_a_launch_ends(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As in a signal handler."""
-    monkeypatch.setattr("tuneonce.triton.launch.exploration._PATIENCE_S", 0.0)
-    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
-        run(tunable())
-        process.supplied()
-        with process.explorations._lock:
-            process.explorations.close()
-        assert process.keys == []
-
-
 def test_a_forked_child_begins_anew() -> None:
     with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
         kernel = tunable(64, 128)
@@ -692,55 +466,3 @@ def test_a_forked_child_begins_anew() -> None:
                 run(kernel)
                 os._exit(0 if began and len(process.keys) == 1 else 1)
         assert os.waitpid(child, 0)[1] == 0
-
-
-def test_first_launches_are_named_until_they_are_over() -> None:
-    """One that ends the process is known to the next start, as in a tuning."""
-    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
-        kernel = tunable()
-        run(kernel)
-        [key] = process.keys
-        assert key.session.journal is not None
-        assert list(key._named) == [0]
-        process.supplied()
-        named = set()
-        while len(key.exploration.rank()) < len(SIZES):
-            run(kernel)
-            assert len(set(key._named) - {0}) <= 1
-            named |= set(key._named)
-            process.settle()
-        assert named | {0} == set(range(len(SIZES)))
-        assert not key._named
-
-
-def test_a_turn_that_comes_late_leaves_the_next_first_launch_named(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
-        kernel = tunable()
-        run(kernel)
-        process.supplied()
-        [key] = process.keys
-        monkeypatch.setattr(process.explorations._background, "wake", lambda key: True)
-        while len(key._named) < 2 or key.exploration.has_run(list(key._named)[-1]):
-            run(kernel)
-        latest = list(key._named)[-1]
-        process.explorations._turn(key)
-        assert list(key._named) == [latest]
-        head = json.loads(os.pread(key.session.journal._file.fileno(), 4096, 0))
-        assert head["launching"] == key.session.question.digests[latest]
-
-
-def test_where_others_wait_a_turn_does_what_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    with SimulatedGPU(do_bench=True), exploring(MemoryStore()) as process:
-        background = process.explorations._background
-        monkeypatch.setattr(background, "wake", lambda key: True)
-        run(tunable())
-        [key] = process.keys
-        background.is_pressed = True
-        assert process.explorations._turn(key) == 0.0
-        assert key.exploration.pending == set(range(1, len(SIZES)))
-        background.is_pressed = False
-        while key.exploration.pending:
-            process.explorations._turn(key)
-            concurrent.futures.wait(key.supply._running, TOO_LONG, "FIRST_COMPLETED")
