@@ -6,7 +6,8 @@
 ``TUNEONCE_ON_MISS_SERVING``  the same for after it; default ``explore``
 ``TUNEONCE_EXPLORE_SHARE``    the most launches of a key that explore, as a share between 0 and 1;
                               default 0.5
-``TUNEONCE_WORK_CLASSES``     ``0``: launches of all sizes of one key have one winner; default ``1``
+``TUNEONCE_WORK_CLASSES``     ``0``: launches of all sizes of one key have one winner; default
+                              ``1``. Where ``TUNEONCE_DETERMINISTIC`` is set, the largest's
 ``TUNEONCE_NUMERICS``         ``check``: what candidates write is looked at while they race, and one
                               that is far from the rest is not used; ``bits``: and the winner has
                               the bits of the first candidate; default ``off``

@@ -84,7 +84,13 @@ def _hook(module: Any, installation: Any, settings: Settings) -> Hook:
     if not policies.deterministic:
         journals = Journals(places(store, FOLDER, settings.journals))
     records = _over_base(store, settings.base, events)
-    resolver = answers(records, events, journals=journals, frozen=installation.frozen)
+    resolver = answers(
+        records,
+        events,
+        journals=journals,
+        frozen=installation.frozen,
+        by_class=policies.work_classes,
+    )
     persistence = Persistence(resolver, events, settings.raise_errors, BoundedCalls())
     workers = build_workers(settings.workers, events)
     store_limit = None

@@ -26,13 +26,12 @@ and says which one it is; whoever can write the file can make one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 import msgspec
 
 from .codec import digest
-from .key import largest_first
 from .records import WorkClass
 
 FROZEN = "tuneonce.frozen/1"
@@ -91,19 +90,20 @@ class FrozenSet:
             raise ValueError("a key has two winners of one work class and list of candidates")
         values = [list(msgspec.structs.astuple(one)) for one in self.winners]
         self.sha256 = digest([FROZEN, values])
-        # Of several work classes the largest is for all: which size of a key is launched first must
-        # not matter. It is put in last.
-        by_size = sorted(self.winners, key=lambda one: largest_first(one.work_class), reverse=True)
-        self._found = {(one.key, one.candidates): one.winner for one in by_size}
+        self._found: dict[tuple[str, str], dict[str, str]] = {}
+        for one in self.winners:
+            by_class = self._found.setdefault((one.key, one.candidates), {})
+            by_class[one.work_class] = one.winner
 
     @property
     def name(self) -> str:
         """The first digits of its digest, for people."""
         return self.sha256[:12]
 
-    def winner(self, key: str, candidates: str) -> str | None:
-        """The winner's digest, for the digests of a key and of a list of candidates."""
-        return self._found.get((key, candidates))
+    def winners_of(self, key: str, candidates: str) -> Mapping[str, str]:
+        """The winners' digests by work class, for the digests of a key and of a list of
+        candidates."""
+        return self._found.get((key, candidates), {})
 
     def document(self) -> bytes:
         """The bytes of its document."""

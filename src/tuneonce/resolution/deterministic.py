@@ -1,18 +1,21 @@
 """Answers that are the same on every rank and at every start (``TUNEONCE_DETERMINISTIC``).
 
-What is answered depends on the key, the list of candidates and the set of winners or the store,
-and on nothing else: not on which size of the work is launched first, on clocks, on measurements
-that another process has just made or left in a journal of this machine. Nothing is kept.
+What is answered depends on the key, the work class, the list of candidates and the set of winners
+or the store, and on nothing else: not on which size of the work is launched first, on clocks, on
+measurements that another process has just made or left in a journal of this machine. Nothing is
+kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from ..model.key import largest_first
-from ..model.record_names import class_of_verdict, verdict_file
+from ..model.record_names import class_of_verdict, list_digest, verdict_file
 from ..model.records import Measurement, Origin, Sighting, Variants, Verdict
+from ..tuning.class_winners import ClassWinners
 from ..tuning.selection import by_candidate
 from .access import Budget
 from .frozen import FrozenResolver
@@ -25,23 +28,66 @@ FIRST_CANDIDATE = "first_candidate"
 _NAMES = 2000
 
 
+@dataclass(frozen=True)
+class _Held:
+    """What is known of one key and list: the winners, and the verdicts of those that are stored."""
+
+    of_key: ClassWinners
+    verdicts: Mapping[str, Verdict]
+
+
 class DeterministicResolver(FrozenResolver):
-    """A resolver whose answers only the set, or without one the store, can change."""
+    """A resolver whose answers only the set, or without one the store, can change.
+
+    What either has of a key and a list is read once, when they are first asked for.
+    """
 
     answers_ranks = True  # nobody measures, so nobody waits for the others
 
-    def resolve(self, question: Question) -> Resolution:
-        """The winner of exactly this list; a miss without one."""
-        found = self._stored(question) if self._frozen is None else self.from_set(question)
-        return found or Resolution(Outcome.MISS, reason=FIRST_CANDIDATE)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._held: dict[tuple[str, str], _Held] = {}
 
-    def _stored(self, question: Question) -> Resolution | None:
-        """The verdict of the largest work class, whatever the size of this launch is."""
+    def resolve(self, question: Question) -> Resolution:
+        """The winner of exactly this list, for the question's work class; a miss without one."""
+        place = question.key.digest, list_digest(question.digests)
+        held = self._held.get(place)
+        if held is None:  # of two threads the first is right
+            held = self._held.setdefault(place, self._read(question))
+        name = self._class_for(question, held.of_key.winners)
+        if name is None:
+            return Resolution(Outcome.MISS, reason=FIRST_CANDIDATE, of_key=held.of_key)
+        verdict, exact = held.verdicts.get(name), name == question.work_class
+        outcome = Outcome.HIT if exact else Outcome.PROVISIONAL
+        reason: str | None = "frozen"
+        known: dict[str, Measurement] = {}
+        if verdict is not None:
+            known = by_candidate(question.digests, verdict.measurements)
+            reason = None if exact else "work_class"
+            if verdict.origin == "stock-cache":
+                outcome, reason = Outcome.PROVISIONAL, "stock_cache"
+        saved_s = 0.0 if verdict is None or reason == "stock_cache" else verdict.tune_s
+        winner = held.of_key.winners[name]
+        return Resolution(outcome, winner, known, reason, saved_s, of_key=held.of_key)
+
+    def _read(self, question: Question) -> _Held:
+        if self._frozen is not None:
+            return _Held(ClassWinners(self._frozen_winners(question)), {})
+        verdicts = dict(self._stored(question))
+        failed = (m for verdict in verdicts.values() for m in verdict.measurements if m.failed)
+        winners = {name: verdict.winner for name, verdict in verdicts.items()}
+        return _Held(ClassWinners(winners, frozenset(m.candidate for m in failed)), verdicts)
+
+    def _stored(self, question: Question) -> Iterator[tuple[str, Verdict]]:
+        """The verdicts that the store has over the question's list, by work class.
+
+        The largest first, and no other where that is for all sizes.
+        """
         names = self._access.children(question.key.directory + "/", _NAMES)
         if len(names) >= _NAMES:
             detail = f"{question.label}: {_NAMES} records or more of one key"
             self._events.emit("problem", what="too_many_records", detail=detail)
-            return None
+            return
         digests = question.digests
         classes = {name: found for name in names if (found := class_of_verdict(name)) is not None}
         of_list = [
@@ -53,8 +99,9 @@ class DeterministicResolver(FrozenResolver):
         for name in sorted(of_list, key=lambda name: largest_first(classes[name])):
             verdict = self._access.read(name, Verdict, budget)
             if verdict is not None and verdict.winner in digests:
-                return _resolution(question, verdict)
-        return None
+                yield classes[name], verdict
+                if not self._by_class:
+                    return
 
     def settle(self, question: Question, resolution: Resolution) -> Resolution:
         return resolution
@@ -80,13 +127,3 @@ class DeterministicResolver(FrozenResolver):
 
     def keep_variants(self, question: Question, variants: Variants) -> None:
         """Nothing is kept."""
-
-
-def _resolution(question: Question, verdict: Verdict) -> Resolution:
-    known = by_candidate(question.digests, verdict.measurements)
-    found = Resolution(Outcome.HIT, verdict.winner, known, saved_s=verdict.tune_s)
-    if verdict.origin == "stock-cache":
-        return replace(found, outcome=Outcome.PROVISIONAL, reason="stock_cache", saved_s=0.0)
-    if verdict.work_class != question.work_class:
-        return replace(found, outcome=Outcome.PROVISIONAL, reason="work_class")
-    return found

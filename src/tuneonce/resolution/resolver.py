@@ -47,6 +47,7 @@ from ..model.records import (
 from ..model.wording import config_text, kernel_label
 from ..store.base import Store
 from ..tuning.between_classes import Between
+from ..tuning.class_winners import ClassWinners
 from ..tuning.priors import Prior
 from ..tuning.selection import by_candidate, choose, likeliest_verdict, nearest, times_by_class
 from ..tuning.siblings import Sibling
@@ -91,7 +92,8 @@ class Outcome(enum.Enum):
 class Resolution:
     """`winner` is a candidate's digest; `known` are the usable measurements by digest, of the
     winner's work class. `here`: those of the work class that was asked for, where it is another.
-    `beside`: milliseconds by candidate, by each other work class that was looked at.
+    `beside`: milliseconds by candidate, by each other work class that was looked at. `of_key`: all
+    winners of the key, where nothing but these decides.
     """
 
     outcome: Outcome
@@ -101,6 +103,7 @@ class Resolution:
     saved_s: float = 0.0
     here: dict[str, Measurement] = field(default_factory=dict)
     beside: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    of_key: ClassWinners | None = None
 
 
 @dataclass(frozen=True)

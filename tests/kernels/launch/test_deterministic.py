@@ -25,6 +25,7 @@ from tests.kernels.equivalence_lab import STOCK_RUN
 from tests.kernels.equivalence_lab import tuneonce_on as tuning
 from tuneonce.inspect.freezing import freeze
 from tuneonce.model.frozen import FrozenSet
+from tuneonce.phase import Phases
 from tuneonce.policies import Policies
 from tuneonce.resolution.deterministic import DeterministicResolver
 from tuneonce.resolution.frozen import FrozenResolver
@@ -54,6 +55,7 @@ class Process:
 
     events: RememberedEvents
     workers: Any
+    phases: Phases
 
     def outcomes(self) -> list[tuple[str, str | None]]:
         return [(e["outcome"], e["reason"]) for e in self.events.seen if e["e"] == "resolve"]
@@ -69,17 +71,23 @@ class Process:
 
 
 @contextlib.contextmanager
-def deterministic(store: Store, frozen: FrozenSet | None = None) -> Iterator[Process]:
+def deterministic(
+    store: Store, frozen: FrozenSet | None = None, *, by_class: bool = True
+) -> Iterator[Process]:
     """The hook of a deterministic process, as `activation.install` builds it."""
     events = RememberedEvents()
-    resolver = DeterministicResolver(ReadOnlyStore(store), events, journals=None, frozen=frozen)
+    resolver = DeterministicResolver(
+        ReadOnlyStore(store), events, journals=None, frozen=frozen, by_class=by_class
+    )
     persistence = Persistence(resolver, events, raise_errors=True)
     workers = build_workers(2, events)
     module = sys.modules["triton.runtime.autotuner"]
-    hook = Hook(module, persistence, workers, policies=Policies(deterministic=True))
+    policies = Policies(deterministic=True, work_classes=by_class)
+    phases = Phases()
+    hook = Hook(module, persistence, workers, policies=policies, phases=phases)
     assert hook.install()
     try:
-        yield Process(events, workers)
+        yield Process(events, workers, phases)
     finally:
         hook.uninstall()
         assert Autotuner.run is STOCK_RUN
@@ -156,9 +164,9 @@ def test_the_verdict_of_another_list_is_not_used() -> None:
         assert gpu.launches[0].runs(kernel.configs[0])
 
 
-@pytest.mark.parametrize("sizes", [(64, 65536), (65536, 64)])
-def test_which_size_a_rank_meets_first_does_not_matter(sizes: tuple[int, int]) -> None:
-    """Two sizes of one key have each a verdict; Triton keeps one winner for both."""
+@pytest.fixture
+def of_two_sizes() -> MemoryStore:
+    """A store in which 64 elements have their winner, and 65,536."""
     store = MemoryStore()
     for n, times in ((64, {256: 1.0, 64: 2.0}), (65536, {256: 2.0, 64: 1.0})):
         one = MemoryStore()
@@ -168,12 +176,119 @@ def test_which_size_a_rank_meets_first_does_not_matter(sizes: tuple[int, int]) -
         for name, data in contents(one).items():
             assert data is not None
             store.put(name, data)
+    return store
+
+
+@pytest.mark.parametrize("sizes", [(64, 65536), (65536, 64)])
+def test_each_size_has_its_winner_whichever_a_rank_meets_first(
+    of_two_sizes: MemoryStore, sizes: tuple[int, int]
+) -> None:
+    store = FaultyStore(of_two_sizes)
     with SimulatedGPU() as gpu, deterministic(store) as process:
+        kernel = tunable(256, 64, key=())
+        launch(kernel, sizes[0])
+        store.calls.clear()
+        for n in (sizes[1], *sizes):
+            launch(kernel, n)
+        assert store.calls == []
+        ran = [one.constants["BLOCK"] for one in gpu.launches]
+        assert ran == [{64: 256, 65536: 64}[n] for n in (*sizes, *sizes)]
+        assert list(kernel.cache.values()) == [kernel.best_config]
+    assert process.outcomes() == [("hit", None)] * 2
+
+
+def test_a_class_that_is_not_stored_runs_the_nearest_ones_and_is_counted(
+    of_two_sizes: MemoryStore,
+) -> None:
+    with SimulatedGPU() as gpu, deterministic(of_two_sizes) as process:
+        kernel = tunable(256, 64, key=())
+        for n in (64, 20_000, 64, 20_000):
+            launch(kernel, n)
+        assert [one.constants["BLOCK"] for one in gpu.launches] == [256, 64] * 2
+    assert process.outcomes() == [("hit", None), ("provisional", "work_class")]
+
+
+@pytest.mark.parametrize("sizes", [(64, 65536), (65536, 64)])
+def test_without_work_classes_the_largest_has_its_winner_run_at_all_sizes(
+    of_two_sizes: MemoryStore,
+    sizes: tuple[int, int],
+) -> None:
+    with SimulatedGPU() as gpu, deterministic(of_two_sizes, by_class=False) as process:
         kernel = tunable(256, 64, key=())
         for n in sizes:
             launch(kernel, n)
         assert [one.runs(kernel.configs[1]) for one in gpu.launches] == [True, True]
     assert process.outcomes() == [("hit", None) if sizes[0] > 64 else ("provisional", "work_class")]
+
+
+def test_what_the_program_puts_into_the_cache_runs_at_all_sizes(of_two_sizes: MemoryStore) -> None:
+    with SimulatedGPU() as gpu, deterministic(of_two_sizes) as process:
+        kernel = tunable(256, 64, key=())
+        other = triton.Config({"BLOCK": 32})
+        launch(kernel, 64)
+        [key] = kernel.cache
+        kernel.cache[key] = other
+        for n in (64, 65536):
+            launch(kernel, n)
+        kernel.cache.clear()
+        for n in (64, 65536):
+            launch(kernel, n)
+        assert [one.constants["BLOCK"] for one in gpu.launches] == [256, 32, 32, 256, 64]
+    assert len(process.outcomes()) == 3  # the key was cleared, so all is counted again
+
+
+def test_a_winner_that_the_program_changes_in_place_is_launched_as_it_is(
+    of_two_sizes: MemoryStore,
+) -> None:
+    with SimulatedGPU() as gpu, deterministic(of_two_sizes):
+        kernel = tunable(256, 64, key=())
+        for n in (64, 65536):
+            launch(kernel, n)
+        kernel.configs[1].kwargs["BLOCK"] = 32
+        for n in (64, 65536, 65536):
+            launch(kernel, n)
+        assert [one.constants["BLOCK"] for one in gpu.launches] == [256, 64, 256, 32, 32]
+
+
+def test_a_capture_and_a_warm_up_have_the_winner_of_their_size_whatever_was_before(
+    of_two_sizes: MemoryStore,
+) -> None:
+    def warm_up(kernel: Any, n: int) -> None:
+        kernel.run(X, OUT, n, grid=covering(n), warmup=True)
+
+    def capture(kernel: Any, n: int) -> None:
+        with gpu.capture():
+            launch(kernel, n)
+
+    for before in ((), (64,), (65536,)):
+        for call in (warm_up, capture):
+            with SimulatedGPU() as gpu, deterministic(of_two_sizes) as process:
+                kernel = tunable(256, 64, key=())
+                for n in before:
+                    launch(kernel, n)
+                for n in (65536, 64, 65535):
+                    call(kernel, n)
+                    assert kernel.best_config.kwargs["BLOCK"] == (256 if n == 64 else 64)
+                for n in (64, 65536):
+                    launch(kernel, n)
+                    assert gpu.launches[-1].constants["BLOCK"] == (256 if n == 64 else 64)
+                assert process.outcomes() == [("hit", None)] * 2
+                assert process.events.problems() == []
+
+
+def test_a_launch_of_nothing_or_that_only_compiles_leaves_no_other_winner(
+    of_two_sizes: MemoryStore,
+) -> None:
+    with SimulatedGPU() as gpu, deterministic(of_two_sizes) as process:
+        kernel = tunable(256, 64, key=())
+        kernel.run(X, OUT, 64, grid=(1,), warmup=True)
+        kernel[(0,)](X, OUT, 0)
+        assert kernel.cache == {}
+        launch(kernel, 65536)
+        kernel[(0,)](X, OUT, 0)
+        launch(kernel, 64)
+        assert [one.constants["BLOCK"] for one in gpu.launches] == [64, 256]
+    assert process.untuned() == ["warmup", "no_programs"]
 
 
 def test_what_another_process_publishes_meanwhile_waits_for_the_next_start() -> None:
@@ -360,6 +475,39 @@ def test_a_tuned_value_that_the_caller_gives_too_fails_as_with_stock() -> None:
         stock = error()
     with SimulatedGPU(), deterministic(MemoryStore()):
         assert error() == stock
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_so_it_does_after_sizes_of_its_key_were_launched(
+    of_two_sizes: MemoryStore, captured: bool
+) -> None:
+    with SimulatedGPU() as gpu, deterministic(of_two_sizes):
+        kernel = tunable(256, 64, key=())
+        for n in (64, 65536):
+            launch(kernel, n)
+        capture = gpu.capture() if captured else contextlib.nullcontext()
+        with pytest.raises((ValueError, TypeError), match=r"Conflicting|multiple values"), capture:
+            kernel[(4,)](X, OUT, 1024, BLOCK=64)
+        launch(kernel, 64)
+        assert gpu.launches[-1].constants["BLOCK"] == 256
+
+
+def test_a_list_that_is_pruned_to_nothing_fails_as_with_stock(of_two_sizes: MemoryStore) -> None:
+    def error(kernel: Any) -> str:
+        kernel.prune_configs = lambda kwargs: []
+        with pytest.raises((ValueError, IndexError)) as caught:
+            launch(kernel, 300)
+        return repr(caught.value)
+
+    with SimulatedGPU():
+        stock = error(tunable(256, 64, key=()))
+    with SimulatedGPU(), deterministic(of_two_sizes) as process:
+        process.phases.serve()
+        kernel = tunable(256, 64, key=())
+        kernel.prune_configs = lambda kwargs: kernel.configs  # another list in each launch
+        for n in (64, 65536):
+            launch(kernel, n)
+        assert error(kernel) == stock
 
 
 # -- other launches ------------------------------------------------------------------------------

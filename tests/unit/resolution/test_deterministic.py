@@ -21,10 +21,12 @@ from tuneonce.store import Store
 from tuneonce.store.readonly import ReadOnlyStore
 
 
-def over(store: Store, held: FrozenSet | None = None) -> DeterministicResolver:
+def over(
+    store: Store, held: FrozenSet | None = None, *, by_class: bool = True
+) -> DeterministicResolver:
     """The resolver of a process, as an installation has it."""
     return DeterministicResolver(
-        ReadOnlyStore(store), RememberedEvents(), journals=None, frozen=held
+        ReadOnlyStore(store), RememberedEvents(), journals=None, frozen=held, by_class=by_class
     )
 
 
@@ -60,13 +62,67 @@ def test_the_verdict_of_exactly_this_list(store: Store) -> None:
         assert over(store).resolve(other).winner is None
 
 
+STORED = {"c00": 16, "c03": 32, "c09": 64, "cxx": 16}
+
+
+def put_all(store: Store, winners: dict[str, int]) -> None:
+    for work_class, winner in winners.items():
+        put(store, question(16, 32, 64, work_class=work_class), winner)
+
+
+def of_class(work_class: str) -> Question:
+    return question(16, 32, 64, work_class=work_class)
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(["c00", "c02", "c06", "cxx"])])
+def test_a_size_gets_its_own_winner_or_the_nearest_in_whatever_order(
+    store: Store, order: tuple[str, ...]
+) -> None:
+    put_all(store, STORED)
+    resolver = over(store)
+    expected = {"c00": 16, "c02": 32, "c06": 64, "cxx": 16}  # c06 is as near to c03 as to c09
+    found = {asked: resolver.resolve(of_class(asked)) for asked in order}
+    assert {asked: one.winner for asked, one in found.items()} == {
+        asked: d(winner) for asked, winner in expected.items()
+    }
+    hits = {asked for asked, one in found.items() if one.outcome is Outcome.HIT}
+    assert hits == {"c00", "cxx"}
+    assert {found[asked].reason for asked in ("c02", "c06")} == {"work_class"}
+    of_key = {name: d(winner) for name, winner in STORED.items()}
+    assert all(one.of_key and one.of_key.winners == of_key for one in found.values())
+
+
+def test_what_a_store_has_of_a_key_is_read_once(store: Store) -> None:
+    put_all(store, {"c00": 16, "c09": 64})
+    counted = FaultyStore(store)
+    resolver = over(counted)
+    assert resolver.resolve(of_class("c00")).winner == d(16)
+    read = len(counted.calls)
+    put_all(store, {"c00": 32, "c03": 32})
+    [name] = [name for name in store.list("") if "/c09." in name]
+    assert store.delete_if(name, store.get(name) or b"")
+    answers = [resolver.resolve(of_class(name)).winner for name in ("c00", "c03", "c09")]
+    assert answers == [d(16), d(16), d(64)]
+    assert len(counted.calls) == read
+    assert over(store).resolve(of_class("c03")).winner == d(32)
+
+
+def test_what_failed_at_any_size_is_known_at_all(store: Store) -> None:
+    """Or which size is met first would decide what is tried last."""
+    put_all(store, {"c00": 32})
+    failed = [measured(16, failed="did not run", work_class="c09"), measured(32, 1.0)]
+    put(store, of_class("c09"), 32, measurements=failed)
+    for name in ("c00", "c09", "cxx"):
+        of_key = over(store).resolve(of_class(name)).of_key
+        assert of_key is not None
+        assert of_key.failed == {d(16)}
+
+
 @pytest.mark.parametrize("order", [*itertools.permutations(["c00", "c03", "c09", "cxx"])])
-def test_which_size_comes_first_does_not_matter(store: Store, order: tuple[str, ...]) -> None:
-    winners = {"c00": 16, "c03": 32, "c09": 64, "cxx": 16}
-    for work_class in order:
-        put(store, question(16, 32, 64, work_class=work_class), winners[work_class])
+def test_without_work_classes_the_largest_is_for_all(store: Store, order: tuple[str, ...]) -> None:
+    put_all(store, {work_class: STORED[work_class] for work_class in order})
     answers = [
-        over(store).resolve(question(16, 32, 64, work_class=asked))
+        over(store, by_class=False).resolve(of_class(asked))
         for asked in ("c00", "c03", "c05", "c09", "c15", "cxx")
     ]
     assert {found.winner for found in answers} == {d(64)}
@@ -163,8 +219,12 @@ def test_the_store_and_the_set_that_was_frozen_of_it_say_the_same(store: Store) 
     for work_class, winner in (("c00", 16), ("c07", 32), ("cxx", 64)):
         put(store, question(16, 32, 64, work_class=work_class), winner)
     held = freeze(store).frozen
-    asked = question(16, 32, 64, work_class="c01")
-    assert over(store, held).resolve(asked).winner == over(store).resolve(asked).winner == d(32)
+    for asked, by_class, winner in (("c01", True, 16), ("c07", True, 32), ("c01", False, 32)):
+        found = [
+            over(store, one, by_class=by_class).resolve(of_class(asked)) for one in (held, None)
+        ]
+        assert [one.winner for one in found] == [d(winner)] * 2
+        assert found[0].outcome is found[1].outcome
 
 
 def test_nothing_is_kept(store: Store) -> None:

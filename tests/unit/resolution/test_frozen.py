@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.fakes import FaultyStore, RememberedEvents, question
 from tests.unit.resolution.desk import THREE, Desk, d
 from tuneonce.model.frozen import FrozenSet, Winner
@@ -43,6 +45,22 @@ def test_it_answers_for_all_sizes_and_orders_of_the_list() -> None:
     asked = question(16, 32, 64)
     resolver = FrozenResolver(MemoryStore(), RememberedEvents(), frozen=frozen(asked, d(64)))
     assert resolver.resolve(question(64, 16, 32, work_class="c09")).winner == d(64)
+
+
+@pytest.mark.parametrize(
+    ("by_class", "expected"), [(True, [16, 16, 32, 32]), (False, [32, 32, 32, 32])]
+)
+def test_a_size_gets_its_own_winner_or_the_nearest(by_class: bool, expected: list[int]) -> None:
+    asked = question(16, 32, 64)
+    held = FrozenSet(
+        frozen(asked, d(winner), work_class=name).winners[0]
+        for name, winner in (("c00", 16), ("c04", 32))
+    )
+    resolver = FrozenResolver(MemoryStore(), RememberedEvents(), frozen=held, by_class=by_class)
+    asked_for = [question(16, 32, 64, work_class=name) for name in ("c00", "c01", "c02", "cxx")]
+    found = [resolver.resolve(one) for one in asked_for]
+    assert [one.winner for one in found] == [*map(d, expected)]
+    assert {(one.outcome, one.reason) for one in found} == {(Outcome.HIT, "frozen")}
 
 
 def test_what_it_does_not_hold_goes_the_usual_way(store: Store) -> None:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from ...model.key import UNKNOWN_CLASS, Work, work_class
 from ...tuning.between_classes import apart, likeliest
 from .grid import extent
-from .known_winners import Entry, Explored, entry_for
+from .known_winners import Entry, Explored, Known, entry_for
+from .sizes import whole
 
 # The class of all launches of a key that has but one.
 _ALL = UNKNOWN_CLASS
@@ -45,6 +46,9 @@ class KeyClasses:
         "winners",
     )
 
+    is_fixed = False
+    """Whether nothing is measured, and other things than its class decide what a launch runs."""
+
     def __init__(self, autotuner: Any, stock_key: tuple[Any, ...], *, single: bool = False) -> None:
         self.stock_key = stock_key
         self.single = single
@@ -53,7 +57,7 @@ class KeyClasses:
         """What the kernel was tuned by: a program may change that."""
         self.first = dict(autotuner.configs[0].all_kwargs())
         """The first candidate's values, with which the number of programs is computed."""
-        self.winners: dict[str, Entry] = {}
+        self.winners: dict[Any, Entry] = {}
         self.measured: dict[str, Measured] = {}
         """What is known of those of these classes that run a winner of their own."""
         self.exploring: dict[str, Any] = {}
@@ -64,6 +68,10 @@ class KeyClasses:
         self._thread: int | None = None
         self._crowded = False
         """Whether several threads have changed which winner the cache holds."""
+
+    def new_known(self) -> Known:
+        """What is known for calls of one shape: nothing yet."""
+        return Known(whole, {}, self)
 
     def name(self, work: Work) -> str:
         """The class of a launch of so much work."""
@@ -85,12 +93,12 @@ class KeyClasses:
             return None
         return Entry(self.stock_key, Explored(explored, extent(work)), {}, {})
 
-    def put(self, cache: Any, name: str, config: Any) -> None:
+    def put(self, cache: Any, name: Any, config: Any) -> None:
         """This class has a winner, and it is what the autotuner's cache holds now."""
         self.decide(name, config)
         self.launched(cache, config)
 
-    def decide(self, name: str, config: Any) -> None:
+    def decide(self, name: Any, config: Any) -> None:
         """This class has a winner, from its next launch on."""
         self.measured.pop(name, None)
         self.winners[name] = entry_for(self.stock_key, config, self)

@@ -28,7 +28,7 @@ from .sizes import (
 KeyOf = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]
 
 # So many sizes of a key are remembered before all are forgotten: sizes of requests never stop.
-_MOST_SIZES = 4096
+MOST_SIZES = 4096
 
 
 class Entry(NamedTuple):
@@ -76,15 +76,18 @@ class Known:
         self.code: Any = None
         """That of the grids that `size_of` reads; None for tuples."""
 
-    def meet(self, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry | None:
+    def meet(
+        self, autotuner: Any, args: tuple[Any, ...], kwargs: dict[str, Any], found: Any = None
+    ) -> Entry | None:
         """What a launch runs whose size was not met; None if its class was not met either.
 
+        `found` is what `size_of` has read of it, None if it is not known.
         Launches of its size find the entry from now on, if what decides their size is known. If
         none of about its size was met, its grid is evaluated.
         """
         if kwargs.get("warmup"):  # it decides nothing
             return None
-        if self.of_about and (entry := self._about(args, kwargs)) is not None:
+        if self.of_about and (entry := self._about(found)) is not None:
             return entry
         size = size_of(autotuner, args, kwargs, self.classes.first, code=self.code)
         entry = self.classes.entry_of(size.work)
@@ -92,13 +95,12 @@ class Known:
             self.keep(entry, size, autotuner, args, kwargs)
         return entry
 
-    def _about(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry | None:
+    def _about(self, found: Any) -> Entry | None:
         """What a launch of about this size ran. None where its own size is wanted, by which the
         times of launches that tune their class are compared."""
         try:
-            found = self.size_of(args, kwargs)
             entry = None if found is None else self.of_about.get(rounded(found))
-        except Exception:  # another kind of grid, or of arguments
+        except Exception:  # it cannot be looked up
             return None
         if entry is None or type(entry.config) is Explored:
             return None
@@ -150,14 +152,18 @@ class Known:
             found = self.size_of(args, kwargs)
             if may_be_kept(found):
                 self._remember(found, entry)
-                if len(self.of_about) >= _MOST_SIZES:
-                    self.of_about = {}
-                self.of_about[rounded(found)] = entry
+                self._share(found, entry)
         except Exception:
             return  # another kind of grid, or of arguments
 
+    def _share(self, found: Any, entry: Entry) -> None:
+        """Have launches of about this size run it, too."""
+        if len(self.of_about) >= MOST_SIZES:
+            self.of_about = {}
+        self.of_about[rounded(found)] = entry
+
     def _remember(self, found: Any, entry: Entry) -> None:
-        if len(self.entries) >= _MOST_SIZES:
+        if len(self.entries) >= MOST_SIZES:
             self.entries = {}
         self.entries[found] = entry
 
@@ -250,9 +256,9 @@ def known_of(
             known = None
         if known is not None and known.classes is classes:
             return known
-    known = Known(whole, {}, classes)
-    _keep(shapes, autotuner, args, kwargs, known)
-    return known
+    fresh: Known = classes.new_known()
+    _keep(shapes, autotuner, args, kwargs, fresh)
+    return fresh
 
 
 def _keep(

@@ -39,6 +39,7 @@ from ...tuning.priors import Prior
 from ...tuning.siblings import times_of
 from ..seams import kernels
 from .autotuner_state import AutotunerState
+from .fixed_classes import FixedClasses
 from .grid import work_of
 from .identity import innermost, name_of
 from .key_classes import KeyClasses, Measured
@@ -112,6 +113,8 @@ class Session:
     @functools.cached_property
     def work(self) -> Work:
         """How much the launch has to do."""
+        if isinstance(self.classes, FixedClasses):  # as its other launches are looked at
+            return self.classes.size(self.autotuner, self.args, self.kwargs).work
         return work_of(self.autotuner, self.nargs, self.kwargs)
 
     @property
@@ -130,6 +133,8 @@ class Session:
         """Whether there is something to launch by now, of its key or else of its class."""
         if self.classes is None:
             return self.stock_key in self.autotuner.cache
+        if isinstance(self.classes, FixedClasses):
+            return self._fixed(self.classes) is not None
         return self.class_name in self.classes.winners or self.class_name in self.classes.exploring
 
     @property
@@ -137,7 +142,13 @@ class Session:
         """What launches like this one run."""
         if self.classes is None:
             return self.autotuner.cache[self.stock_key]
+        if isinstance(self.classes, FixedClasses):
+            return self._fixed(self.classes)
         return self.classes.winners[self.class_name].config
+
+    def _fixed(self, classes: FixedClasses) -> Any:
+        entry = classes.entry_of_call(self.autotuner, self.args, self.kwargs)
+        return None if entry is None else entry.config
 
     def remember(self) -> None:
         """Have launches like this one find it at once."""
@@ -199,6 +210,17 @@ class Session:
             return {}
         digests = enumerate(self.question.digests)
         return {i: self.measurements[d] for i, d in digests if d in self.measurements}
+
+    @property
+    def failing(self) -> frozenset[int]:
+        """Positions of candidates that are known to fail: in one of the key's classes, where
+        nothing is measured."""
+        failed = {d for d, m in self.measurements.items() if m.failed is not None}
+        resolution, question = self.resolution, self.question
+        if resolution is not None and resolution.of_key is not None:
+            failed |= resolution.of_key.failed
+        digests = [] if question is None else question.digests
+        return frozenset(i for i, digest in enumerate(digests) if digest in failed)
 
     @property
     def world(self) -> str | None:

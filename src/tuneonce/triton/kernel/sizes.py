@@ -111,7 +111,7 @@ def size_reader(
     it may raise for another kind of grid.
     """
     grid = kwargs["grid"]
-    where = _places(autotuner, shape)
+    where = places(autotuner, shape)
     if not read <= where.keys():
         return None
     values = {**dict(zip(autotuner.arg_names, args, strict=False)), **kwargs}
@@ -121,7 +121,7 @@ def size_reader(
     items = [where[name] for name in names if name not in autotuner.keys]
     if type(grid) is tuple:
         items.insert(0, "kwargs['grid']")
-        source = f"lambda args, kwargs: {_tuple_of(items)}"
+        source = f"lambda args, kwargs: {tuple_of(items)}"
     else:
         cells = range(len(grid.__closure__ or ()))
         items += [f"grid.__closure__[{i}].cell_contents" for i in cells]
@@ -129,13 +129,13 @@ def size_reader(
         items += ["grid.__defaults__"] if grid.__defaults__ else []
         # Of any other grid nothing is remembered.
         ours = "(grid := kwargs['grid']).__code__ is code"
-        source = f"lambda args, kwargs: {_tuple_of(items)} if {ours} else None"
+        source = f"lambda args, kwargs: {tuple_of(items)} if {ours} else None"
     code = getattr(grid, "__code__", None)
     found: SizeOf = eval(source, {"code": code})
     return found
 
 
-def _places(autotuner: Any, shape: tuple[Any, ...]) -> dict[str, str]:
+def places(autotuner: Any, shape: tuple[Any, ...]) -> dict[str, str]:
     """Where calls of this shape have the kernel's arguments, by name."""
     names = list(autotuner.arg_names)
     where = {name: f"args[{i}]" for i, name in enumerate(names[: shape[0]])}
@@ -143,7 +143,7 @@ def _places(autotuner: Any, shape: tuple[Any, ...]) -> dict[str, str]:
     return where
 
 
-def _tuple_of(places: list[str]) -> str:
+def tuple_of(places: list[str]) -> str:
     return f"({''.join(f'{place}, ' for place in places)})"
 
 
@@ -160,10 +160,10 @@ def argument_reader(
     It may raise for a call whose arguments are of other types.
     """
     values = {**dict(zip(autotuner.arg_names, args, strict=False)), **kwargs}
-    where = [(place, values[name]) for name, place in _places(autotuner, shape).items()]
+    where = [(place, values[name]) for name, place in places(autotuner, shape).items()]
     items = [place for place, value in where if type(value) is int]
-    items += [f"{place}.shape" for place, value in where if _is_shape(getattr(value, "shape", 0))]
-    found: SizeOf = eval(f"lambda args, kwargs: {_tuple_of(items)}", {})
+    items += [f"{place}.shape" for place, value in where if is_shape(getattr(value, "shape", 0))]
+    found: SizeOf = eval(f"lambda args, kwargs: {tuple_of(items)}", {})
     return found
 
 
@@ -215,15 +215,15 @@ class _Meta(dict[str, Any]):
 
 def are_plain(found: tuple[Any, ...]) -> bool:
     """Whether all that a reader has found of a launch may be kept, to be compared with others'."""
-    return _NUMBERS.issuperset(map(type, found)) or all(map(_is_plain, found))
+    return _NUMBERS.issuperset(map(type, found)) or all(map(is_plain, found))
 
 
 def are_whole(found: tuple[Any, ...]) -> bool:
     """The same of what a reader of arguments has found."""
-    return all(type(one) is int or _is_shape(one) for one in found)
+    return all(type(one) is int or is_shape(one) for one in found)
 
 
-def _is_shape(value: Any) -> bool:
+def is_shape(value: Any) -> bool:
     return isinstance(value, tuple) and all(type(size) is int for size in value)
 
 
@@ -245,16 +245,16 @@ def _is_known_code(grid: Any) -> bool:
     if any(isinstance(constant, CodeType) for constant in code.co_consts):
         return False
     found = (_global(grid, name) for name in code.co_names)
-    return all(value is None or _is_plain(value) for value in found)
+    return all(value is None or is_plain(value) for value in found)
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
     """Whether equal values have equal effects, and one that is kept keeps nothing large alive."""
     kind = type(value)
     if kind in _NUMBERS or kind in (ModuleType, BuiltinFunctionType) or isinstance(value, type):
         return True
     if kind is tuple:
-        return all(map(_is_plain, value))
+        return all(map(is_plain, value))
     if kind.__module__.partition(".")[0] == "triton":  # a function for use in kernels
         return True
     # A function that closes over nothing; what it reads of its module is taken to stay.

@@ -110,8 +110,8 @@ class ColdPath:
                 with arguments_of(autotuner, session.nargs):
                     session.candidates = autotuners.prune(autotuner, session.kwargs)
                     why = undecided(session)
-                    if why is None and self._deterministic and has_a_choice(session):
-                        return self._deterministic.launch(session)
+                    if why is None and (fixed := self._fixed(session)) is not None:
+                        return fixed.launch(session)
                     if why is None:
                         adopted = self._decide(session)
                         if device_facts.products() and session.is_settled:
@@ -189,8 +189,8 @@ class ColdPath:
         session.candidates = autotuners.prune(view, kwargs)
         if (why := undecided(session)) is not None:
             return self._undecided.launch(session, why)
-        if self._deterministic and has_a_choice(session):
-            return self._deterministic.launch(session)
+        if (fixed := self._fixed(session)) is not None:
+            return fixed.launch(session)
         if (before := work_classes.captured(session)) is not None:
             return launch(autotuner, before, args, kwargs)
         asked = replace(session, autotuner=view)
@@ -206,6 +206,14 @@ class ColdPath:
         result = launch(autotuner, asked.winner, args, kwargs)
         self._tell_usage(asked, result)
         return result
+
+    def _fixed(self, session: Session) -> Deterministic | None:
+        """Who launches it, where nothing is measured. Triton raises what it raises where there is
+        no candidate to launch."""
+        if self._deterministic is not None and not has_a_choice(session):
+            session.classes = None
+            return None
+        return self._deterministic
 
     # -- its key; the caller holds the autotuner's lock --------------------------------------
 

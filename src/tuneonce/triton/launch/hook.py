@@ -37,6 +37,7 @@ from ..compile.workers import Workers
 from ..kernel import device_facts
 from ..kernel.autotuner_state import AutotunerState, forget_all
 from ..kernel.call import cache_key_of, call_pre_hook, launch, launch_cached, stock_key_of
+from ..kernel.fixed_classes import FixedClasses
 from ..kernel.key_classes import KeyClasses
 from ..kernel.known_winners import Entry, Explored, Known, known_of, winner_in
 from ..kernel.session import Session
@@ -96,7 +97,7 @@ class Hook:
         )
         policies = policies or Policies()
         self._by_class = policies.work_classes
-        self._explores = not policies.deterministic
+        self._is_fixed = policies.deterministic
         self._numerics = Numerics.OFF if policies.deterministic else policies.numerics
         self._look_share = policies.look_share
         self._workers = workers
@@ -179,18 +180,19 @@ class Hook:
 
         def run(self: Any, *args: Any, **kwargs: Any) -> Any:
             shape = (len(args), *kwargs)
-            known = entry = None
+            known = entry = size = None
             try:
                 keys, key_of, of_shape = self._tuneonce_state.shapes[shape]
                 known = of_shape[key_of(args, kwargs)]
-                entry = known.entries.get(known.size_of(args, kwargs))
+                size = known.size_of(args, kwargs)
+                entry = known.entries.get(size)
             except Exception:
                 # Nothing is called from here: an error of the program would seem caused by ours.
                 pass
             if entry is None:
                 if known is None or known.classes is None:
                     return first(self, args, kwargs)
-                entry = known.meet(self, args, kwargs)
+                entry = known.meet(self, args, kwargs, size)
                 if entry is None:
                     return first(self, args, kwargs, known)
             stock_key, config, seen, launch, classes = entry
@@ -239,7 +241,7 @@ class Hook:
         stock_key = cache_key_of(autotuner, state, stock_key_of(autotuner, nargs, kwargs))
         own = own_benchmark(autotuner)
         classes = None
-        if self._explores and not own:
+        if self._by_class if self._is_fixed else not own:
             classes = self._classes(autotuner, state, stock_key)
         is_one = classes is None or classes.single or not classes.winners
         if is_one and stock_key in autotuner.cache:
@@ -289,6 +291,13 @@ class Hook:
                 return False, None
         elif not classes.is_ours(found):
             return False, None
+        if classes.is_fixed:
+            entry = known.meet(autotuner, args, kwargs)
+            if entry is None:
+                return False, None
+            if found is not entry.config:
+                classes.launched(cache, entry.config)
+            return True, launch(autotuner, entry.config, args, kwargs)
         warmup = kwargs.get("warmup")
         go_on = self._cold_path.exploration.go_on
         held = None if entry is None else entry.config
@@ -330,7 +339,7 @@ class Hook:
             # Another thread may be about to put one there. Where it tunes for longer, whatever the
             # cache holds is launched, this time.
             if not state.lock.acquire(timeout=_PATIENCE_S):
-                return KeyClasses(autotuner, stock_key, single=not self._by_class)
+                return self._new_classes(autotuner, stock_key)
             try:
                 found = winner_in(autotuner.cache, stock_key)
                 if not self._stand(classes, autotuner, found):
@@ -340,9 +349,13 @@ class Hook:
             finally:
                 state.lock.release()
         if classes is None:
-            fresh = KeyClasses(autotuner, stock_key, single=not self._by_class)
-            classes = state.classes.setdefault(stock_key, fresh)
+            classes = state.classes.setdefault(stock_key, self._new_classes(autotuner, stock_key))
         return classes
+
+    def _new_classes(self, autotuner: Any, stock_key: tuple[Any, ...]) -> KeyClasses:
+        if self._is_fixed:
+            return FixedClasses(autotuner, stock_key)
+        return KeyClasses(autotuner, stock_key, single=not self._by_class)
 
     @staticmethod
     def _stand(classes: KeyClasses, autotuner: Any, found: Any) -> bool:

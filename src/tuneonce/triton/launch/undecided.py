@@ -15,6 +15,7 @@ from ..compile.compile_errors import passing_over
 from ..compile.listener import trial
 from ..compile.workers import Workers
 from ..kernel.call import launch
+from ..kernel.fixed_classes import FixedClasses
 from ..kernel.grid import programs
 from ..kernel.session import Session
 from ..kernel.wrappers import honours_warmup
@@ -78,12 +79,13 @@ class Undecided:
         return launch(autotuner, candidates[0], session.args, session.kwargs)
 
     def _known(self, session: Session, why: Why) -> tuple[Any, frozenset[int]]:
-        """The winner that the store has, and which candidates it knows to fail; asked once."""
+        """The winner that the store has, and which candidates it knows to fail; read once."""
         known, key = session.state.undecided, (why, session.stock_key)
-        if key not in known:
+        is_new, is_fixed = key not in known, isinstance(session.classes, FixedClasses)
+        if is_new or is_fixed:  # there, another size has another winner, and nothing is read
             self._persistence.ask(session)
-            failed = (i for i, one in session.known.items() if one.failed is not None)
-            known[key] = session.winner, frozenset(failed)
+            known[key] = session.winner, session.failing
+        if is_new:
             self._persistence.events.emit("untuned", kernel=session.label, why=why)
         return known[key]
 

@@ -31,6 +31,18 @@ def makes_up_candidates(autotuner: Any) -> bool:
     return getattr(autotuner, "early_config_prune", None) is not None
 
 
+def prunes(autotuner: Any) -> bool:
+    """Whether the candidates of a launch may be others than those of another launch."""
+    by = (getattr(autotuner, name, None) for name in ("early_config_prune", "perf_model"))
+    if any(one is not None for one in by):
+        return True
+    return getattr(autotuner.prune_configs, "__func__", None) is not _own_prune()
+
+
+def _own_prune() -> Any:
+    return getattr(follow(MODULE, "Autotuner"), PRUNE)
+
+
 def bench(autotuner: Any, args: Sequence[Any], config: Any, kwargs: Mapping[str, Any]) -> Any:
     """``_bench``: launch a candidate with all its hooks in a benchmark function.
 
@@ -169,7 +181,7 @@ SEAMS = (
         (Feature.COMPILE_AHEAD,),
         "says whether there may be candidates that are in no list",
         set_by_init("early_config_prune"),
-        words=("early_config_prune",),
+        words=("early_config_prune", "perf_model"),
     ),
     Seam(
         "Autotuner.cache_results",
