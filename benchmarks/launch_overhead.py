@@ -3,19 +3,20 @@
     python benchmarks/launch_overhead.py [--rounds 60] > benchmarks/results/launch-overhead.json
 
 On the simulated GPU, whose launcher does next to nothing, so that only Python is timed. Arms, one
-after another in every round (A B C D E A B C D E ...), each a batch of launches of a known key:
+after another in every round (A B C D E F A B C D E F ...), each a batch of launches of a known key:
 
 plain            the JITFunction itself, with the winner's constants written out
 stock            stock `Autotuner.run`
 plain_installed  the JITFunction itself while tuneonce is installed
 tuneonce         the autotuner while tuneonce is installed
 one_class        that with ``TUNEONCE_WORK_CLASSES=0``: launches of all sizes have one winner
+deterministic    that with ``TUNEONCE_DETERMINISTIC=1``, and a winner for each class
 
-tuneonce is installed and uninstalled twice in every round, and has its winners from the store,
-outside the timed batches. Times are microseconds of processor time per launch, so that other
+tuneonce is installed and uninstalled three times in every round, and has its winners from the
+store, outside the timed batches. Times are microseconds of processor time per launch, so that other
 processes do not count; `added_us` compares each arm with `plain` of the same round. `class_us` is
 what it takes to find the winner of a launch's class where its key is found, without the launch;
-null where the grid is evaluated for that.
+null where the grid is evaluated for that; `class_deterministic_us` is the same in that arm.
 
 Patterns (`launch_patterns.py`); all grids but the tuple are functions made for each launch:
 
@@ -52,7 +53,7 @@ from launch_patterns import PATTERNS, Launch, Pattern, times
 import tuneonce
 from tuneonce.testing import SimulatedGPU
 
-SCHEMA = "tuneonce.benchmark.launch_overhead/2"
+SCHEMA = "tuneonce.benchmark.launch_overhead/3"
 UNTIMED = 10
 """Launches before each batch."""
 
@@ -68,9 +69,12 @@ def timed(launch: Launch, batch: int) -> float:
 
 
 @contextlib.contextmanager
-def installed(pattern: Pattern, *, work_classes: bool) -> Iterator[None]:
+def installed(
+    pattern: Pattern, *, work_classes: bool = True, deterministic: bool = False
+) -> Iterator[None]:
     """While tuneonce is installed, and has met all sizes that are met more than once."""
     os.environ["TUNEONCE_WORK_CLASSES"] = str(int(work_classes))
+    os.environ["TUNEONCE_DETERMINISTIC"] = str(int(deterministic))
     pattern.tuner.cache.clear()
     tuneonce.install()
     try:
@@ -93,7 +97,7 @@ def measure(pattern: Pattern, rounds: int, batch: int) -> dict[str, Any]:
         for _ in range(rounds):
             take("plain", pattern.plain)
             take("stock", pattern.stock)
-            with installed(pattern, work_classes=True):
+            with installed(pattern):
                 take("plain_installed", pattern.plain)
                 take("tuneonce", pattern.ours)
                 finding = finding_the_class(pattern)
@@ -101,9 +105,14 @@ def measure(pattern: Pattern, rounds: int, batch: int) -> dict[str, Any]:
                     take("class", finding)
             with installed(pattern, work_classes=False):
                 take("one_class", pattern.ours)
+            with installed(pattern, deterministic=True):
+                take("deterministic", pattern.ours)
+                finding = finding_the_class(pattern)
+                if finding is not None:
+                    take("class_deterministic", finding)
     finally:
         gc.enable()
-    of_class = samples.pop("class", None)
+    of_class, fixed = (samples.pop(name, None) for name in ("class", "class_deterministic"))
     added = {
         arm: summary([a - b for a, b in zip(values, samples["plain"], strict=True)])
         for arm, values in samples.items()
@@ -113,6 +122,7 @@ def measure(pattern: Pattern, rounds: int, batch: int) -> dict[str, Any]:
         "us": {arm: summary(values) for arm, values in samples.items()},
         "added_us": added,
         "class_us": None if of_class is None else summary(of_class),
+        "class_deterministic_us": None if fixed is None else summary(fixed),
         "samples_us": {arm: [round(v, 2) for v in values] for arm, values in samples.items()},
     }
 
