@@ -87,10 +87,11 @@ class Looks:
         if not spans:
             raise Unobservable("no_tensors")
         tensors = [tensor for span in spans for tensor in span.tensors]
-        self._far = far_beyond(
+        self.far = far_beyond(
             [_width(tensor.dtype) for tensor in tensors], max(tensor.count for tensor in tensors)
         )
-        self.panel = Panel[int](self._far)
+        """Beyond which distance outputs are far apart; None where distances say nothing."""
+        self.panel = Panel[int](self.far)
         self._spans = spans
         self._snapshot: Snapshot | None = None
         self._references: References | None = None
