@@ -20,8 +20,9 @@ from triton import knobs
 
 from tests.fakes import journal_folder, measurements_left
 from tests.kernels.equivalence_gpu import blocks, covering, make_copy
-from tests.kernels.equivalence_lab import tuneonce_on
+from tests.kernels.equivalence_lab import Forgetful, tuneonce_on
 from tuneonce.model.records import Measurement
+from tuneonce.policies import Numerics, Policies
 from tuneonce.store.files import FileStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.kernel import device_facts
@@ -75,10 +76,13 @@ def measurements(store: FileStore) -> list[Measurement]:
     return measurements_left(journal_folder(store))
 
 
+@pytest.mark.parametrize("numerics", [Numerics.OFF, Numerics.CHECK])
 @pytest.mark.parametrize("allowed", [0, 1, 2])
-def test_it_is_raised_and_no_candidate_is_called_broken(tmp_path: Path, allowed: int) -> None:
-    store = FileStore(tmp_path / "store")
-    with SimulatedGPU(), tuneonce_on(store) as events:
+def test_it_is_raised_and_no_candidate_is_called_broken(
+    tmp_path: Path, allowed: int, numerics: Numerics
+) -> None:
+    store, policies = FileStore(tmp_path / "store"), Policies(numerics=numerics)
+    with SimulatedGPU(), tuneonce_on(store, policies=policies) as events:
         kernel = tunable()
         armed(allowed)
         with pytest.raises(RuntimeError, match="during inference"):
@@ -96,9 +100,30 @@ def test_it_is_raised_and_no_candidate_is_called_broken(tmp_path: Path, allowed:
         assert events.of("measure") == []
 
 
-def test_the_next_process_measures_the_rest(tmp_path: Path) -> None:
+@pytest.mark.parametrize("numerics", [Numerics.OFF, Numerics.CHECK])
+def test_a_benchmark_function_may_handle_it(numerics: Numerics) -> None:
+    """It hears of it once for each new variant, whether or not that was looked at before."""
+    refused: list[str] = []
+
+    def bench(call: Any, quantiles: Any = None) -> list[float]:
+        try:
+            call()
+        except RuntimeError as error:
+            refused.append(str(error))
+            return [float("inf")] * 3
+        return [1.0] * 3
+
+    with SimulatedGPU(), tuneonce_on(Forgetful(), policies=Policies(numerics=numerics)):
+        kernel = triton.autotune(blocks(256, 128, 64), ["n"], do_bench=bench)(make_copy())
+        armed(1)
+        assert launch(kernel).kwargs["BLOCK"] == 256
+        assert len(refused) == 2
+
+
+@pytest.mark.parametrize("numerics", [Numerics.OFF, Numerics.CHECK])
+def test_the_next_process_measures_the_rest(tmp_path: Path, numerics: Numerics) -> None:
     store = FileStore(tmp_path / "store")
-    with SimulatedGPU(), tuneonce_on(store):
+    with SimulatedGPU(), tuneonce_on(store, policies=Policies(numerics=numerics)):
         armed(1)
         with pytest.raises(RuntimeError, match="during inference"):
             launch(tunable())

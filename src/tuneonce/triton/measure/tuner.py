@@ -32,8 +32,8 @@ from ..compile.compile_errors import is_compile_error
 from ..compile.listener import compile_seconds, loading_seconds, within
 from ..compile.workers import Workers
 from ..kernel.session import Session
-from ..seams import autotuners, drivers
-from .device_timer import DeviceTimer
+from ..seams import autotuners, drivers, post_hooks
+from .device_timer import DeviceTimer, out_of_memory
 from .looking import Looked, Looking
 from .result import Broken, Result
 from .runner import Runner, kernel_calls, timing_for
@@ -180,13 +180,12 @@ class _Tuning:
                 self._tell(position, Result(timings[position], failed=failed))
                 continue
             with self._clocked(position), self._launching(position):
-                if looking.is_on:
-                    self._look_at(position, looking)
                 try:
                     config = self._candidates[position]
-                    result = autotuners.bench(
-                        session.autotuner, session.args, config, session.kwargs
-                    )
+                    with self._raising(self._look_at(position, looking)):
+                        result = autotuners.bench(
+                            session.autotuner, session.args, config, session.kwargs
+                        )
                 except Exception as error:
                     self._clock_so_far(position)
                     if session.together or not is_compile_error(error):
@@ -217,13 +216,35 @@ class _Tuning:
             found, key=(lambda config: _comparable(found[config])) if mixed else found.__getitem__
         )
 
-    def _look_at(self, position: int, looking: Looking) -> None:
-        """Launch a candidate to look at it. What its launch raises, its benchmark raises again."""
-        session, config = self._session, self._candidates[position]
-        with suppress(Exception):
-            calls = kernel_calls(session.autotuner, session.args, session.kwargs, [config])
+    def _look_at(self, position: int, looking: Looking) -> Exception | None:
+        """Launch a candidate to look at it, where there is anything to see; what that raised."""
+        session, calls = self._session, None
+        if looking.is_on:
+            with suppress(Exception):
+                only = [self._candidates[position]]
+                calls = kernel_calls(session.autotuner, session.args, session.kwargs, only)
+        try:
             for call in calls or ():
                 looking.first(position, call)
+        except Exception as error:
+            return None if out_of_memory(error) else error  # our memory is given back by now
+        return None
+
+    def _raising(self, error: Exception | None) -> AbstractContextManager[None]:
+        """Have a benchmark's first launch raise what was raised when the candidate was looked at.
+
+        A hook of Triton's that refuses new variants raises once for each, and is to be heard where
+        it would be without looks: the benchmark function may handle it.
+        """
+        if error is None:
+            return nullcontext()
+        left = [error]
+
+        def again() -> None:
+            if left:
+                raise left.pop()
+
+        return post_hooks.before(self._session.autotuner, again)
 
     # -- by a race ---------------------------------------------------------------------------
 
