@@ -32,6 +32,7 @@ from triton.runtime.interpreter import InterpretedFunction, interpreter_builder
 from triton.runtime.jit import JITFunction, TensorWrapper
 
 from tests.fakes import journals_of
+from tuneonce.policies import Numerics, Policies
 from tuneonce.resolution.resolver import Resolver
 from tuneonce.store.memory import MemoryStore
 from tuneonce.triton.compile.workers import build_workers
@@ -75,7 +76,11 @@ class Events:
         return [one["outcome"] for one in self.of("resolve")]
 
 
-def make_hook(store: Any, **more: Any) -> tuple[Hook, Events]:
+OFF = Policies(numerics=Numerics.OFF)
+"""No candidate is looked at, which takes launches that stock Triton does not make."""
+
+
+def make_hook(store: Any, *, policies: Policies | None = None, **more: Any) -> tuple[Hook, Events]:
     """The hook over `store`, not yet in place, and what it will tell. `more`: of the hook."""
     events = Events()
     journals = None if isinstance(store, Forgetful) else journals_of(store)
@@ -83,7 +88,9 @@ def make_hook(store: Any, **more: Any) -> tuple[Hook, Events]:
     persistence = Persistence(resolver, events, raise_errors=True)  # type: ignore[arg-type]
     workers = build_workers(2, events)  # type: ignore[arg-type]
     module = sys.modules["triton.runtime.autotuner"]
-    return Hook(module, persistence, workers, journals=journals, **more), events
+    policies = OFF if policies is None else policies
+    hook = Hook(module, persistence, workers, journals=journals, policies=policies, **more)
+    return hook, events
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ from tuneonce.testing import SimulatedGPU
 
 ROWS, COLUMNS = 20, 64
 
+OFF = Policies(numerics=Numerics.OFF)
 # Nothing is compiled here, and a launch takes long: looking is most of a tuning.
 CHECK = Policies(numerics=Numerics.CHECK, look_share=1.0)
 BITS = Policies(numerics=Numerics.BITS, look_share=1.0)

@@ -15,6 +15,7 @@ from triton.runtime.errors import OutOfResources
 from tests.kernels.numerics_lab import (
     BITS,
     HONEST,
+    OFF,
     Bench,
     column_sums,
     ended_before_publishing,
@@ -34,7 +35,7 @@ class Start:
     """One process's tuning over a store: the winner, what it wrote, and what was launched."""
 
     def __init__(
-        self, store: MemoryStore, policies: Policies | None = BITS, ways: Any = WAYS, **more: Any
+        self, store: MemoryStore, policies: Policies = BITS, ways: Any = WAYS, **more: Any
     ) -> None:
         with tuner(workers=0, store=store, policies=policies) as tuning:
             bench = Bench(column_sums, ways, tuning.gpu, **more)
@@ -51,14 +52,14 @@ def serving(policy: OnMiss) -> Policies:
 
 def test_what_others_have_tuned_by_time_is_not_theirs_to_use() -> None:
     store = MemoryStore()
-    fastest = Start(store, None)
+    fastest = Start(store, OFF)
     constant = Start(store)
     assert fastest.winner == WAYS[-1]
     assert constant.outcome == "miss"
     assert not torch.equal(fastest.out, constant.out)
     assert torch.equal(constant.out, Start(MemoryStore(), ways=WAYS[:1] + WAYS[2:]).out)
     # And neither changes what the others find.
-    again, other = Start(store), Start(store, None)
+    again, other = Start(store), Start(store, OFF)
     assert (again.outcome, again.winner, again.launched) == ("hit", constant.winner, [again.winner])
     assert (other.outcome, other.winner) == ("hit", fastest.winner)
 
@@ -82,7 +83,7 @@ def test_nothing_is_expected_that_could_keep_the_first_candidate_from_being_meas
         return stock(*args)
 
     monkeypatch.setattr(Resolver, "expected", expected)
-    Start(MemoryStore(), None)
+    Start(MemoryStore(), OFF)
     assert len(asked) == 1
     start = Start(MemoryStore())
     assert len(asked) == 1
@@ -100,7 +101,7 @@ def test_another_first_candidate_is_another_key() -> None:
 @pytest.mark.parametrize("policy", [OnMiss.EXPLORE, OnMiss.BORROW])
 def test_what_serves_runs_the_first_candidate_and_nothing_else(policy: OnMiss) -> None:
     store = MemoryStore()
-    Start(store, None)  # the nearest there is, which would be borrowed
+    Start(store, OFF)  # the nearest there is, which would be borrowed
     start = Start(store, serving(policy))
     assert start.launched == [FIRST]
 
@@ -114,11 +115,11 @@ def test_times_of_a_tuning_that_was_interrupted_decide_nothing() -> None:
     """All were measured, and the process ended before it had published a winner."""
 
     stores = MemoryStore(), MemoryStore()
-    for store, policies in zip(stores, (None, BITS), strict=True):
+    for store, policies in zip(stores, (OFF, BITS), strict=True):
         with ended_before_publishing():
             Start(store, policies)
     # By times alone this is a winner for who asks for no more.
-    assert len(Start(stores[0], None).launched) == 1
+    assert len(Start(stores[0], OFF).launched) == 1
     start = Start(stores[1])
     assert start.outcome == "miss"
     assert start.winner in (FIRST, WAYS[2])

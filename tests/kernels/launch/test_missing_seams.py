@@ -25,6 +25,7 @@ from tests.kernels.equivalence_gpu import (
 from tests.kernels.jobs import make_add
 from tests.kernels.pool_lab import FOUR, autotuned, launch, tuner
 from tests.kernels.pool_lab import blocks as sizes
+from tuneonce.policies import Numerics, Policies
 from tuneonce.store.memory import MemoryStore
 from tuneonce.triton.kernel import device_facts
 from tuneonce.triton.launch.observer import Observer
@@ -78,7 +79,8 @@ def test_a_launch_is_as_stock_whatever_is_off(
     # A tuning of an empty cache each: what Triton has compiled is found by all.
     everything_on, _ = run_ours(scenario, MemoryStore())
     lacks(next(s.name for s in table.needed_by(feature) if Feature.HOOK not in s.needed_by))
-    ours, events = run_ours(scenario, MemoryStore())
+    policies = Policies(numerics=Numerics.CHECK) if feature is Feature.NUMERICS else None
+    ours, events = run_ours(scenario, MemoryStore(), policies=policies)
     assert visible(ours) == visible(everything_on)
     told = [one["detail"] for one in events.of("problem")]
     assert all(one["what"] == "seam_missing" for one in events.of("problem"))

@@ -14,6 +14,7 @@ from tests.kernels.numerics_lab import (
     BITS,
     CHECK,
     HONEST,
+    OFF,
     RACE,
     TAIL,
     Bench,
@@ -103,7 +104,7 @@ def test_a_verdict_says_what_was_seen(warnings: Callable[[], list[str]]) -> None
 def test_a_list_that_grew_does_not_try_the_wrong_one_again() -> None:
     store = MemoryStore()
     tuned(store, CHECK, [*HONEST_FOUR, (8, TAIL)])
-    bench, _ = tuned(store, None, [*HONEST_FOUR, (8, TAIL), (5, HONEST)])
+    bench, _ = tuned(store, OFF, [*HONEST_FOUR, (8, TAIL), (5, HONEST)])
     assert (8, TAIL) not in bench.launched
 
 
@@ -128,7 +129,7 @@ def test_times_of_a_tuning_that_was_interrupted_are_not_enough() -> None:
 
     store, ways = MemoryStore(), [*HONEST_FOUR, (8, TAIL)]
     with ended_before_publishing():
-        tuned(store, None, ways)
+        tuned(store, OFF, ways)
     bench, tuning = tuned(store, CHECK, ways)
     assert bench.won == (16, HONEST)
     assert tuning.of("resolve")[0]["reason"] == "not_looked_at"
@@ -136,7 +137,7 @@ def test_times_of_a_tuning_that_was_interrupted_are_not_enough() -> None:
 
 def test_without_being_asked_nothing_is_kept_or_told() -> None:
     store = MemoryStore()
-    _, tuning = tuned(store, None, HONEST_FOUR)
+    _, tuning = tuned(store, OFF, HONEST_FOUR)
     [verdict] = verdicts(store)
     assert verdict.sightings is msgspec.UNSET
     assert tuning.of("outputs") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -18,11 +19,17 @@ import triton
 import triton.language as tl
 from triton.runtime.interpreter import InterpretedFunction
 
+from tests.kernels import equivalence_lab
 from tests.kernels.equivalence_gpu import blocks, covering, make_copy
-from tests.kernels.equivalence_lab import make_hook, tuneonce_on
+from tuneonce.policies import Numerics, Policies
 from tuneonce.store.memory import MemoryStore
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.kernel import device_facts
+from tuneonce.triton.measure.looking import Looking
+
+this = sys.modules[__name__]
+policies = Policies()
+looking = threading.local()
 
 # Only a test that would fail waits this long.
 TOO_LONG = 30.0
@@ -34,6 +41,26 @@ def _compiled_once(
 ) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
     device_facts.forget()
+
+
+@pytest.fixture(params=[Numerics.OFF, Numerics.CHECK], autouse=True)
+def _numerics(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launches that are only looked at change nothing, and are marked as such."""
+    monkeypatch.setattr(this, "policies", Policies(numerics=request.param))
+    stock = Looking.first
+
+    def first(self: Looking, *args: Any) -> None:
+        looking.now = True
+        try:
+            stock(self, *args)
+        finally:
+            looking.now = False
+
+    monkeypatch.setattr(Looking, "first", first)
+
+
+def tuneonce_on(store: Any) -> Any:
+    return equivalence_lab.tuneonce_on(store, policies=policies)
 
 
 def together(count: int, work: Callable[[int], Any]) -> list[Any]:
@@ -71,6 +98,8 @@ class Kernel:
 
     def _run(self, x: Any, out: Any, n: int, *, BLOCK: int, **options: Any) -> None:
         out += x
+        if getattr(looking, "now", False):
+            return
         measuring = getattr(self.measuring, "now", False)
         with self.lock:
             (self.measured if measuring else self.launched).append((n, BLOCK))
@@ -107,8 +136,10 @@ def test_one_tuning_of_a_compiled_kernel(count: int) -> None:
         kernel = triton.autotune(blocks(64, 128, 256), ["n"])(make_copy())
         together(count, lambda _: kernel[covering(1024)](x, out, 1024))
         assert len(gpu.benchmarked) == 3
-        assert len(gpu.launches) == 3 + count
-        assert all(launch.runs(kernel.best_config) for launch in gpu.launches[3:])
+        # A simulated GPU writes nothing, so no other candidate is looked at.
+        looks = int(policies.numerics is Numerics.CHECK)
+        assert len(gpu.launches) == looks + 3 + count
+        assert all(launch.runs(kernel.best_config) for launch in gpu.launches[looks + 3 :])
         assert gpu.best().runs(kernel.best_config)
     assert len(events.of("tune")) == 1
     assert events.outcomes == ["miss"]
@@ -238,7 +269,7 @@ def test_a_warm_up_does_not_take_the_arguments_of_a_tuning() -> None:
 
 
 def test_a_launch_from_a_signal_handler_in_the_middle_of_another() -> None:
-    hook, _ = make_hook(MemoryStore())
+    hook, _ = equivalence_lab.make_hook(MemoryStore(), policies=policies)
     assert hook.install()
     try:
         kernel, other = Kernel(), Kernel()

@@ -18,6 +18,7 @@ from tests.kernels.numerics_lab import (
     CHECK,
     HONEST,
     MASK,
+    OFF,
     RACE,
     SHIFTED,
     STALE,
@@ -44,7 +45,7 @@ def test_all_wrong_candidates_are_found_and_no_honest_one_is() -> None:
 
 
 def test_without_being_asked_nothing_is_looked_at() -> None:
-    with tuner(workers=0) as tuning:
+    with tuner(workers=0, policies=OFF) as tuning:
         bench = Bench(column_sums, [*FOUR, (8, TAIL)], tuning.gpu)
         bench.sums()
         assert bench.winner == (8, TAIL)
@@ -79,7 +80,7 @@ def test_what_is_wrong_is_not_launched_to_know_what_constant_bits_cost() -> None
 
 def test_looking_does_not_disturb_the_times() -> None:
     found = []
-    for policies in (None, CHECK, BITS):
+    for policies in (OFF, CHECK, BITS):
         with tuner(workers=0, policies=policies) as tuning:
             bench = Bench(column_sums, FOUR, tuning.gpu)
             bench.sums()
@@ -154,7 +155,7 @@ def test_with_bits_the_winner_has_the_bits_of_the_first() -> None:
     with tuner(workers=0, policies=BITS) as tuning:
         bench = Bench(column_sums, [FOUR[0], FOUR[3]], tuning.gpu)
         assert torch.equal(bench.sums(), constant)
-    with tuner(workers=0) as tuning:
+    with tuner(workers=0, policies=OFF) as tuning:
         bench = Bench(column_sums, FOUR, tuning.gpu)
         assert not torch.equal(bench.sums(), constant)
 
@@ -190,11 +191,11 @@ def test_a_benchmark_function_of_the_program_sees_candidates_after_us() -> None:
         measured.append(len(bench.launched))
         return [1.0 / len(measured)] * 3
 
-    for policies, expected in ((CHECK, FOUR[3]), (BITS, FOUR[0]), (None, (8, TAIL))):
+    for policies, expected in ((CHECK, FOUR[3]), (BITS, FOUR[0]), (OFF, (8, TAIL))):
         measured: list[int] = []
         with tuner(workers=0, policies=policies) as tuning:
             bench = Bench(column_sums, [*FOUR, (8, TAIL)], tuning.gpu, do_bench=measure)
             bench.sums()
             assert bench.winner == expected
             assert len(measured) == 5
-            assert measured[0] == (1 if policies is None else 3)
+            assert measured[0] == (1 if policies is OFF else 3)

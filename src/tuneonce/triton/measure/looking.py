@@ -72,8 +72,8 @@ class Looking:
 
     @property
     def is_on(self) -> bool:
-        """Whether there is anything to look at."""
-        return self._looks is not None
+        """Whether there is anything to look at, as far as that is known."""
+        return self._looks is not None and self._looks.left_out is None
 
     @property
     def seconds(self) -> float:
