@@ -125,7 +125,7 @@ SEAMS = (
     Seam(
         "Autotuner.do_bench",
         autotuners.MODULE,
-        _TELLING,
+        (*_TELLING, Feature.NUMERICS),
         "is asked by `_bench`, and replaced to get what it would measure",
         _asks_what_is_left,
         words=("do_bench",),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import CodeType
 from typing import Any
 
 from . import autotuners
-from .seam import Feature, Seam
+from .seam import Feature, Finding, Seam, as_read, follow
 
 
 @contextmanager
@@ -39,13 +41,24 @@ def before(autotuner: Any, look: Callable[[], None]) -> Iterator[None]:
             own["post_hook"] = kept
 
 
+def _is_called_after_launches() -> Finding:
+    """Whether `_bench` names it in what it has measured, and says what a launch has raised."""
+    there = autotuners.set_by_init("post_hook")()
+    bench = inspect.getattr_static(follow(autotuners.MODULE, "Autotuner"), autotuners.BENCH)
+    if there is not Finding.AS_READ or not autotuners.is_tritons(bench):
+        return there  # a program's own `_bench` says nothing about Triton
+    within = [code for code in bench.__code__.co_consts if isinstance(code, CodeType)]
+    calling = [code for code in within if "post_hook" in code.co_names and "run" in code.co_names]
+    return as_read(any(("exception",) in code.co_consts for code in calling))
+
+
 SEAMS = (
     Seam(
         "Autotuner.post_hook",
         autotuners.MODULE,
         (Feature.NUMERICS,),
         "is called after each launch of a candidate, and may restore what that wrote",
-        autotuners.set_by_init("post_hook"),
+        _is_called_after_launches,
         names=("post_hook",),
     ),
 )

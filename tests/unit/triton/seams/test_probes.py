@@ -102,6 +102,15 @@ def a_plain_property(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Autotuner, "do_bench", property(made["do_bench"]))
 
 
+def a_bench_without_hooks(patch: pytest.MonkeyPatch) -> None:
+    """Made by Triton, as a later version may."""
+    made: dict[str, Any] = {}
+    text = """def _bench(self, *args, config, **meta):
+        return self.do_bench(lambda: self.fn.run(*args, **meta))"""
+    exec(text, vars(autotuner), made)
+    patch.setattr(Autotuner, "_bench", made["_bench"])
+
+
 def no_listener(patch: pytest.MonkeyPatch) -> None:
     patch.delattr(type(knobs.compilation), "listener")
     patch.delitem(vars(knobs.compilation), "listener", raising=False)
@@ -209,7 +218,19 @@ def triton_keys(patch: pytest.MonkeyPatch) -> None:
                 "asked benchmark",
                 a_plain_property,
                 {"Autotuner.do_bench"},
-                TIMING,
+                {*TIMING, Feature.NUMERICS},
+            ),
+            (
+                "hook after a launch",
+                without_an_attribute(Autotuner, "post_hook"),
+                {"Autotuner.post_hook"},
+                {Feature.NUMERICS},
+            ),
+            (
+                "hook after a launch that nothing calls",
+                a_bench_without_hooks,
+                {"Autotuner.post_hook"},
+                {Feature.NUMERICS},
             ),
             (
                 "author's pruning",
