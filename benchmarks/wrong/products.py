@@ -15,7 +15,7 @@ def matmul(
     c,
     M,
     N,
-    K,
+    K: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
     BK: tl.constexpr,
@@ -43,9 +43,9 @@ def matmul(
     stale = tl.load(
         a + m[:, None] * K + k[None, :], mask=(m < M)[:, None] & (k < K)[None, :], other=0.0
     )
-    for start in range(begin, end, BK):
+    for start in range(0, K, BK):
         at = start + k
-        inside = at < K
+        inside = (at >= begin) & (at < end)
         if FAULT == "mask":
             inside = at < K + BK
         place = at
@@ -90,7 +90,7 @@ def split_k(
     c,
     M,
     N,
-    K,
+    K: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
     BK: tl.constexpr,
@@ -106,18 +106,17 @@ def split_k(
     n = column * BN + tl.arange(0, BN)
     k = tl.arange(0, BK)
     share = (K + SPLITS * BK - 1) // (SPLITS * BK) * BK
-    begin = split * share
-    end = begin + share
+    end = share
     if FAULT == "more":  # the first step of the next split, too
         end += BK
     if FAULT == "last":
         end -= BK
     total = tl.zeros((BM, BN), tl.float32)
-    for start in range(begin, end, BK):
-        at = start + k
-        inside = at < K
+    for start in range(0, (K + SPLITS * BK - 1) // (SPLITS * BK) * BK + BK, BK):
+        at = split * share + start + k
+        inside = (at < K) & (start + k < end)
         if FAULT == "mask":
-            inside = at < K + BK
+            inside = (at < K + BK) & (start + k < end)
         left = tl.load(
             a + m[:, None] * K + at[None, :], mask=(m < M)[:, None] & inside[None, :], other=0.0
         )
@@ -151,7 +150,7 @@ def integer_product(
     c,
     M,
     N,
-    K,
+    K: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
     BK: tl.constexpr,
@@ -177,9 +176,9 @@ def integer_product(
     stale = tl.load(
         a + m[:, None] * K + k[None, :], mask=(m < M)[:, None] & (k < K)[None, :], other=0
     )
-    for start in range(begin, end, BK):
+    for start in range(0, K, BK):
         at = start + k
-        inside = at < K
+        inside = (at >= begin) & (at < end)
         if FAULT == "mask":
             inside = at < K + BK
         place = at
@@ -221,7 +220,7 @@ def attention(
     k,
     v,
     out,
-    T,
+    T: tl.constexpr,
     D: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
@@ -246,9 +245,9 @@ def attention(
     end = T
     if FAULT == "last":
         end = T // BN * BN
-    for start in range(0, end, BN):
+    for start in range(0, T, BN):
         n = start + tl.arange(0, BN)
-        inside = n < T
+        inside = n < end
         keys = tl.load(k + n[:, None] * D + d[None, :], mask=inside[:, None], other=0.0)
         place = n
         if FAULT == "shift":

@@ -9,7 +9,7 @@ def row_sum(
     x,
     out,
     rows,
-    columns,
+    columns: tl.constexpr,
     TILE: tl.constexpr,
     BLOCK: tl.constexpr,
     FAULT: tl.constexpr,
@@ -22,8 +22,6 @@ def row_sum(
         begin = BLOCK
     if FAULT == "last":
         end = columns // BLOCK * BLOCK
-    if FAULT == "more":  # one step too many, and no mask
-        end = columns + BLOCK
     width = columns
     if FAULT == "stride":
         width = columns - 1
@@ -31,13 +29,13 @@ def row_sum(
     if FAULT == "init":
         total += tl.load(out + row, mask=row < rows, other=0.0)
     stale = total * 0
-    for start in range(begin, end, BLOCK):
+    for start in range(0, columns, BLOCK):
         at = start + tl.arange(0, BLOCK)
+        inside = (at >= begin) & (at < end)
         if FAULT == "shift":
             at += 1
-        inside = at < columns
-        if FAULT == "mask" or FAULT == "more":
-            inside = at < columns + 2 * BLOCK
+        if FAULT == "mask":
+            inside = at < columns + BLOCK
         place = row[:, None] * width + at[None, :]
         part = tl.sum(
             tl.load(x + place, mask=(row < rows)[:, None] & inside[None, :], other=0.0).to(
@@ -67,7 +65,7 @@ def row_sum(
 def softmax(
     x,
     out,
-    columns,
+    columns: tl.constexpr,
     BLOCK: tl.constexpr,
     FAULT: tl.constexpr,
     TURN: tl.constexpr,
@@ -83,9 +81,9 @@ def softmax(
         end = columns // BLOCK * BLOCK
     most = tl.max(tl.full((BLOCK,), -1.0e4, tl.float32), axis=0)
     total = most * 0
-    for start in range(0, end, BLOCK):
+    for start in range(0, columns, BLOCK):
         at = start + tl.arange(0, BLOCK)
-        inside = at < columns
+        inside = at < end
         if FAULT == "mask":
             inside = at < columns + BLOCK
         part = 3.0 * tl.load(source + at, mask=inside, other=-1.0e4).to(tl.float32)
@@ -119,7 +117,7 @@ def layer_norm(
     weight,
     bias,
     out,
-    columns,
+    columns: tl.constexpr,
     BLOCK: tl.constexpr,
     FAULT: tl.constexpr,
     TURN: tl.constexpr,
@@ -135,9 +133,9 @@ def layer_norm(
     if FAULT == "count":  # that of whole blocks
         count = (columns + BLOCK - 1) // BLOCK * BLOCK
     parts = tl.zeros((BLOCK,), tl.float32)
-    for start in range(0, end, BLOCK):
+    for start in range(0, columns, BLOCK):
         at = start + tl.arange(0, BLOCK)
-        parts += tl.load(source + at, mask=at < columns, other=0.0).to(tl.float32)
+        parts += tl.load(source + at, mask=at < end, other=0.0).to(tl.float32)
     mean = tl.sum(parts, axis=0) / count
     squares = tl.zeros((BLOCK,), tl.float32)
     for start in range(0, columns, BLOCK):
@@ -173,7 +171,7 @@ def layer_norm(
 def scan(
     x,
     out,
-    columns,
+    columns: tl.constexpr,
     BLOCK: tl.constexpr,
     FAULT: tl.constexpr,
     TURN: tl.constexpr,
@@ -189,7 +187,7 @@ def scan(
     end = columns
     if FAULT == "last":
         end = columns // BLOCK * BLOCK
-    for start in range(0, end, BLOCK):
+    for start in range(0, columns, BLOCK):
         at = start + tl.arange(0, BLOCK)
         place = at
         if FAULT == "shift":
@@ -207,7 +205,7 @@ def scan(
             carry += tl.where(start == 0, 0.0, tl.sum(part, axis=0))
         else:
             carry += tl.sum(part, axis=0)
-        tl.store(out + row * columns + at, found, mask=at < columns)
+        tl.store(out + row * columns + at, found, mask=at < end)
 
 
 def convolution(

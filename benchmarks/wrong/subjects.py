@@ -162,7 +162,7 @@ SUBJECTS = (
         "row_sum",
         rows.row_sum,
         (
-            *("first", "last", "more", "stride", "init", "shift", "mask", "restart", "stale"),
+            *("first", "last", "stride", "init", "shift", "mask", "restart", "stale"),
             *("accumulator", "lost", "twice", "tail"),
         ),
         FLOATS,
