@@ -93,7 +93,8 @@ class Resolution:
     """`winner` is a candidate's digest; `known` are the usable measurements by digest, of the
     winner's work class. `here`: those of the work class that was asked for, where it is another.
     `beside`: milliseconds by candidate, by each other work class that was looked at. `of_key`: all
-    winners of the key, where nothing but these decides.
+    winners of the key, where nothing but these decides. `sightings`: what tunings of this key at
+    other sizes, or over other lists, have seen of outputs.
     """
 
     outcome: Outcome
@@ -104,6 +105,7 @@ class Resolution:
     here: dict[str, Measurement] = field(default_factory=dict)
     beside: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     of_key: ClassWinners | None = None
+    sightings: tuple[Sighting, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -261,6 +263,14 @@ class Resolver:
         if self._journals is not None:
             left = self._journals.left(question.journal)
             loose += [measurement for measurement in left if measurement.key == question.key.digest]
+        seen = tuple(sighting for verdict in verdicts for sighting in verdict.sightings or ())
+        return replace(self._put_together(question, verdicts, loose), sightings=seen)
+
+    def _put_together(
+        self, question: Question, verdicts: Sequence[Verdict], loose: Sequence[Measurement]
+    ) -> Resolution:
+        """What verdicts of this key and measurements say that are kept by themselves."""
+        work_class = question.work_class
         behind = [m for verdict in verdicts for m in verdict.measurements]
         known = self._usable(question, [*behind, *loose])
         missing = [digest for digest in question.digests if digest not in known]
@@ -438,18 +448,21 @@ class Resolver:
             return False
         name = question.key.verdict_name(question.work_class, question.digests)
         tune_s = sum(m.seconds for m in known.values())
+        sightings: Sequence[Sighting] = ()
         try:
             data = self._access.store.get(name)
             if data is not None:
                 old = unpack(data, Verdict)
                 if old.winner != wrong or not self._access.store.delete_if(name, data):
                     return False
-                tune_s = old.tune_s
+                tune_s, sightings = old.tune_s, old.sightings or ()
         except BadRecord:  # set aside when this key is resolved next
             return False
         except StoreError as error:
             self._access.failed(error)
             return False
-        self.publish(question, known, winner, origin="rechecked", tune_s=tune_s)
+        self.publish(
+            question, known, winner, origin="rechecked", tune_s=tune_s, sightings=sightings
+        )
         published = self._access.read(name, Verdict)
         return published is not None and published.winner == winner

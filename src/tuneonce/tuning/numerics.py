@@ -212,3 +212,8 @@ def standings(
             else:
                 found[one] = Standing(old.equal, old.unequal + 1, old.sizes)
     return found
+
+
+def refuted(first: C, sightings: Iterable[tuple[Mapping[C, int], int | None]]) -> frozenset[C]:
+    """Those that were seen to write other bits than `first`, at least once."""
+    return frozenset(one for one, is_at in standings(first, sightings).items() if is_at.refuted)

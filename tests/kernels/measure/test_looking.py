@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,8 @@ from tests.kernels.numerics_lab import (
     column_sums,
 )
 from tests.kernels.pool_lab import tuner
+from tuneonce.model.records import Sighting
+from tuneonce.resolution.resolver import Resolver
 from tuneonce.triton.measure.outputs import looks
 
 FOUR = [(2, HONEST), (4, HONEST), (8, HONEST), (16, HONEST)]
@@ -199,3 +202,68 @@ def test_a_benchmark_function_of_the_program_sees_candidates_after_us() -> None:
             assert bench.winner == expected
             assert len(measured) == 5
             assert measured[0] == (1 if policies is OFF else 3)
+
+
+# -- what other tunings of the key have seen -------------------------------------------------
+
+
+@pytest.fixture
+def seen_elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Has a store know another tuning: classes by position, -1 for the unsteady, and the wrong."""
+    stock = Resolver.resolve
+
+    def know(classes: dict[int, int], *wrong: int) -> None:
+        def resolve(self: Resolver, question: Any) -> Any:
+            named = question.digests
+            seen = {named[one]: number for one, number in classes.items()}
+            sighting = Sighting(9, 1.0, 4, seen, {}, [named[one] for one in wrong], False)
+            return replace(stock(self, question), sightings=(sighting,))
+
+        monkeypatch.setattr(Resolver, "resolve", resolve)
+
+    return know
+
+
+EQUAL = [(64, HONEST), (128, HONEST), (256, HONEST)]
+
+
+def winner_of(policies: Any, ways: list[tuple[int, int]] = EQUAL) -> tuple[int, int]:
+    """Of candidates that write equal bits, of which the later ones are faster."""
+    with tuner(workers=0, policies=policies) as tuning:
+        bench = Bench(add_to, ways, tuning.gpu)
+        out = torch.zeros(500)
+        bench.tuner[lambda meta: (triton.cdiv(500, meta["BLOCK"]),)](torch.ones(500), out, 500)
+        return bench.winner
+
+
+def test_one_inequality_elsewhere_is_enough(seen_elsewhere: Callable[..., None]) -> None:
+    assert winner_of(BITS) == EQUAL[2]
+    seen_elsewhere({0: 0, 1: 0, 2: 1})
+    assert winner_of(BITS) == EQUAL[1]
+    seen_elsewhere({0: 0, 1: 1, 2: -1})
+    assert winner_of(BITS) == EQUAL[0]
+    # Of others, and not of the first one, it says nothing.
+    seen_elsewhere({1: 0, 2: 1})
+    assert winner_of(BITS) == EQUAL[2]
+
+
+def test_who_was_wrong_elsewhere_is_not_used_here(
+    seen_elsewhere: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen_elsewhere({0: 0, 1: 0, 2: 1}, 2)
+    for policies, expected in ((OFF, EQUAL[2]), (CHECK, EQUAL[1])):
+        assert winner_of(policies) == expected
+    # Also where there was no time to look.
+    monkeypatch.setattr(looks, "_FREELY_S", 0.0)
+    ways = [*EQUAL, (128, TAIL)]
+    seen_elsewhere({0: 0, 3: 1}, 3)
+    assert winner_of(replace(CHECK, look_share=1e-9), ways) == EQUAL[2]
+
+
+def test_the_authors_first_candidate_is_used_whatever_was_seen_elsewhere(
+    seen_elsewhere: Callable[..., None],
+) -> None:
+    seen_elsewhere({0: 1, 1: 0, 2: 0}, 0, 1, 2)
+    assert winner_of(CHECK) == EQUAL[0]
+    seen_elsewhere({0: -1, 1: -1, 2: -1})
+    assert winner_of(BITS) == EQUAL[0]

@@ -24,7 +24,7 @@ from tests.unit.resolution.desk import (
     verdict_name,
 )
 from tuneonce.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable
-from tuneonce.model.records import Verdict, pack, unpack
+from tuneonce.model.records import Sighting, Verdict, pack, unpack
 from tuneonce.resolution.resolver import FAILURE_HOLDS_S, Outcome, Question, Resolver
 from tuneonce.store import Store
 from tuneonce.store.memory import MemoryStore
@@ -538,6 +538,32 @@ def test_a_wrong_winner_is_replaced(published: MemoryStore) -> None:
     resolution = resolver(published).resolve(ASKED)
     assert (resolution.outcome, resolution.winner) == (Outcome.HIT, NEW)
     assert resolution.saved_s == 7.5
+
+
+def sighting(**classes: int) -> Sighting:
+    """What one tuning saw, by blocks: ``b64=0``."""
+    seen = {d(int(name[1:])): number for name, number in classes.items()}
+    return Sighting(64, 1.0, 4, seen, {}, [], False)
+
+
+def test_what_was_seen_of_outputs_outlives_the_winner() -> None:
+    store, seen = MemoryStore(), sighting(b64=0, b256=1)
+    resolver(store).publish(ASKED, THEN, OLD, origin="measured", tune_s=7.5, sightings=[seen])
+    assert resolver(store).replace(ASKED, NOW, NEW, wrong=OLD)
+    assert verdict(store).sightings == [seen]
+
+
+def test_what_was_seen_at_other_sizes_and_over_other_lists_is_put_together() -> None:
+    store, one, other = MemoryStore(), sighting(b64=0, b128=0), sighting(b64=0, b128=1)
+    for asked, seen in (
+        (dataclasses.replace(ASKED, work_class="c09"), one),
+        (question(64, 128), other),
+        (question(64, 128, 256, n=2), sighting(b64=0, b128=-1)),  # another key
+    ):
+        known = {m.candidate: m for m in (measured(64, 0.1), measured(128, 0.2))}
+        resolver(store).publish(asked, known, OLD, origin="measured", tune_s=1.0, sightings=[seen])
+    found = resolver(store).resolve(ASKED)
+    assert sorted(found.sightings, key=str) == sorted([one, other], key=str)
 
 
 def test_a_verdict_that_says_something_else_by_now_is_left(published: MemoryStore) -> None:

@@ -16,6 +16,7 @@ from tuneonce.tuning.numerics import (
     Standing,
     conclude,
     far_beyond,
+    refuted,
     standings,
 )
 
@@ -199,6 +200,7 @@ def test_one_inequality_refutes_and_equalities_support() -> None:
     assert found["b"] == Standing(2, 1, frozenset({64}))
     assert found["c"] == Standing(2, 0, frozenset({64, 4096}))
     assert (found["b"].refuted, found["c"].refuted) == (True, False)
+    assert refuted("a", [({"a": 0, "b": 0, "c": 0}, 64), ({"a": 0, "b": 1}, 8)]) == {"b"}
 
 
 def test_one_that_was_unsteady_once_is_refuted() -> None:

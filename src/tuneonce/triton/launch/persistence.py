@@ -118,8 +118,12 @@ class Persistence:
                     resolution = _of_this_list_alone(resolution)
                 elif session.numerics is not Numerics.OFF and resolution.reason == "assembled":
                     # Measured, and not looked at: a wrong one may be the fastest.
-                    resolution = Resolution(
-                        Outcome.PARTIAL, None, resolution.known, "not_looked_at"
+                    resolution = dataclasses.replace(
+                        resolution,
+                        outcome=Outcome.PARTIAL,
+                        winner=None,
+                        reason="not_looked_at",
+                        saved_s=0.0,
                     )
                 if resolution.reason == "assembled":
                     settle = partial(self.resolver.settle, question, resolution)
@@ -285,13 +289,13 @@ class Persistence:
 def _of_this_list_alone(resolution: Resolution) -> Resolution:
     """Without answers that say nothing about bits: of another size or list, or by times alone.
 
-    What cannot run, or is wrong, is known all the same.
+    What cannot run, or is wrong, is known all the same, and so is what was seen of outputs.
     """
     if resolution.outcome is Outcome.HIT and resolution.reason != "assembled":
         return resolution
     known = resolution.here if resolution.reason == "work_class" else resolution.known
     failed = {d: m for d, m in known.items() if m.failed is not None}
-    return Resolution(Outcome.MISS, known=failed, reason="bits")
+    return Resolution(Outcome.MISS, known=failed, reason="bits", sightings=resolution.sightings)
 
 
 def measurement_of(

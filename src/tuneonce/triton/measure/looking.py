@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...model.records import Sighting
 from ...policies import Numerics
-from ...tuning.numerics import Conclusion, conclude
+from ...tuning.numerics import Conclusion, conclude, refuted
 from ..kernel.collectives import talks_to_others
 from ..kernel.session import Session
 from ..seams import post_hooks, probing
@@ -97,10 +98,11 @@ class Looking:
         """Which of these, that ran, may win; they are in the author's order."""
         if self._numerics is Numerics.OFF or not positions:
             return positions
-        found = self._concluded(positions)
+        found, first = self._concluded(positions), positions[0]
         if self._numerics is Numerics.CHECK:
-            return [one for one in positions if one not in found.wrong]
-        return _constant(found, positions)
+            wrong = found.wrong | self._wrong_elsewhere(first)
+            return [one for one in positions if one not in wrong]
+        return self._constant(found, positions)
 
     def weighed(self, positions: Sequence[int]) -> Collection[int]:
         """Which of these that may not win are timed beside the winner: for their bits alone."""
@@ -116,7 +118,7 @@ class Looking:
         looks = self._looks
         size, left_out = (0, self._why) if looks is None else (looks.size, looks.left_out)
         found, ran = self._concluded(positions), tuple(positions)
-        return Looked(found, ran, _constant(found, ran), size, left_out)
+        return Looked(found, ran, self._constant(found, ran), size, left_out)
 
     def close(self) -> None:
         """Give back the memory."""
@@ -126,17 +128,40 @@ class Looking:
     def _concluded(self, positions: Sequence[int]) -> Conclusion[int]:
         return conclude(positions, {} if self._looks is None else self._looks.panel.seen)
 
+    def _constant(self, found: Conclusion[int], ran: Sequence[int]) -> frozenset[int]:
+        """Those that have the first candidate's bits, of those that ran, in the author's order."""
+        first = ran[:1]
+        # What was not looked at has no class but its own.
+        if any(one not in found.classes and one not in found.unsteady for one in first):
+            return frozenset(first)
+        if not found.classes:  # none equals itself, and all are as good
+            return found.constant
+        return found.constant - self._unequal_elsewhere(min(found.constant))
+
+    def _wrong_elsewhere(self, first: int) -> frozenset[int]:
+        """Those that were far from the rest at another size; never the author's first."""
+        wrong = {one for sighting in self._sightings() for one in sighting.wrong}
+        return self._positions(wrong) - {first}
+
+    def _unequal_elsewhere(self, first: int) -> frozenset[int]:
+        """Those whose bits were not those of `first` at another size, or for another process."""
+        seen = [(sighting.classes, sighting.programs) for sighting in self._sightings()]
+        if not seen:
+            return frozenset()
+        assert self._session.question is not None
+        return self._positions(refuted(self._session.question.digests[first], seen)) - {first}
+
+    def _sightings(self) -> Sequence[Sighting]:
+        known = self._session.resolution
+        return () if known is None else known.sightings
+
+    def _positions(self, digests: Collection[str]) -> frozenset[int]:
+        question = self._session.question
+        listed = () if question is None else question.digests
+        return frozenset(i for i, digest in enumerate(listed) if digest in digests)
+
     def _why_not(self) -> str | None:
         """Why nothing is launched once more to be looked at."""
         if self._session.together or talks_to_others(self._session.autotuner):
             return "ranks"
         return "seam_missing" if probing.missing(Feature.NUMERICS) else None
-
-
-def _constant(found: Conclusion[int], ran: Sequence[int]) -> frozenset[int]:
-    """Those that have the first candidate's bits, of those that ran, in the author's order."""
-    first = ran[:1]
-    # What was not looked at has no class but its own.
-    if any(one not in found.classes and one not in found.unsteady for one in first):
-        return frozenset(first)
-    return found.constant
