@@ -55,7 +55,6 @@ def told(case: Case, outcome: Outcome, seconds: dict[str, float]) -> dict[str, A
         "place": case.place,
         **dataclasses.asdict(outcome),
         "why_missed": outcome.why_missed,
-        "expected": case.unseen,
         **{name: round(value, 6) for name, value in seconds.items()},
     }
 
@@ -67,7 +66,6 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
         "caught": len(found) - len(missed),
         "accused": sum(one["accused"] for one in found),
         "missed": dict(Counter(one["why_missed"] for one in missed)),
-        "missed_unexplained": [one["case"] for one in missed if one["expected"] is None],
         "tune_s": round(sum(one.get("tune_s", 0.0) for one in found), 3),
         "look_s": round(sum(one.get("look_s", 0.0) for one in found), 3),
     }

@@ -18,6 +18,16 @@ pytest.importorskip("triton")
 
 from tests.fakes import PYTHONPATH, ROOT
 
+# Faults that make so little of a difference that they need not be caught, by kernel: sums that are
+# rounded to bfloat16 after each step are as far apart as honest candidates of such types may be; a
+# variance or a denominator hardly changes without one block of many, or without a short one.
+SMALL = {
+    ("matmul", "accumulator"),
+    ("row_sum", "accumulator"),
+    ("layer_norm", "lost"),
+    ("softmax", "last"),
+}
+
 # How many CI has time for.
 SOME, SOME_FIRST = 45, 8
 
@@ -41,11 +51,14 @@ def outcomes(tmp_path: Path, *words: str) -> list[dict[str, Any]]:
 def check(found: list[dict[str, Any]]) -> None:
     for one in found:
         assert one["accused"] == 0, one
-        assert one["caught"] or one["why_missed"] == one["expected"], one
+        kernel, _, fault = one["case"].split("-")
+        if not one["caught"]:
+            assert one["why_missed"] == "near", one
+            assert (kernel, fault) in SMALL, one
         # Those that are caught are so because of what was seen, and what is near is not accused.
         assert one["caught"] is (one["distance"] > one["far"]), one
         assert one["honest"] <= one["far"] / 8, one
-        assert one["unsteady"] is one["case"].endswith("-race"), one
+        assert one["unsteady"] is (fault == "race"), one
 
 
 @pytest.mark.slow
@@ -63,10 +76,6 @@ def test_all_wrong_candidates_are_caught(tmp_path: Path, seed: int) -> None:
     found = outcomes(tmp_path, "--seed", str(seed))
     assert len(found) > 300
     check(found)
-    assert {one["case"].rpartition("-")[2] for one in found if not one["caught"]} <= {
-        "accumulator",
-        "lost",
-    }
 
 
 @pytest.mark.slow
