@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,7 @@ from tests.kernels.equivalence_gpu import (
     run_ours,
     visible,
 )
-from tests.kernels.equivalence_lab import VERSION, Forgetful
-from tuneonce.policies import Policies
+from tests.kernels.equivalence_lab import OFF, VERSION, Forgetful
 from tuneonce.store.memory import MemoryStore
 from tuneonce.triton.kernel import device_facts
 
@@ -145,7 +145,7 @@ SCENARIOS = [
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_equal_to_stock(scenario: Any) -> None:
     # The first size that is met decides for all in stock Triton, and here where that is asked for.
-    policies = Policies(work_classes=scenario is not grids)
+    policies = replace(OFF, work_classes=scenario is not grids)
     stock = GpuLab(devices=2).run(scenario)
     forgetful, _ = run_ours(scenario, Forgetful(), policies=policies, devices=2)
     assert visible(forgetful) == visible(stock)

@@ -204,6 +204,17 @@ def test_a_benchmark_function_of_the_program_sees_candidates_after_us() -> None:
             assert measured[0] == (1 if policies is OFF else 3)
 
 
+def test_what_triton_prints_of_a_candidate_it_prints_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TRITON_PRINT_AUTOTUNING", "1")
+    for policies in (OFF, CHECK):
+        with tuner(workers=0, policies=policies) as tuning:
+            bench = Bench(column_sums, FOUR, tuning.gpu, do_bench=lambda call, quantiles: [1.0] * 3)
+            bench.sums()
+        assert capsys.readouterr().out.count("with config") == len(FOUR)
+
+
 # -- what other tunings of the key have seen -------------------------------------------------
 
 

@@ -32,11 +32,11 @@ from ..compile.compile_errors import is_compile_error
 from ..compile.listener import compile_seconds, loading_seconds, within
 from ..compile.workers import Workers
 from ..kernel.session import Session
-from ..seams import autotuners, drivers, post_hooks
-from .device_timer import DeviceTimer, out_of_memory
+from ..seams import autotuners, benchmarks, drivers
+from .device_timer import Call, DeviceTimer, out_of_memory
 from .looking import Looked, Looking
 from .result import Broken, Result
-from .runner import Runner, kernel_calls, timing_for
+from .runner import Runner, timing_for
 
 OnResult = Callable[[int, Result], None]
 Launching = Callable[[int], AbstractContextManager[None]]
@@ -181,11 +181,7 @@ class _Tuning:
                 continue
             with self._clocked(position), self._launching(position):
                 try:
-                    config = self._candidates[position]
-                    with self._raising(self._look_at(position, looking)):
-                        result = autotuners.bench(
-                            session.autotuner, session.args, config, session.kwargs
-                        )
+                    result = self._benchmark(position, looking)
                 except Exception as error:
                     self._clock_so_far(position)
                     if session.together or not is_compile_error(error):
@@ -216,35 +212,19 @@ class _Tuning:
             found, key=(lambda config: _comparable(found[config])) if mixed else found.__getitem__
         )
 
-    def _look_at(self, position: int, looking: Looking) -> Exception | None:
-        """Launch a candidate to look at it, where there is anything to see; what that raised."""
-        session, calls = self._session, None
-        if looking.is_on:
-            with suppress(Exception):
-                only = [self._candidates[position]]
-                calls = kernel_calls(session.autotuner, session.args, session.kwargs, only)
-        try:
-            for call in calls or ():
-                looking.first(position, call)
-        except Exception as error:
-            return None if out_of_memory(error) else error  # our memory is given back by now
-        return None
+    def _benchmark(self, position: int, looking: Looking) -> Any:
+        """A candidate's times, after a look at what it writes."""
+        session, config = self._session, self._candidates[position]
+        bench = partial(autotuners.bench, session.autotuner, session.args, config, session.kwargs)
+        stock = benchmarks.function(session.autotuner) if looking.is_on else None
+        if stock is None:
+            return bench()
 
-    def _raising(self, error: Exception | None) -> AbstractContextManager[None]:
-        """Have a benchmark's first launch raise what was raised when the candidate was looked at.
+        def look_and_measure(call: Call, *args: Any, **kwargs: Any) -> Any:
+            return stock(_after(_look(position, call, looking), call), *args, **kwargs)
 
-        A hook of Triton's that refuses new variants raises once for each, and is to be heard where
-        it would be without looks: the benchmark function may handle it.
-        """
-        if error is None:
-            return nullcontext()
-        left = [error]
-
-        def again() -> None:
-            if left:
-                raise left.pop()
-
-        return post_hooks.before(self._session.autotuner, again)
+        with benchmarks.replaced(session.autotuner, look_and_measure):
+            return bench()
 
     # -- by a race ---------------------------------------------------------------------------
 
@@ -373,3 +353,29 @@ def reset(session: Session) -> None:
     """
     full_nargs = {**session.nargs, **session.kwargs, **session.winner.all_kwargs()}
     autotuners.reset(session.autotuner, full_nargs)
+
+
+def _look(position: int, call: Call, looking: Looking) -> list[Exception]:
+    """Launch a candidate to look at it; what that raised, if anything."""
+    try:
+        looking.first(position, call)
+    except Exception as error:
+        return [] if out_of_memory(error) else [error]  # our memory is given back by now
+    return []
+
+
+def _after(raised: list[Exception], call: Call) -> Call:
+    """The launch as it would be if that had not been looked at: it raises first what that raised.
+
+    A hook of Triton's that refuses new variants raises once for each, and is to be heard where it
+    would be: the benchmark function may handle it.
+    """
+    if not raised:
+        return call
+
+    def again() -> Any:
+        if raised:
+            raise raised.pop()
+        return call()
+
+    return again

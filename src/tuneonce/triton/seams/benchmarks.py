@@ -30,6 +30,14 @@ def asked(autotuner: Any) -> Any:
     return vars(autotuner).get("do_bench", given(autotuner))
 
 
+def function(autotuner: Any) -> Any:
+    """What ``_bench`` would measure with, which stays on the autotuner; None where that raises."""
+    try:
+        return autotuner.do_bench
+    except Exception:  # and raises again where it is asked
+        return None
+
+
 def is_asked_as_by_triton(kind: type) -> bool:
     """Whether a class of autotuners finds its function by Triton's own property."""
     attribute = inspect.getattr_static(kind, "do_bench", None)
