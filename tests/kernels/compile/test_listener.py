@@ -20,6 +20,7 @@ from tests.fakes import RememberedEvents
 from tests.kernels.jobs import make_add
 from tests.kernels.pool_lab import autotuned, blocks, launch, tuner
 from tuneonce.events.totals import Totals, total
+from tuneonce.policies import Numerics, Policies
 from tuneonce.testing import SimulatedGPU
 from tuneonce.triton.compile.listener import CompileListener
 from tuneonce.triton.launch.observer import Observer
@@ -162,11 +163,12 @@ def test_a_module_that_does_not_fit_is_no_load_and_the_next_one_is(
 # -- as parts of a tuning ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("numerics", [Numerics.OFF, Numerics.CHECK], ids=["off", "check"])
 @pytest.mark.parametrize("own", [False, True], ids=["a race", "a benchmark of its own"])
-def test_what_a_tune_waited_for_is_counted_once(own: bool) -> None:
+def test_what_a_tune_waited_for_is_counted_once(own: bool, numerics: Numerics) -> None:
     options = {"do_bench": lambda call, quantiles: (call(), 1.0)[1]} if own else {}
     kernel = autotuned(make_add(), blocks(64, 128), **options)
-    with tuner(workers=1) as on:
+    with tuner(workers=1, policies=Policies(numerics=numerics)) as on:
         launch(kernel)
         launch(kernel, 512)  # a new key of the same variants: nothing is compiled or loaded
     first, second = on.of("tune")
@@ -179,7 +181,8 @@ def test_what_a_tune_waited_for_is_counted_once(own: bool) -> None:
     assert counted.starting.tune.count == 2
     assert counted.starting.measure.count == 4
     for tune in (first, second):
-        parts = ("front_s", "wait_s", "here_s", "load_s", "sample_s")
+        parts = ["front_s", "wait_s", "here_s", "load_s", "sample_s"]
+        parts += ["look_s"] if numerics is Numerics.CHECK else []
         assert sum(tune[part] for part in parts) <= tune["seconds"]
         assert min(tune[part] for part in parts) >= 0
     if TOLD:  # what was loaded is no measuring

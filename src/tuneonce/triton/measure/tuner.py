@@ -117,6 +117,10 @@ class _Tuning:
         """How many were measured here."""
         return len(self._settled)
 
+    @property
+    def _look_s(self) -> float:
+        return 0.0 if self._looking is None else self._looking.seconds
+
     def run(self) -> Any:
         timing = timing_for(self._session)
         if timing is None:
@@ -150,15 +154,14 @@ class _Tuning:
         compilers together, most of which run beside it.
         """
         here = sum(self._here.values())
-        look_s = 0.0 if self._looking is None else self._looking.seconds
         return {
             "front_s": self._compilations.front_s,
             "wait_s": self._compilations.wait_s,
             "here_s": here,
-            "load_s": max(0.0, self._load_s - look_s),  # it is done while candidates are loaded
-            "sample_s": self._sample_s,
+            "load_s": max(0.0, self._load_s),
+            "sample_s": max(0.0, self._sample_s),
             "compile_s": here + sum(self._compilations.seconds.values()),
-            **({} if self.looked is None else {"look_s": look_s}),
+            **({} if self.looked is None else {"look_s": self._look_s}),
         }
 
     # -- by a benchmark function of the program's -----------------------------------------------
@@ -306,6 +309,7 @@ class _Tuning:
         """The seconds of what is done inside belong to these candidates, in equal parts."""
         self._began, self._compiled = time.perf_counter(), compile_seconds()
         self._loaded, self._loading = loading_seconds(), loading
+        self._looked_s = self._look_s
         try:
             yield
         finally:
@@ -315,11 +319,13 @@ class _Tuning:
     def _clock_so_far(self, *positions: int) -> None:
         now, compiled, loaded = time.perf_counter(), compile_seconds(), loading_seconds()
         spent, here = now - self._began, compiled - self._compiled
+        look_s = self._look_s - self._looked_s
         # With its first launch, or what a benchmark function loads before it measures.
-        load_s = spent - here if self._loading else loaded - self._loaded
+        load_s = spent - here - look_s if self._loading else loaded - self._loaded
         self._began, self._compiled, self._loaded = now, compiled, loaded
+        self._looked_s += look_s
         self._load_s += load_s
-        self._sample_s += spent - here - load_s
+        self._sample_s += spent - here - look_s - load_s
         for position in positions:
             self._spent[position] = self._spent.get(position, 0.0) + spent / len(positions)
             self._here[position] = self._here.get(position, 0.0) + here / len(positions)
