@@ -51,7 +51,7 @@ def look(case: Case, size: str, launches: Launches, *, device: str = "cpu") -> O
     subject = case.subject
     memory = Memory(device, getattr(torch, case.dtype))
     values = subject.arguments(memory, subject.sizes[size])
-    found = Looks(values.values(), on_error=_raise, clock=lambda: 0.0)
+    found = Looks(values.values(), share=1.0, on_error=_raise, clock=lambda: 0.0)
     for position, candidate in enumerate(case.candidates):
 
         def launch(done: Callable[[], None], candidate: Candidate = candidate) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from tuneonce.triton.measure.outputs.references import References
 from tuneonce.triton.measure.outputs.spans import spans_of
+from tuneonce.tuning.numerics import far_beyond
 
 
 def test_the_farthest_tensor_decides() -> None:
@@ -33,6 +34,18 @@ def test_what_is_nothing_but_rounding_beside_what_is_read_is_near() -> None:
         out[0] = -2e-7
     assert without.distances("other")[0] == pytest.approx(3.0)
     assert beside.distances("other")[0] < 1e-3
+
+
+def test_what_is_a_thousandth_of_what_is_read_may_be_all_wrong() -> None:
+    """Probabilities over a large vocabulary, and none of them is written (docs/numerics.md)."""
+    x = torch.randn(1 << 17, generator=torch.Generator().manual_seed(0))
+    out = x.softmax(0)
+    references = References(spans_of([out]), spans_of([x]))
+    references.keep(0, "bits", references.copy())
+    out.zero_()
+    far = far_beyond([32], x.numel())
+    assert far is not None
+    assert 0 < references.distances("other")[0] < far
 
 
 def test_references_are_given_up() -> None:
