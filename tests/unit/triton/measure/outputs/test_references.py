@@ -36,14 +36,14 @@ def test_what_is_nothing_but_rounding_beside_what_is_read_is_near() -> None:
     assert beside.distances("other")[0] < 1e-3
 
 
-def test_what_is_a_thousandth_of_what_is_read_may_be_all_wrong() -> None:
+def test_what_is_less_than_a_thousandth_of_what_is_read_may_be_all_wrong() -> None:
     """Probabilities over a large vocabulary, and none of them is written (docs/numerics.md)."""
-    x = torch.randn(1 << 17, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(1 << 17, generator=torch.Generator().manual_seed(0)).bfloat16()
     out = x.softmax(0)
     references = References(spans_of([out]), spans_of([x]))
     references.keep(0, "bits", references.copy())
     out.zero_()
-    far = far_beyond([32], x.numel())
+    far = far_beyond([16], x.numel())
     assert far is not None
     assert 0 < references.distances("other")[0] < far
 
