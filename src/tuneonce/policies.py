@@ -91,7 +91,7 @@ def read_policies(environ: Mapping[str, str]) -> Policies:
         _switch(environ, "TUNEONCE_DETERMINISTIC"),
         _share(environ, "TUNEONCE_EXPLORE_SHARE", usual.explore_share),
         _switch(environ, "TUNEONCE_WORK_CLASSES", usual.work_classes),
-        _numerics(environ),
+        _numerics(environ, usual.numerics),
         _share(environ, "TUNEONCE_LOOK_SHARE", usual.look_share),
     )
 
@@ -103,7 +103,7 @@ def policy_complaints(environ: Mapping[str, str]) -> list[str]:
         policies = read_policies(environ)
     except SettingsError:  # which is told by itself
         return []
-    numerics, found = policies.numerics.value, []
+    numerics, found = environ.get("TUNEONCE_NUMERICS", "").strip().lower(), []
     if word not in _FALSE and policies.numerics is Numerics.BITS:
         found.append(
             f"TUNEONCE_RECHECK={word} is left out: it knows no bits (TUNEONCE_NUMERICS=bits)"
@@ -112,7 +112,7 @@ def policy_complaints(environ: Mapping[str, str]) -> list[str]:
         found.append(
             f"TUNEONCE_RECHECK={word} is left out: TUNEONCE_DETERMINISTIC measures nothing"
         )
-    if policies.numerics is not Numerics.OFF and policies.deterministic:
+    if numerics not in _FALSE and policies.deterministic:
         found.append(
             f"TUNEONCE_NUMERICS={numerics} is left out: TUNEONCE_DETERMINISTIC looks at nothing"
         )
@@ -128,8 +128,10 @@ def _on_miss(environ: Mapping[str, str], name: str, usual: OnMiss) -> OnMiss:
         raise SettingsError(f"{name}={word!r} is not known: use {known}") from None
 
 
-def _numerics(environ: Mapping[str, str]) -> Numerics:
+def _numerics(environ: Mapping[str, str], usual: Numerics) -> Numerics:
     word = environ.get("TUNEONCE_NUMERICS", "").strip().lower()
+    if not word:
+        return usual
     try:
         return Numerics.OFF if word in _FALSE else Numerics(word)
     except ValueError:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tuneonce import policies
 from tuneonce.errors import SettingsError
 from tuneonce.phase import Phase
-from tuneonce.policies import Numerics, OnMiss, policy_complaints, read_policies
+from tuneonce.policies import Numerics, OnMiss, Policies, policy_complaints, read_policies
 
 
 def test_each_phase_has_a_policy_of_its_own() -> None:
@@ -65,6 +66,17 @@ def test_what_deterministic_leaves_without_effect() -> None:
     [complaint] = policy_complaints(both)
     assert "TUNEONCE_NUMERICS=bits is left out" in complaint
     assert policy_complaints({"TUNEONCE_NUMERICS": "bits"}) == []
+
+
+def test_only_what_was_asked_for_is_said_to_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    checking = Policies(numerics=Numerics.CHECK)
+    monkeypatch.setattr(policies, "Policies", lambda *args: Policies(*args) if args else checking)
+    assert read_policies({}).numerics is Numerics.CHECK
+    assert read_policies({"TUNEONCE_NUMERICS": "off"}).numerics is Numerics.OFF
+    assert policy_complaints({"TUNEONCE_DETERMINISTIC": "1"}) == []
+    assert (
+        len(policy_complaints({"TUNEONCE_DETERMINISTIC": "1", "TUNEONCE_NUMERICS": "check"})) == 1
+    )
 
 
 @pytest.mark.parametrize("word", ["0", "1.1", "-1", "nan", "half"])
