@@ -29,7 +29,7 @@ SMALL = {
 }
 
 # How many CI has time for.
-SOME, SOME_FIRST = 45, 8
+SOME, SOME_FIRST = 30, 4
 
 
 def outcomes(tmp_path: Path, *words: str) -> list[dict[str, Any]]:
