@@ -45,6 +45,12 @@ def _compiled_once(
     device_facts.forget()
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which binaries are at hand is found out, however busy the machine is."""
+    monkeypatch.setattr(borrowing_module, "_WITHIN_S", TOO_LONG)
+
+
 @pytest.fixture
 def nothing_compiled(_compiled_once: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Triton's cache is empty: what is on disk matters."""
@@ -151,6 +157,17 @@ def test_a_binary_in_memory_is_preferred() -> None:
         assert log == []
         assert launch(kernel, 4001) == 64, "of another specialisation none is in memory"
     assert events.of("borrow")[0]["binary"] == "memory"
+
+
+def test_looking_for_binaries_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is not looked at is not found, and a launch waits no longer for it."""
+    monkeypatch.setattr(borrowing_module, "_WITHIN_S", 0.0)
+    store = tuned()
+    with gpu(b256=1.5, b128=1.2, b64=1.0), borrowing(store) as events:
+        kernel = tunable()
+        load(kernel, 128, 4000)
+        assert launch(kernel, 4000) == 64
+    assert events.of("borrow")[0]["binary"] != "memory"
 
 
 def test_a_binary_in_memory_that_is_far_too_slow_is_not() -> None:
@@ -287,11 +304,8 @@ def test_another_gpu_product_is_near_where_this_one_has_no_record() -> None:
     assert events.of("borrow")[0]["nearest"] is not None
 
 
-def test_what_won_at_this_very_key_elsewhere_is_worth_a_compilation(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_won_at_this_very_key_elsewhere_is_worth_a_compilation() -> None:
     """What is in memory is launched instead only if it was as good there."""
-    monkeypatch.setattr(borrowing_module, "_WITHIN_S", TOO_LONG)
     for slower, launched in ((1.5, 64), (1.01, 128)):
         store, times = MemoryStore(), {"b256": 9.0, "b128": slower, "b64": 1.0}
         device_facts.forget()
