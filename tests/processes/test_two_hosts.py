@@ -83,7 +83,8 @@ def test_one_of_two_hosts_measures(hosts: list[Ranks], remote: dict[str, Any]) -
     assert the_same(winners)
     told = found[0][1] + found[1][1]
     assert (told["tune"], told["measure"]) == (len(KEYS), len(KEYS) * CANDIDATES)
-    assert told["compile"] == 2 * CANDIDATES  # neither sees the other's cache
+    # Neither sees the other's cache. Who waits compiles meanwhile, until there is a winner.
+    assert CANDIDATES < told["compile"] <= 2 * CANDIDATES
     assert not {name for name in told if name.startswith(("internal", "remote_"))}
 
 
