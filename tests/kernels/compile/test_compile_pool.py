@@ -285,6 +285,25 @@ def test_who_closes_a_pool_waits_for_helpers_that_were_let_go(pool: CompilePool)
     assert helper.ended.is_set()
 
 
+def test_who_closes_a_pool_waits_for_no_helper_that_was_lost(
+    pool: CompilePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A launch does so, to go on without one."""
+    assert pool.submit(job(64)).result(TOO_LONG).seconds > 0
+    helper = pool._helper
+    assert helper is not None
+    waited: list[float | None] = []
+    os.kill(helper.process.pid, signal.SIGSTOP)  # so that it does not end
+    with monkeypatch.context() as patched:
+        patched.setattr(helper.ended, "wait", waited.append)
+        with pool._lock:
+            pool._lose(helper, "it says nothing")
+        pool.close()
+        assert not helper.ended.is_set()
+    helper.kill()
+    assert waited == []
+
+
 def test_a_helper_that_has_something_to_do_ends_after_it(pool: CompilePool, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     last = pool.submit(job(64, does=["wait", str(tmp_path / "fifo")]))

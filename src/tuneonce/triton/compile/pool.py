@@ -96,7 +96,7 @@ class CompilePool:
         self._idle_s = idle_s
         self._lock = threading.Lock()
         self._helper: Helper | None = None
-        self._leaving: list[Helper] = []
+        self._leaving: list[Helper] = []  # those that were let go and may not have ended yet
         self._lost: str | None = None
         self._last = 0
         self.start_s: float | None = None
@@ -189,18 +189,22 @@ class CompilePool:
         return numbers
 
     def _let_go(self, helper: Helper) -> None:
-        """Have nothing more to do with this helper, which therefore ends."""
+        """Have nothing more to do with this helper, which therefore ends, and removes its files."""
         if self._helper is helper:
-            self._helper = None
             self._leaving = [one for one in self._leaving if not one.ended.is_set()] + [helper]
-        helper.input.close()
+        self._forget(helper)
 
     def _lose(self, helper: Helper, reason: str) -> None:
-        """The same, against our will: there will be no other."""
+        """The same, against our will: there will be no other, and nobody waits for its end."""
         helper.ready.wait(1.0)  # it may have said why it did not come up
         if self._helper is helper:
             self._lost = helper.reason or reason
-        self._let_go(helper)
+        self._forget(helper)
+
+    def _forget(self, helper: Helper) -> None:
+        if self._helper is helper:
+            self._helper = None
+        helper.input.close()
 
     def _started(self) -> Helper:
         if self._lost is not None:
